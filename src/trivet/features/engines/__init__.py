@@ -1,0 +1,1 @@
+"""Point-in-time engines: one file per engine, all passing ``trivet.testing.EngineContract``."""

@@ -1,0 +1,1 @@
+"""Online stores: one file per engine, all passing ``trivet.testing.OnlineContract``."""

@@ -1,0 +1,1 @@
+"""Stores of bytes: one file per engine, all passing ``trivet.testing.BlobsContract``."""

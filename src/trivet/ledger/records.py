@@ -1,0 +1,188 @@
+"""The four records of the ledger: artifacts, runs, metrics and pointers. A new kind adds a record, never a verb.
+
+An *artifact* is immutable content with a digest. A *run* is one execution that turned artifacts into
+artifacts; its ``inputs`` and ``outputs`` are the only edges of lineage. A *metric* is one measured number. A
+*pointer* puts a name and a label (a version number or an alias) on an artifact; pointers are appended, never
+overwritten, so their history is the audit trail of every name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from trivet.digest import digest
+from trivet.types import Digest
+
+__all__ = ["Artifact", "File", "Metric", "Pointer", "Recipe", "Run", "RunQuery", "Status"]
+
+Status: TypeAlias = Literal["running", "finished", "failed", "killed", "cached"]
+"""``cached``: the run was not executed, because an earlier one with the same key had the same answer."""
+
+
+class File(msgspec.Struct, frozen=True):
+    """One named piece of an artifact's content: the SHA-256 of its bytes and how many they are."""
+
+    digest: Digest
+    size: int
+
+
+class Artifact(msgspec.Struct, frozen=True):
+    """Immutable content with a digest.
+
+    Attributes:
+        digest: identity; covers ``kind``, ``spec`` and ``content``, and neither time nor place.
+        kind: what it is: ``table``, ``model``, ``json``, ``training_set``, ``gate_report``, ``code``...
+        spec: its declaration, as JSON.
+        content: the digest of what it says. Equal to the digest of ``files`` unless the kind has a canonical
+            form, because some file formats are not functions of their content.
+        files: where the bytes are: relative name to blob. A single file may have any name.
+        created: when it was first recorded.
+    """
+
+    digest: Digest
+    kind: str
+    spec: dict[str, Any]
+    content: Digest
+    files: dict[str, File]
+    created: datetime
+
+    @classmethod
+    def of(
+        cls,
+        kind: str,
+        spec: Mapping[str, Any],
+        files: Mapping[str, File] | None = None,
+        *,
+        content: Digest | None = None,
+        created: datetime,
+    ) -> Artifact:
+        """An artifact with its digest worked out."""
+        files = dict(files or {})
+        content = content or digest("files", {name: file.digest for name, file in files.items()})
+        identity = digest("artifact", {"kind": kind, "spec": dict(spec), "content": content})
+        return cls(identity, kind, dict(spec), content, files, created)
+
+    @property
+    def id(self) -> str:
+        """What people paste: ``model:3f2a9c01d4e5``."""
+        return f"{self.kind}:{self.digest[:12]}"
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(file.size for file in self.files.values())
+
+
+class Recipe(msgspec.Struct, frozen=True):
+    """What it takes to execute a run again, with the run's inputs and parameters.
+
+    Attributes:
+        entry: ``module:function``, importable once ``code`` is in place.
+        code: digest of the ``code`` artifact (archive of the project's files, commit, patch).
+        environment: digest of the ``environment`` artifact (lock with hashes, interpreter, platform).
+        seed: what the random generators were seeded with.
+        threads: the number of threads that numeric libraries were given before their import.
+        variables: environment variables that change results and were set (``OPENBLAS_CORETYPE``).
+        active: what was in fact in force: BLAS libraries with kernel and threads, CPU features.
+    """
+
+    entry: str
+    code: Digest
+    environment: Digest
+    seed: int = 0
+    threads: int = 1
+    variables: dict[str, str] = {}
+    active: dict[str, Any] = {}
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One execution.
+
+    Attributes:
+        id: a ULID; sorts by time of creation.
+        kind: ``task``, ``pipeline``, ``experiment``, ``training_set``, ``gate``, ``serve``, ``reproduce``...
+        inputs, outputs: slot name to artifact digest.
+        parameters: JSON values it was called with.
+        metrics: the latest value of each metric.
+        key: the cache key, and ``key_parts`` its expanded parts, so that "why did this run?" has an answer.
+    """
+
+    id: str
+    kind: str
+    name: str
+    status: Status
+    started: datetime
+    ended: datetime | None = None
+    parent: str | None = None
+    user: str = ""
+    host: str = ""
+    recipe: Recipe | None = None
+    inputs: dict[str, Digest] = {}
+    outputs: dict[str, Digest] = {}
+    parameters: dict[str, Any] = {}
+    metrics: dict[str, float] = {}
+    tags: dict[str, str] = {}
+    key: Digest | None = None
+    key_parts: dict[str, str] = {}
+    error: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, or None while it runs."""
+        return (self.ended - self.started).total_seconds() if self.ended else None
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """One measured number of a run. A later metric of the same (run, name, step) replaces the earlier."""
+
+    run: str
+    name: str
+    step: int
+    value: float
+    at: datetime
+
+
+class Pointer(msgspec.Struct, frozen=True):
+    """A name and a label on an artifact, from a moment on.
+
+    Attributes:
+        name: ``KIND/NAME``, for example ``model/delay`` or ``feature_view/congestion``.
+        label: a version (``"1"``, ``"2"``: given once, never moved) or an alias (``champion``: moved freely).
+        digest: the artifact, or None where an alias was taken away.
+        by, why: who did it and for what reason.
+    """
+
+    name: str
+    label: str
+    digest: Digest | None
+    at: datetime
+    by: str
+    why: str = ""
+
+    @property
+    def is_version(self) -> bool:
+        """Whether the label is a version number."""
+        return self.label.isdecimal()
+
+
+class RunQuery(msgspec.Struct, frozen=True):
+    """Which runs, newest first. Every given condition must hold.
+
+    Attributes:
+        input, output: an artifact among the run's inputs or outputs.
+        before: only runs with an id smaller than this: the key of the last row of the page before.
+    """
+
+    kind: str | None = None
+    name: str | None = None
+    status: Status | None = None
+    parent: str | None = None
+    key: Digest | None = None
+    input: Digest | None = None
+    output: Digest | None = None
+    before: str | None = None
+    limit: int = 100

@@ -1,0 +1,1 @@
+"""Stores of records: one file per engine, all passing ``trivet.testing.LedgerContract``."""

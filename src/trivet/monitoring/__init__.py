@@ -1,0 +1,1 @@
+"""Leg three, deployment: drift, delayed labels, heartbeats and alarms."""

@@ -1,0 +1,1 @@
+"""How Python values become artifacts and come back: one file per kind."""

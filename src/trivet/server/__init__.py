@@ -1,0 +1,1 @@
+"""One ASGI application with the web pages and the API."""

@@ -1,0 +1,1 @@
+"""Leg three, deployment: predictions over HTTP and the record of each one."""

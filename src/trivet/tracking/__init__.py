@@ -1,0 +1,1 @@
+"""Leg two, keeping track: runs, comparison, the model registry."""

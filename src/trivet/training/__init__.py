@@ -1,0 +1,1 @@
+"""The standard tasks of training: fit, evaluate, gates."""

@@ -84,7 +84,7 @@ def feature(project: Project, name: str) -> dict[str, Any]:
     view = project.feature_view(name)
     shown = _feature_view(project, view)
     spec = view.to_spec()
-    shown["definitions"] = {key: str(item) for key, item in view.definitions().items()}
+    shown["definitions"] = {key: str(item) for key, item in view.features.items()}
     shown["source"] = {"entity": spec["entity"], **spec["source"]}
     history = project.context.ledger.pointers(name=f"feature_view/{view.name}", history=True)
     uses = project.lineage(shown["digest"], down=True).artifacts.values()
@@ -234,7 +234,7 @@ def _feature_view(project: Project, view: Any) -> dict[str, Any]:
     return {
         "name": view.name,
         "entity": view.entity.name,
-        "features": list(view.definitions()),
+        "features": list(view.features),
         "description": view.description,
         "version": int(pointer.label) if pointer.is_version else 0,
         "digest": pointer.digest,

@@ -214,9 +214,8 @@ class _Walk:
         file = self.file(module)
         chain = (name.partition(".")[0],)
         known = [] if file is None else [*file.names, *file.imports]
-        if file is not None and file.readable and not file.stars and chain[0] not in {*known, "__getattr__"}:
-            if "__getattr__" not in known:
-                raise NotFound("function", entry, [f"{module}:{other}" for other in known])
+        if file is not None and file.readable and not file.stars and not {chain[0], "__getattr__"} & {*known}:
+            raise NotFound("function", entry, [f"{module}:{other}" for other in known])
         self._load(module)
         for node in list(self.resolve(module, chain)):
             self._reach(node)

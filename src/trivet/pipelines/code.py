@@ -44,6 +44,7 @@ ARCHIVE = "code.tar.gz"
 LARGEST = 5_000_000
 _LARGEST_DIGESTED = 256_000_000
 _MARKER = ".trivet-code"
+_MOST_CHANGED = 50
 _SECRETS = (".env*", "*.pem", "*.key", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc", ".pypirc", ".pgpass")
 _NEVER = frozenset({".git", ".trivet", ".venv", "__pycache__"})
 
@@ -127,20 +128,19 @@ def git_facts(folder: Path) -> dict[str, str]:
     ``git.commit``, ``git.branch``, ``git.remote`` (without credentials), ``git.dirty`` (``"true"`` or
     ``"false"``) and, when dirty, ``git.changed``: the names that differ from the commit, at most 50.
     """
-    status = _git(folder, "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal")
+    status = _git(folder, "status", "--porcelain=v2", "--branch", "--no-renames", "--untracked-files=normal", "-z")
     if status is None:
         return {}
     lines = status.split("\0")
     headers = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
-    changed = [
-        line.split(" ", 8)[-1] if line[0] == "1" else line.split(" ", 1)[1] for line in lines if line[:1] in "1?u"
-    ]
+    # fields before the name, by the first character of a line: https://git-scm.com/docs/git-status
+    changed = [line.split(" ", {"1": 8, "u": 10, "?": 1}[line[0]])[-1] for line in lines if line[:1] in {"1", "u", "?"}]
     facts = {
         "git.commit": headers.get("branch.oid", "").replace("(initial)", ""),
         "git.branch": headers.get("branch.head", "").replace("(detached)", ""),
         "git.remote": _without_credentials((_git(folder, "config", "--get", "remote.origin.url") or "").strip()),
-        "git.dirty": "true" if len(lines) - 1 > len(headers) else "false",
-        "git.changed": "\n".join(sorted(changed)[:50]),
+        "git.dirty": "true" if changed else "false",
+        "git.changed": "\n".join(sorted(changed)[:_MOST_CHANGED]),
     }
     return {name: value for name, value in facts.items() if value}
 

@@ -118,7 +118,7 @@ class Gate(msgspec.Struct, frozen=True):
 
     def to_json(self) -> dict[str, Any]:
         """The declaration as JSON values."""
-        spec: dict[str, Any] = msgspec.to_builtins(self)
+        spec: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         return spec
 
     @classmethod

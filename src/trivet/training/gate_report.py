@@ -92,7 +92,7 @@ class GateReport(msgspec.Struct, frozen=True):
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values: the spec of its artifact."""
-        spec: dict[str, Any] = msgspec.to_builtins(self)
+        spec: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         return spec
 
     def __str__(self) -> str:

@@ -68,8 +68,9 @@ def spine(folder: Path = FOLDER) -> pl.DataFrame:
     import polars as pl
 
     flights = pl.read_parquet(prepare(folder) / "flights.parquet")
-    schedule = ["month", "weekday", "hour", "minute", "distance"]
+    schedule = ["month", "weekday", "hour", "minute", "minute_of_day", "distance"]
     wanted = ["id", "origin", "carrier", "dest", "tailnum", *schedule, "t", "late"]
+    flights = flights.with_columns(minute_of_day=pl.col("hour") * 60 + pl.col("minute"))
     return flights.filter(pl.col("late").is_not_null()).select(wanted)
 
 
@@ -131,15 +132,10 @@ def read_weather() -> pl.DataFrame:
 
 
 def read_planes() -> pl.DataFrame:
-    """One row per plane: its age in 2013 and its seats.
-
-    The table is one snapshot without times. That it was known ``since`` the first moment of 2013 is assumed: both
-    facts date from the building of the plane.
-    """
+    """One row per plane: its age in 2013 and its seats."""
     import polars as pl
 
-    start = pl.datetime(2013, 1, 1, time_zone="UTC", time_unit="us")
-    return _read("planes").select("tailnum", age=2013 - pl.col("year"), seats="seats", since=start)
+    return _read("planes").select("tailnum", age=2013 - pl.col("year"), seats="seats")
 
 
 def read_airports() -> pl.DataFrame:

@@ -56,7 +56,9 @@ def compare(
     if recorded.kind != repeated.kind:
         return Comparison(recorded, repeated, "different", f"it was a {recorded.kind} and is a {repeated.kind}.")
     if recorded.content == repeated.content:
-        return Comparison(recorded, repeated, "canonical", f"{_what_differs(recorded, repeated)} The content is the same.")
+        return Comparison(
+            recorded, repeated, "canonical", f"{_what_differs(recorded, repeated)} The content is the same."
+        )
     if recorded.kind != "json" or recorded.files.keys() != repeated.files.keys():
         return Comparison(recorded, repeated, "different", _what_differs(recorded, repeated))
     then, now = _read(recorded, recorded_in), _read(repeated, repeated_in)

@@ -29,7 +29,7 @@ from trivet.pipelines.closure import code_closure, distributions
 from trivet.pipelines.code import restore_code
 from trivet.pipelines.context import Context
 from trivet.pipelines.gitignore import walk
-from trivet.pipelines.graph import RESULT, Graph, Handle, Step, as_json
+from trivet.pipelines.graph import Graph, Handle, Step, as_json
 from trivet.pipelines.recording import (
     Provenance,
     begin,

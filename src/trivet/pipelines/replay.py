@@ -124,7 +124,9 @@ def predictions_agree(recorded: Any, repeated: Any, data: Any) -> dict[str, Any]
 
     frame = data.to_polars() if hasattr(data, "to_polars") else data
     methods = [name for name in ("predict", "predict_proba") if hasattr(recorded, name)]
-    pairs = [(np.asarray(getattr(recorded, name)(frame)), np.asarray(getattr(repeated, name)(frame))) for name in methods]
+    pairs = [
+        (np.asarray(getattr(recorded, name)(frame)), np.asarray(getattr(repeated, name)(frame))) for name in methods
+    ]
     same = all(one.dtype == other.dtype and one.tobytes() == other.tobytes() for one, other in pairs)
     return {"same": bool(same and pairs), "rows": len(frame)}
 
@@ -161,7 +163,8 @@ class _Place:
         outcome = self.runner.submit(job).result()
         if outcome.status != "finished":
             raise StepFailed(
-                f"{run.name!r} (run {run.id}) could not be run again: {outcome.error}\n{outcome.tail}".rstrip(), run=run.id
+                f"{run.name!r} (run {run.id}) could not be run again: {outcome.error}\n{outcome.tail}".rstrip(),
+                run=run.id,
             )
         return job, outcome
 

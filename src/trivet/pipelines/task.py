@@ -100,9 +100,7 @@ class Pipeline(_Wrapped[P, R]):
             raise Invalid(f"The pipeline {self.name!r} has no steps: it called no function decorated with @task.")
         return drawn
 
-    def parse(
-        self, arguments: Mapping[str, str], *, resolve: Callable[[str], object] | None = None
-    ) -> dict[str, Any]:
+    def parse(self, arguments: Mapping[str, str], *, resolve: Callable[[str], object] | None = None) -> dict[str, Any]:
         """Values for text, by the annotations of the parameters: what a command line hands over.
 
         ``resolve`` answers for parameters of a type that has no textual form (a training set, a model).

@@ -176,7 +176,7 @@ def _seed(seed: int) -> None:
     if "numpy" in sys.modules:
         import numpy as np
 
-        np.random.seed(seed % 2**32)  # noqa: NPY002 - what tasks written before Generator rely on
+        np.random.seed(seed % 2**32)
 
 
 def _print_traceback(exc: BaseException) -> None:

@@ -27,7 +27,9 @@ from trivet.features.times import Rules, to_micros
 
 __all__ = ["LocalEngine", "open_engine"]
 
-_SPINE = Rules("the spine", "Give it one, for example spine['t'].dt.tz_localize('UTC') or .dt.replace_time_zone('UTC').")
+_SPINE = Rules(
+    "the spine", "Give it one, for example spine['t'].dt.tz_localize('UTC') or .dt.replace_time_zone('UTC')."
+)
 
 
 class LocalEngine:

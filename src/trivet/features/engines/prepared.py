@@ -229,5 +229,3 @@ def _is_number(dtype: pl.DataType) -> bool:
 def _comparable(values: pl.Series) -> pl.Series:
     """Categories compare as their text."""
     return values.cast(pl.String) if isinstance(values.dtype, pl.Categorical | pl.Enum) else values
-
-

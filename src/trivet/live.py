@@ -6,7 +6,7 @@ plain callables and frames.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trivet.serving.metrics import Metrics
     from trivet.serving.predictor import Predictor
     from trivet.serving.records import PredictionLog
+    from trivet.tracking.registry import ModelVersion
 
 __all__ = ["Live"]
 
@@ -50,6 +51,60 @@ class Live:
         from trivet.ledger.tables import Tables
 
         return Tables(self._context.root / self._context.settings.serving.records)
+
+    # -- deploying --------------------------------------------------------------------------------------------
+
+    def deploy(self, version: ModelVersion, *, role: str, max_silence: str, allow_ungated: str | None) -> Deployment:
+        """Let a model version in, if it may, and record that it begins to answer."""
+        from trivet.pipelines.recording import recipe_of
+        from trivet.serving.admission import admit
+        from trivet.serving.deployment import deploy
+        from trivet.serving.replay import predict_again
+
+        as_duration(max_silence)
+        context = self._context
+        admission = admit(context.ledger, version.digest, override=allow_ungated, by=context.user, clock=context.clock)
+        return deploy(
+            context,
+            name=version.name,
+            version=version.version,
+            digest=version.digest,
+            role=role,
+            admission=admission,
+            max_silence=max_silence,
+            recipe=recipe_of(context, predict_again),
+        )
+
+    def serve(
+        self, deployment: Deployment, *, host: str | None, port: int | None, ready: Callable[[str], None] | None
+    ) -> None:
+        """Answer over HTTP until told to stop; then the last records are written and the deployment ends."""
+        from trivet.serving.app import App
+        from trivet.serving.deployment import end
+        from trivet.serving.metrics import Metrics
+        from trivet.serving.service import run
+
+        settings, metrics = self._context.settings.serving, Metrics()
+        log = self.log(deployment, metrics)
+        try:
+            app = App([self.predictor(deployment, log=log, metrics=metrics)], metrics=metrics)
+            where = settings.port if port is None else port
+            run(app, host=host or settings.host, port=where, ready=ready)
+        finally:
+            log.close()
+            end(self._context, deployment.id)
+
+    def deployments(self) -> list[Deployment]:
+        """Everything that answers or has answered, newest first."""
+        from trivet.serving.deployment import deployments
+
+        return deployments(self._context, self.served())
+
+    def deployment(self, reference: str) -> Deployment:
+        """One of them."""
+        from trivet.serving.deployment import deployment
+
+        return deployment(self._context, reference, self.served())
 
     # -- answering --------------------------------------------------------------------------------------------
 

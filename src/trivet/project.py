@@ -21,12 +21,14 @@ from trivet.errors import Invalid, NotFound
 from trivet.ledger import Artifact, Pointer, Run
 from trivet.pipelines.context import Context
 from trivet.plugins import open_url
-from trivet.types import as_utc, to_micros
+from trivet.types import as_utc, from_micros, to_micros
 
 if TYPE_CHECKING:
+    from trivet.features.catalogue import Catalogue, Listed
     from trivet.features.definitions import FeatureView
     from trivet.features.materialize import Materializer
-    from trivet.features.reader import FeatureReader, FeatureVector
+    from trivet.features.reader import FeatureVector
+    from trivet.features.references import Selected
     from trivet.features.training_set import TrainingSet
     from trivet.ledger.lineage import Lineage
     from trivet.ledger.tables import Tables
@@ -95,9 +97,8 @@ class Project:
 
     def close(self) -> None:
         """Release what is open."""
-        for held in ("_engine", "_online"):
-            if held in self.__dict__ and hasattr(self.__dict__[held], "close"):
-                self.__dict__.pop(held).close()
+        if "_online" in self.__dict__:
+            self.__dict__.pop("_online").close()
         self.context.ledger.close()
 
     @property
@@ -171,40 +172,35 @@ class Project:
 
     def _run_to_reproduce(self, reference: str) -> Run:
         from trivet.pipelines.replay import run_that_made
-        from trivet.serving.replay import recorded_prediction
 
         if reference.startswith("prediction:"):
-            return recorded_prediction(self.context, self.tables, reference.removeprefix("prediction:"))
+            return self._live.run_of(reference.removeprefix("prediction:"))
         record = self.get(reference)
         return record if isinstance(record, Run) else run_that_made(self.context.ledger, record)
 
     # -- leg one: access to data ------------------------------------------------------------------------------
 
     @cached_property
-    def _engine(self) -> Any:
-        return open_url("engine", self.context.settings.features.engine, self.root)
-
-    @cached_property
     def _online(self) -> Any:
         return open_url("online", self.context.settings.features.online, self.root)
 
-    def define(self, *views: FeatureView) -> list[Pointer]:
+    def define(self, *views: FeatureView, why: str = "") -> list[Listed]:
         """Store feature views; an edited one becomes a new version, an unchanged one keeps its own."""
-        from trivet.features.catalogue import define
+        return self._catalogue.apply(*views, why=why)
 
-        return define(self.context, views)
+    def feature_views(self) -> list[Listed]:
+        """The current version of every stored feature view, by name."""
+        return self._catalogue.list()
 
-    def feature_views(self) -> list[FeatureView]:
-        """The newest version of every stored feature view, by name."""
-        from trivet.features.catalogue import feature_views
+    def feature_view(self, reference: str) -> Listed:
+        """One stored feature view: ``congestion``, or ``congestion@2`` for another version."""
+        return self._catalogue.describe(reference)
 
-        return feature_views(self.context)
+    @property
+    def _catalogue(self) -> Catalogue:
+        from trivet.features.catalogue import Catalogue
 
-    def feature_view(self, name: str) -> FeatureView:
-        """One stored feature view: ``congestion``, or ``congestion@2`` for an older version."""
-        from trivet.features.catalogue import feature_view
-
-        return feature_view(self.context, name)
+        return Catalogue(self.context)
 
     def training_set(
         self,
@@ -234,20 +230,27 @@ class Project:
 
         return training_set(self.context, spine, features, time=time, label=label, strict=strict, full_names=full_names)
 
-    def materializer(self, features: Sequence[FeatureView | str]) -> Materializer:
-        """What brings the online store up to a moment, again and again, without reading its sources anew."""
-        from trivet.features.catalogue import selected
-        from trivet.features.materialize import Materializer
+    def materializer(self, features: Sequence[FeatureView | str], *, afresh: bool = False) -> Materializer:
+        """What brings the online store up to a moment, again and again, without reading its sources anew.
 
-        return Materializer(self.context, selected(self.context, features), self._online)
+        ``afresh`` forgets first what the store has of these views, for a replay of the past.
+        """
+        from trivet.features.materialize import Materializer
+        from trivet.features.sources import snapshots
+
+        views = list(dict.fromkeys(each.view for each in self._selected(features)))
+        if afresh:
+            for view in views:
+                self._online.drop(view.online_name)
+        return Materializer(views, snapshots(views, self.root), self._online)
 
     def materialize(
         self, features: Sequence[FeatureView | str] | None = None, *, until: datetime | str | None = None
     ) -> dict[str, int]:
         """Bring the online store up to ``until`` (now by default) and answer how many rows each view wrote."""
-        views = features if features is not None else self.feature_views()
+        wanted = features if features is not None else [listed.name for listed in self.feature_views()]
         moment = self.context.clock() if until is None else as_utc(until)
-        return self.materializer(views).advance(moment)
+        return self.materializer(wanted).advance(moment)
 
     def online_features(
         self,
@@ -257,15 +260,21 @@ class Project:
         at: datetime | str | None = None,
     ) -> list[FeatureVector]:
         """The features of some entities as the online store has them, expired where too old ``at`` that time."""
-        asked = [entities] if isinstance(entities, Mapping) else list(entities)
-        moment = self.context.clock() if at is None else as_utc(at)
-        return self._reader(features)(asked, to_micros(moment))
-
-    def _reader(self, features: Sequence[FeatureView | str]) -> FeatureReader:
-        from trivet.features.catalogue import selected
         from trivet.features.reader import FeatureReader
 
-        return FeatureReader(selected(self.context, features), self._online)
+        asked = [entities] if isinstance(entities, Mapping) else list(entities)
+        moment = self.context.clock() if at is None else as_utc(at)
+        return FeatureReader(self._selected(features), self._online)(asked, to_micros(moment))
+
+    def watermark(self, view: FeatureView) -> datetime | None:
+        """Up to when a view was last materialized, None if never."""
+        moment: int | None = self._online.watermark(view.online_name)
+        return None if moment is None else from_micros(moment)
+
+    def _selected(self, features: Sequence[FeatureView | str]) -> list[Selected]:
+        from trivet.features.references import resolve
+
+        return resolve(features, self._catalogue.get)
 
     # -- leg two: keeping track -------------------------------------------------------------------------------
 
@@ -337,7 +346,7 @@ class Project:
         """Which part of its key made a step run, or why it did not."""
         from trivet.pipelines.cache import why
 
-        return why(self.context.ledger, step)
+        return why(self.context, step)
 
     # -- leg three: training, serving, monitoring -------------------------------------------------------------
 
@@ -357,22 +366,17 @@ class Project:
         report, _, _ = judge(self.context, self.artifact(model), self.artifact(data), gate, baseline=against)
         return report
 
-    @cached_property
-    def tables(self) -> Tables:
-        """Tables of the project's own: predictions, labels."""
-        from trivet.ledger.tables import Tables
-
-        return Tables(self.root / self.context.settings.serving.records)
-
     def gate_report(self, digest: str) -> Artifact | None:
         """The newest gate report about a model, None if it was never judged."""
-        judged = self.context.ledger.runs(RunQuery(kind="gate", input=digest, status="finished"))
-        for run in judged:
-            for output in run.outputs.values():
-                report = self.context.ledger.artifact(output)
-                if report.kind == "gate_report" and report.spec["model"] == digest:
-                    return report
-        return None
+        from trivet.serving.admission import newest_report
+
+        return newest_report(self.context.ledger, digest)
+
+    @cached_property
+    def _live(self) -> Live:
+        from trivet.live import Live
+
+        return Live(self.context, self._online)
 
     def deploy(
         self,
@@ -393,29 +397,8 @@ class Project:
         Raises:
             Refused: there is no passing gate report for this very model, and no reason was given.
         """
-        from trivet.pipelines.recording import recipe_of
-        from trivet.serving.admission import admit
-        from trivet.serving.deployment import deploy
-        from trivet.serving.replay import predict_again
-
-        version = self.model(model)
         silence = max_silence or self.context.settings.monitoring.max_silence
-        as_duration(silence)
-        return deploy(
-            self.context,
-            name=version.name,
-            version=version.version,
-            digest=version.digest,
-            role=role,
-            admission=admit(self.context, version.digest, override=allow_ungated),
-            override=allow_ungated,
-            max_silence=silence,
-            recipe=recipe_of(self.context, predict_again),
-        )
-
-    def predictor(self, deployment: Deployment) -> Predictor:
-        """What answers requests for a deployment, with each prediction recorded."""
-        raise Conflict(deployment.id)
+        return self._live.deploy(self.model(model), role=role, max_silence=silence, allow_ungated=allow_ungated)
 
     def serve(
         self,
@@ -425,17 +408,49 @@ class Project:
         port: int | None = None,
         ready: Callable[[str], None] | None = None,
     ) -> None:
-        """Answer over HTTP until told to stop; then the deployment ends."""
-        raise Conflict(deployment.id)
+        """Answer over HTTP until told to stop (Ctrl-C, SIGTERM); then the deployment ends.
+
+        Args:
+            deployment: from ``deploy``.
+            host, port: where; ``[serving]`` by default, port 0 for any that is free.
+            ready: called with the address once it answers.
+
+        Raises:
+            Refused: an address that others can reach; there is no authentication yet.
+        """
+        self._live.serve(deployment, host=host, port=port, ready=ready)
 
     def deployments(self) -> list[Deployment]:
         """Everything that answers or has answered, newest first."""
-        from trivet.serving.deployment import deployments
-
-        return deployments(self.context, self._served())
+        return self._live.deployments()
 
     def deployment(self, reference: str) -> Deployment:
         """A deployment by the start of its id, or the newest of a model's name."""
-        from trivet.serving.deployment import deployment
+        return self._live.deployment(reference)
 
-        return deployment(self.context, reference, self._served())
+    def predictions(self, *, deployment: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """The latest recorded predictions, newest first, with their labels where they have come."""
+        return self._live.predictions(deployment, limit)
+
+    def prediction(self, id: str) -> dict[str, Any]:  # noqa: A002 - the field's name
+        """One recorded prediction: what was asked, what the model saw and since when, what it answered."""
+        return self._live.prediction(id)
+
+    def labels(self, frame: Any) -> int:
+        """Say how predictions turned out: columns ``prediction`` (id), ``label``, ``at`` (when it became known)."""
+        return self._live.add_labels(frame)
+
+    def monitor(self, reference: str, *, record: bool = True) -> MonitorReport:
+        """Check a deployment: labels, performance, drift, heartbeats; raise and clear alarms.
+
+        Args:
+            reference: a deployment's id, or a model's name for its newest deployment.
+            record: False looks without recording or raising anything.
+        """
+        return self._live.monitor(self.deployment(reference), record=record)
+
+    def alarms(self) -> list[Alarm]:
+        """The alarms that are open."""
+        from trivet.monitoring.alarms import open_alarms
+
+        return open_alarms(self.context)

@@ -16,11 +16,13 @@ def command(output: Output, name: str | None) -> None:
     """List stored feature views, or show the definition of the one called NAME."""
     if name is None:
         views = output.project.feature_views()
-        rows = [(view.name, view.entity.name, ", ".join(view.features), view.description) for view in views]
-        shown = table(["view", "entity", "features", "description"], rows)
-        output.say([view.to_spec() for view in views], shown if rows else "No feature views are stored yet.")
+        rows = [
+            (each.name, each.version, each.view.entity.name, ", ".join(each.view.features), each.view.description)
+            for each in views
+        ]
+        shown = table(["view", "version", "entity", "features", "description"], rows)
+        found = [{**each.view.to_spec(), "version": each.version, "digest": each.digest} for each in views]
+        output.say(found, shown if rows else "No feature views are stored yet.")
         return
-    view = output.project.feature_view(name)
-    rows = [(feature, str(definition)) for feature, definition in view.features.items()]
-    heading = f"{view.name}, of {view.entity.name} from {view.source.name}. {view.description}"
-    output.say(view.to_spec(), heading, table(["feature", "definition"], rows))
+    listed = output.project.feature_view(name)
+    output.say({**listed.view.to_spec(), "version": listed.version, "digest": listed.digest}, str(listed))

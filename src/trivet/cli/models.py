@@ -27,7 +27,7 @@ def command(output: Output, reference: str | None) -> None:
                 version.version,
                 ", ".join(version.aliases) or "-",
                 verdict,
-                age(version.at, project.context.clock()),
+                age(version.registered, project.context.clock()),
                 version.by,
                 f"model:{version.digest[:12]}",
             )

@@ -15,6 +15,7 @@ from trivet.ledger import Artifact, Run
 from trivet.server.drawing import Box, Point, draw_graph, draw_line
 
 if TYPE_CHECKING:
+    from trivet.features.catalogue import Listed
     from trivet.ledger.lineage import Lineage
     from trivet.project import Project
     from trivet.tracking.registry import ModelVersion
@@ -75,28 +76,31 @@ def overview(project: Project) -> dict[str, Any]:
 
 
 def features(project: Project) -> dict[str, Any]:
-    """Every feature view in its newest version."""
-    return {"title": "Features", "views": [_feature_view(project, view) for view in project.feature_views()]}
+    """Every feature view in its current version."""
+    return {"title": "Features", "views": [_feature_view(project, listed) for listed in project.feature_views()]}
 
 
 def feature(project: Project, name: str) -> dict[str, Any]:
     """One feature view: definitions, source, users, versions."""
-    view = project.feature_view(name)
-    shown = _feature_view(project, view)
-    spec = view.to_spec()
-    shown["definitions"] = {key: str(item) for key, item in view.features.items()}
-    shown["source"] = {"entity": spec["entity"], **spec["source"]}
-    history = project.context.ledger.pointers(name=f"feature_view/{view.name}", history=True)
-    uses = project.lineage(shown["digest"], down=True).artifacts.values()
+    listed = project.feature_view(name)
+    spec = listed.view.to_spec()
+    uses = project.lineage(listed.digest, down=True).artifacts.values()
     return {
-        "title": view.name,
-        "view": shown,
+        "title": listed.name,
+        "view": {
+            **_feature_view(project, listed),
+            "definitions": {key: str(item) for key, item in listed.view.features.items()},
+            "source": {"entity": spec["entity"], **spec["source"]},
+        },
         "used_by": [
             {"kind": use.kind, "digest": use.digest, "id": use.id, "note": use.spec.get("name", "")}
             for use in uses
-            if use.kind in {"training_set", "model", "deployment"} and use.digest != shown["digest"]
+            if use.kind in {"training_set", "model", "deployment"}
         ],
-        "history": [_pointer(pointer) for pointer in history],
+        "history": [
+            _pointer(pointer)
+            for pointer in project.context.ledger.pointers(name=f"feature_view/{listed.name}", history=True)
+        ],
     }
 
 
@@ -229,16 +233,16 @@ def _pointer(pointer: Any) -> dict[str, Any]:
     return data
 
 
-def _feature_view(project: Project, view: Any) -> dict[str, Any]:
-    pointer = project.context.ledger.pointers(name=f"feature_view/{view.name}")[-1]
+def _feature_view(project: Project, listed: Listed) -> dict[str, Any]:
+    watermark = project.watermark(listed.view)
     return {
-        "name": view.name,
-        "entity": view.entity.name,
-        "features": list(view.features),
-        "description": view.description,
-        "version": int(pointer.label) if pointer.is_version else 0,
-        "digest": pointer.digest,
-        "watermark": project.watermark(view),
+        "name": listed.name,
+        "entity": listed.view.entity.name,
+        "features": list(listed.view.features),
+        "description": listed.view.description,
+        "version": listed.version,
+        "digest": listed.digest,
+        "watermark": None if watermark is None else watermark.isoformat(),
     }
 
 
@@ -249,7 +253,7 @@ def _model(project: Project, version: ModelVersion) -> dict[str, Any]:
         "version": version.version,
         "aliases": list(version.aliases),
         "digest": version.digest,
-        "at": version.at.isoformat(),
+        "at": version.registered.isoformat(),
         "by": version.by,
         "why": version.why,
         "gate": report["verdict"] if report else "no gate report",

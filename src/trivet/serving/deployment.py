@@ -33,7 +33,7 @@ class Deployment(msgspec.Struct, frozen=True):
     Attributes:
         id: of the run of kind ``serve``.
         state: ``alive`` while its process lives, else ``stopped``.
-        gate: the verdict that let it in, or ``ungated`` with the reason in ``override``.
+        gate: the verdict that let it in, or ``ungated`` with the run that records the reason in ``override``.
         max_silence: longer without a prediction, and the dead-model alarm is raised; a duration as text.
     """
 
@@ -65,7 +65,6 @@ def deploy(
     digest: Digest,
     role: str,
     admission: Admission,
-    override: str | None,
     max_silence: str,
     recipe: Recipe,
 ) -> Deployment:
@@ -85,7 +84,7 @@ def deploy(
         recipe=recipe,
         inputs=inputs,
         outputs={"deployment": artifact.digest},
-        tags={"pid": str(os.getpid()), "override": override or ""},
+        tags={"pid": str(os.getpid()), "override": admission.override or ""},
     )
     context.ledger.write(artifact, run)
     return _read(context, run, {})

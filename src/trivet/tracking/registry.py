@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from trivet.errors import Invalid, NotFound
 from trivet.ledger import Artifact, Ledger, Pointer
@@ -47,6 +48,12 @@ class ModelVersion:
     def artifact(self) -> Artifact:
         """The model's artifact, read from the ledger now."""
         return self._ledger.artifact(self.digest)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        names = ("name", "version", "digest", "by", "why")
+        plain = {name: getattr(self, name) for name in names}
+        return {**plain, "aliases": list(self.aliases), "registered": self.registered.isoformat()}
 
     def __repr__(self) -> str:
         parts = [self.digest[:12], *self.aliases]

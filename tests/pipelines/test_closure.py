@@ -42,7 +42,8 @@ PROJECT = {
             from proj.lazy import late
 
             log.info("fitting")  # a comment
-            return util.top(train) + late() + TABLE["a"] + Child().run() + other.named() + exported() + decorated() + rounds
+            total = util.top(train) + late() + TABLE["a"] + Child().run()
+            return total + other.named() + exported() + decorated() + rounds
 
 
         def unrelated(fit):
@@ -158,7 +159,8 @@ DYNAMIC = {
     "setattr at import": "import helper\nsetattr(helper, 'other', 3)\ndef fit():\n    return helper.work()\n",
     "patched at import": "import helper, second\nhelper.work = second.other\ndef fit():\n    return helper.work()\n",
     "patched by a function": (
-        "import helper, second\ndef patch():\n    helper.work = second.other\npatch()\ndef fit():\n    return helper.work()\n"
+        "import helper, second\ndef patch():\n    helper.work = second.other\n"
+        "patch()\ndef fit():\n    return helper.work()\n"
     ),
 }
 
@@ -202,7 +204,17 @@ def test_what_registers_itself_in_a_variable_belongs_to_it(tmp_path, name):
 
 
 def test_a_registered_function_edit_does_not_touch_those_who_only_share_the_decorator(tmp_path):
-    text = "REG = {}\ndef add(f):\n    REG[f.__name__] = f\n    return f\n@add\ndef a():\n    return 1\ndef b():\n    return 1\n"
+    text = """
+        REG = {}
+        def add(f):
+            REG[f.__name__] = f
+            return f
+        @add
+        def a():
+            return 1
+        def b():
+            return 1
+    """
     root = write(tmp_path, {"steps.py": text})
     assert "steps:a" not in closure(root, "steps:b")
     assert "steps:REG" in closure(root, "steps:a")
@@ -257,7 +269,15 @@ def test_scopes(tmp_path):
 
 
 def test_conditional_definitions_count_in_all_branches(tmp_path):
-    text = "try:\n    from helper import f\nexcept ImportError:\n    def f():\n        return 1\ndef fit():\n    return f()\n"
+    text = """
+        try:
+            from helper import f
+        except ImportError:
+            def f():
+                return 1
+        def fit():
+            return f()
+    """
     root = write(tmp_path, {"steps.py": text, "helper.py": "def f():\n    return 2\n"})
     assert {"helper:f", "steps:f", "steps:fit"} <= closure(root).keys()
 
@@ -265,7 +285,13 @@ def test_conditional_definitions_count_in_all_branches(tmp_path):
 def test_relative_imports_from_packages_and_namespace_packages(tmp_path):
     files = {
         "space/pkg/__init__.py": "",
-        "space/pkg/steps.py": "from . import util\nfrom .. import beside\nfrom .sub import deep as d\ndef fit():\n    return util.f() + beside.g() + d.h()\n",
+        "space/pkg/steps.py": """
+            from . import util
+            from .. import beside
+            from .sub import deep as d
+            def fit():
+                return util.f() + beside.g() + d.h()
+        """,
         "space/pkg/util.py": "def f():\n    return 1\n",
         "space/beside.py": "def g():\n    return 1\n",
         "space/pkg/sub/__init__.py": "",

@@ -46,10 +46,18 @@ def build(folder: Path, source: str, *, workers: int = 2, threads: int = 1, host
     name = f"workshop_{next(_numbers)}"
     file = folder / f"{name}.py"
     file.write_text("import trivet.pipelines.task as tv\n\n" + dedent(source).replace("MODULE", name))
+    context = open_context(folder, workers=workers, threads=threads, host=host)
+    sys.path.insert(0, str(folder))
+    invalidate_caches()
+    return Workshop(context, name, file)
+
+
+def open_context(folder: Path, *, workers: int = 2, threads: int = 1, host: str = "here") -> Context:
+    """The embedded project in ``folder``, wired by hand."""
     ledger, blobs = Ledger(), Blobs()
     settings = Settings(root=folder, ledger=ledger, blobs=blobs, pipelines=Pipelines(workers=workers, threads=threads))
     (folder / ".trivet").mkdir(exist_ok=True)
-    context = Context(
+    return Context(
         folder,
         settings,
         open_url("ledger", ledger.url, folder),
@@ -58,9 +66,6 @@ def build(folder: Path, source: str, *, workers: int = 2, threads: int = 1, host
         "ada",
         host,
     )
-    sys.path.insert(0, str(folder))
-    invalidate_caches()
-    return Workshop(context, name, file)
 
 
 def tidy(workshop: Workshop) -> None:

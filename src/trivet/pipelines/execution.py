@@ -89,7 +89,7 @@ class Execution:
         Raises:
             NotFound: as ``artifact``.
         """
-        return values.load(self.artifact(name), self.context)
+        return values.load(self.artifact(name), self.context.blobs)
 
 
 def execute(

@@ -116,7 +116,7 @@ def record(
         tags={**known.facts, **tags},
     )
     try:
-        loaded = {slot: values.load(artifact, context) for slot, artifact in inputs.items()}
+        loaded = {slot: values.load(artifact, context.blobs) for slot, artifact in inputs.items()}
         outputs, value, metrics = call(function, loaded, parameters, context)
     except BaseException as exc:
         status: Status = "killed" if isinstance(exc, KeyboardInterrupt) else "failed"

@@ -55,7 +55,7 @@ def perform(job: Job) -> Outcome:
     context = _context(job)
     try:
         function = resolve(job.entry)
-        inputs = {slot: values.load(artifact, context) for slot, artifact in job.inputs.items()}
+        inputs = {slot: values.load(artifact, context.blobs) for slot, artifact in job.inputs.items()}
         _seed(job.seed)
         outputs, _, metrics = call(function, inputs, job.parameters, context)
     except BaseException as exc:  # noqa: BLE001 - a task may raise anything, sys.exit included, and all of it is its outcome

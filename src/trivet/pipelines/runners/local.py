@@ -19,7 +19,9 @@ from pathlib import Path
 
 import msgspec
 
+from trivet.errors import Conflict, TrivetError
 from trivet.pipelines.runners.contract import Job, Outcome
+from trivet.pipelines.worker import JOB, OUTCOME, sentence
 from trivet.plugins import open_url
 
 __all__ = ["LocalRunner", "child_environment", "open_runner"]
@@ -53,8 +55,15 @@ class LocalRunner:
         self._closed = False
 
     def submit(self, job: Job) -> Future[Outcome]:
-        """Start a job."""
-        return self._threads.submit(self._perform, job)
+        """Start a job.
+
+        Raises:
+            Conflict: this runner was closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise Conflict("This runner is closed and starts no more jobs. Open another.")
+            return self._threads.submit(self._perform, job)
 
     def close(self) -> None:
         """End every process that still runs and wait for it."""
@@ -71,9 +80,15 @@ class LocalRunner:
         self._threads.shutdown(wait=True)
 
     def _perform(self, job: Job) -> Outcome:
+        try:
+            return self._in_a_folder(job)
+        except (OSError, TrivetError) as exc:  # no interpreter, no space for the job or its log
+            return Outcome(status="failed", error=sentence(exc))
+
+    def _in_a_folder(self, job: Job) -> Outcome:
         with tempfile.TemporaryDirectory(prefix="trivet-job-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
-            (folder / "job.json").write_bytes(msgspec.json.encode(job))
+            (folder / JOB).write_bytes(msgspec.json.encode(job))
             status = self._run(job, folder)
             return self._outcome(job, folder, status)
 
@@ -103,7 +118,7 @@ class LocalRunner:
                     process.stdin.close()
 
     def _outcome(self, job: Job, folder: Path, status: int | None) -> Outcome:
-        result = folder / "outcome.json"
+        result = folder / OUTCOME
         if result.exists():
             outcome = msgspec.json.decode(result.read_bytes(), type=Outcome)
         elif self._closed:

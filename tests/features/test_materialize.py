@@ -19,7 +19,9 @@ from trivet.types import to_micros
 
 
 def offline(view, rows, keys, at):
-    spine = pl.DataFrame([{**key, "t": at} for key in keys], {"a": pl.Int64, "b": pl.Int64, "t": pl.Datetime("us", "UTC")})
+    spine = pl.DataFrame(
+        [{**key, "t": at} for key in keys], {"a": pl.Int64, "b": pl.Int64, "t": pl.Datetime("us", "UTC")}
+    )
     joined = LocalEngine().point_in_time(spine, select_all([view]), {"events": pl.DataFrame(rows, SCHEMA)}, time="t")
     return joined.frame.select(list(view.features)).to_dicts()
 
@@ -66,7 +68,9 @@ def flights(*rows):
 
 def test_only_keys_that_changed_are_written_again():
     view = FeatureView("planes", entity=PLANE, source=FLIGHTS, features=["delay"])
-    data = flights(*[(f"N{i}", NOON - timedelta(hours=1), 1.0) for i in range(50)], ("N1", NOON + timedelta(hours=1), 5.0))
+    data = flights(
+        *[(f"N{i}", NOON - timedelta(hours=1), 1.0) for i in range(50)], ("N1", NOON + timedelta(hours=1), 5.0)
+    )
     materializer = Materializer([view], data, MemoryStore())
     assert materializer.advance(NOON) == {"planes": 50}
     assert materializer.advance(NOON + timedelta(minutes=30)) == {"planes": 0}
@@ -108,7 +112,10 @@ def test_what_has_no_online_form_is_refused_at_once():
 def test_aggregates_forget_what_left_the_window():
     view = FeatureView("planes", entity=PLANE, source=FLIGHTS, features={"n": count("2h"), "m": mean("delay", "2h")})
     store = MemoryStore()
-    materializer, reader = Materializer([view], flights(("N1", NOON, 3.0)), store), FeatureReader(select_all([view]), store)
+    materializer, reader = (
+        Materializer([view], flights(("N1", NOON, 3.0)), store),
+        FeatureReader(select_all([view]), store),
+    )
     seen = []
     for hours in (0, 1, 2, 3):
         at = NOON + timedelta(hours=hours)

@@ -97,7 +97,9 @@ class Catalogue:
             NotFound: there is none; the nearest names are offered.
         """
         view = self.describe(reference).view
-        return view.bound({leaf.name: data for leaf in view.source.leaves if (data := self._frame(leaf.name, leaf.data))})
+        return view.bound(
+            {leaf.name: data for leaf in view.source.leaves if (data := self._frame(leaf.name, leaf.data))}
+        )
 
     def _frame(self, name: str, data: object) -> object | None:
         """The frame kept for a source that has no path."""

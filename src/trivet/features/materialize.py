@@ -98,7 +98,9 @@ class _Live:
         order = np.argsort(moments, kind="stable")
         self._moments, self._codes = moments[order], codes[order]
         for name in view.features:
-            _check_online(view, name, Query(prepared, self._names, codes[:0], codes[:0], strict=False).answer(view, name))
+            _check_online(
+                view, name, Query(prepared, self._names, codes[:0], codes[:0], strict=False).answer(view, name)
+            )
 
     def changed(self, after: Micros | None, until: Micros) -> Ints:
         """The codes of keys with a moment of change in ``(after, until]``."""
@@ -152,7 +154,9 @@ def _changes(view: FeatureView, prepared: Prepared) -> tuple[Ints, Ints]:
 
 def _check_online(view: FeatureView, name: str, answer: Answer) -> None:
     dtype = answer.values.dtype
-    simple = dtype.is_integer() or dtype.is_float() or dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Null)
+    simple = (
+        dtype.is_integer() or dtype.is_float() or dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Null)
+    )
     if not simple:
         raise Invalid(
             f"Feature '{view.name}:{name}' has type {dtype}, which has no online form. Numbers, text and booleans do: "

@@ -42,7 +42,9 @@ def record_source(source: Source, context: Context) -> Artifact:
         return known
     artifact = _save(snapshot, context)
     if _stat(snapshot) != before:
-        raise Conflict(f"Source {source.name!r}: {snapshot.data} changed while it was read. Try again when it is whole.")
+        raise Conflict(
+            f"Source {source.name!r}: {snapshot.data} changed while it was read. Try again when it is whole."
+        )
     if time.time_ns() - snapshot.data.stat().st_mtime_ns > _SETTLED:
         _write_index(context.root / INDEX, {**index, before: artifact.digest})
     return artifact

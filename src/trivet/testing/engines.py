@@ -254,10 +254,14 @@ class EngineContract:
             self.open().point_in_time(spine, select_all([_latest("x")]), data, time="tt")
 
     def test_the_columns_of_the_spine_are_untouched(self) -> None:
-        spine = pl.DataFrame({"z": [3, 1], "a": pl.Series([1, 2], dtype=pl.Int8), "t": [START, START], "y": ["b", None]})
-        frame = self.open().point_in_time(
-            spine, select_all([_latest("x")]), {"events": pl.DataFrame([_row(0)], SCHEMA)}, time="t"
-        ).frame
+        spine = pl.DataFrame(
+            {"z": [3, 1], "a": pl.Series([1, 2], dtype=pl.Int8), "t": [START, START], "y": ["b", None]}
+        )
+        frame = (
+            self.open()
+            .point_in_time(spine, select_all([_latest("x")]), {"events": pl.DataFrame([_row(0)], SCHEMA)}, time="t")
+            .frame
+        )
         assert frame.drop("f").equals(spine)
         assert frame.columns == [*spine.columns, "f"]
 

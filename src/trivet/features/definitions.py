@@ -7,6 +7,7 @@ columns exist is asked when data is at hand (``trivet.features.engines``); every
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -241,6 +242,14 @@ class Source:
         options["inputs"] = [cls.from_spec(source) for source in options.pop("inputs", ())]
         return cls(name, data, **options)
 
+    def bound(self, data: Mapping[str, Any]) -> Source:
+        """The same declaration with other data: a path, a frame or a snapshot for some names of its ``leaves``."""
+        other = copy.copy(self)
+        object.__setattr__(other, "inputs", tuple(source.bound(data) for source in self.inputs))
+        if self.sql is None and self.name in data:
+            object.__setattr__(other, "data", data[self.name])
+        return other
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Source) and self.to_spec() == other.to_spec() and self._frames() == other._frames()
 
@@ -283,6 +292,8 @@ class FeatureView:
         >>> view.features
         {'seats': Aggregate(operation='latest', column='seats', window=None, ttl=None, skip_nulls=False, q=None)}
     """
+
+    __trivet_kind__ = "feature_view"
 
     name: str
     entity: Entity
@@ -347,6 +358,19 @@ class FeatureView:
         """The digest of its artifact of kind ``feature_view``: the declaration and nothing else."""
         content = digest("files", {})
         return digest("artifact", {"kind": "feature_view", "spec": self.to_spec(), "content": content})
+
+    @property
+    def online_name(self) -> str:
+        """Under what name its rows stand in an online store: another computation never answers for this one."""
+        spec = self.to_spec()
+        computed = digest("online", {part: spec[part] for part in ("entity", "source", "features")})
+        return f"{self.name}@{computed[:12]}"
+
+    def bound(self, data: Mapping[str, Any]) -> FeatureView:
+        """The same view with other data, see ``Source.bound``."""
+        other = copy.copy(self)
+        object.__setattr__(other, "source", self.source.bound(data))
+        return other
 
     def to_spec(self) -> dict[str, Any]:
         """The declaration as JSON."""

@@ -70,6 +70,8 @@ def snapshot_of(source: Source, root: Path = Path()) -> Snapshot:
     """
     if source.data is None:
         raise Invalid(f"Source {source.name!r} has no data. Declare it with a path or a data frame.")
+    if isinstance(source.data, Snapshot):
+        return source.data
     if not isinstance(source.data, str):
         return Snapshot(source.name, as_polars(source.data, f"The data of source {source.name!r}"))
     path = root / source.data

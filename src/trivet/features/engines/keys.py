@@ -7,6 +7,7 @@ different kinds are refused rather than converted. A key with a null in it belon
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,12 @@ class KeyIndex:
         self._known = keys.drop_nulls().unique(maintain_order=True).with_row_index(_CODE)
         self.size = len(self._known)
         self.codes = self._join(keys)
+
+    @cached_property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """How many rows each code has; the last two places, found by ``UNKNOWN`` and ``NULL``, hold 0."""
+        codes = self.codes if not len(self.codes) or self.codes.min() >= 0 else self.codes[self.codes >= 0]
+        return np.bincount(codes, minlength=self.size + 2)
 
     def lookup(self, keys: pl.DataFrame, owner: str) -> npt.NDArray[np.int64]:
         """The code of each key, ``UNKNOWN`` or ``NULL`` where it has none.

@@ -78,35 +78,30 @@ class _Asked:
     counted: dict[str, Counter[str]] = field(default_factory=dict)
 
     def join(self, source: Source, features: list[Selected], snapshots: Snapshots) -> dict[str, pl.Series]:
+        """The columns of the features of one source."""
         prepared = prepare(source, [(each.view, each.feature) for each in features], snapshots)
         self._count("source_rows", source.name, prepared.rows)
-        queries: dict[tuple[str, ...], Query] = {}
-        columns = {}
+        by_keys: dict[tuple[str, ...], list[Selected]] = {}
         for each in features:
-            keys = each.view.entity.keys
-            if keys not in queries:
-                queries[keys] = self._query(prepared, each.view)
-            self._count_rows(prepared, each)
-            columns[each.column] = queries[keys].answer(each.view, each.feature).values.rename(each.column)
+            by_keys.setdefault(each.view.entity.keys, []).append(each)
+        columns = {}
+        for names, group in by_keys.items():
+            codes = prepared.keys(names).lookup(key_columns(self.spine, names, "the spine"), "the spine")
+            query = Query(prepared, names, np.where(self.timeless, NULL, codes), self.at, strict=self.strict)
+            for each in group:
+                columns[each.column] = query.answer(each.view, each.feature).values.rename(each.column)
+                self._count_rows(prepared, each, codes)
         return columns
 
-    def _query(self, prepared: Prepared, view: FeatureView) -> Query:
-        names = view.entity.keys
-        codes = prepared.keys(names).lookup(key_columns(self.spine, names, "the spine"), "the spine")
-        return Query(prepared, names, np.where(self.timeless, NULL, codes), self.at, strict=self.strict)
-
-    def _count_rows(self, prepared: Prepared, selected: Selected) -> None:
+    def _count_rows(self, prepared: Prepared, selected: Selected, codes: Ints) -> None:
         """Count oddities once per view, for the times of its first feature."""
-        view, names = selected.view, selected.view.entity.keys
+        view, keys = selected.view, prepared.keys(selected.view.entity.keys)
         if view.name in self.counted.get("null_keys", ()):
             return
-        keys = prepared.keys(names)
-        codes = keys.lookup(key_columns(self.spine, names, "the spine"), "the spine")
-        timeline = prepared.timeline(names, view.source.times_of(selected.aggregate.column))
-        exist = np.bincount(keys.codes[keys.codes >= 0], minlength=keys.size + 1) > 0
+        timeline = prepared.timeline(view.entity.keys, view.source.times_of(selected.aggregate.column))
         self._count("null_keys", view.name, int((codes == NULL).sum()))
-        self._count("unknown_keys", view.name, int((codes != NULL).sum() - exist[codes[codes >= 0]].sum()))
-        self._count("source_null_keys", view.name, int((keys.codes == NULL).sum()))
+        self._count("unknown_keys", view.name, int((keys.counts[codes] == 0).sum() - (codes == NULL).sum()))
+        self._count("source_null_keys", view.name, prepared.rows - int(keys.counts.sum()))
         self._count("source_null_times", view.name, timeline.left_out)
         self._count("source_duplicates", view.name, timeline.duplicates)
 

@@ -132,7 +132,7 @@ class Prepared:
         return _comparable(series).unique().sort()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answer:
     """The values of one feature for each query.
 
@@ -148,6 +148,15 @@ class Answer:
     seen: Mask | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """For each query the row of the source, null for none, with its event time and whether there is one."""
+
+    rows: pl.Series
+    times: Ints
+    seen: Mask
+
+
 class Query:
     """Some keys at some moments. Codes are those of ``prepared.keys(names)``; ``NULL`` answers nothing but nulls."""
 
@@ -155,6 +164,7 @@ class Query:
         self._prepared = prepared
         self._names, self._codes, self._at, self._strict = names, codes, at, strict
         self._nobody = codes == NULL
+        self._chosen = cache(self._choose)
         self._latest = cache(self._find_latest)
         self._windows = cache(self._find_windows)
 
@@ -164,20 +174,20 @@ class Query:
         times = view.source.times_of(feature.column)
         if feature.windowed:
             return Answer(self._aggregate(feature, times).rename(name))
-        timeline = self._prepared.timeline(self._names, times)
-        places = self._latest(times, feature.column if feature.skip_nulls else None)
-        if expire:
-            places = asof.expire(timeline, places, self._at, view.ttl_of(name))
-        return self._gather(name, feature.column or "", timeline, places)
+        only = feature.column if feature.skip_nulls else None
+        chosen = self._chosen(times, only, view.ttl_of(name) if expire else None)
+        column = self._prepared.column(feature.column or "")
+        return Answer(column.gather(chosen.rows).rename(name), chosen.times, chosen.seen)
 
-    def _gather(self, name: str, column: str, timeline: Timeline, places: Ints) -> Answer:
+    def _choose(self, times: Times | None, only: str | None, ttl: int | None) -> _Chosen:
+        """The rows of the source that answer, for all columns with these times."""
+        timeline = self._prepared.timeline(self._names, times)
+        places = asof.expire(timeline, self._latest(times, only), self._at, ttl)
         seen = places >= 0
         if not len(timeline.rows):
-            return Answer(_nothing(name, self._prepared.column(column).dtype, len(places)), places, seen)
+            return _Chosen(pl.Series([None], dtype=pl.Int64).new_from_index(0, len(places)), places, seen)
         rows = pl.Series(timeline.rows[places])
-        if not seen.all():
-            rows = rows.set(pl.Series(~seen), None)
-        return Answer(self._prepared.column(column).gather(rows).rename(name), timeline.event[places], seen)
+        return _Chosen(rows if seen.all() else rows.set(pl.Series(~seen), None), timeline.event[places], seen)
 
     def _find_latest(self, times: Times | None, only: str | None) -> Ints:
         timeline = self._prepared.timeline(self._names, times)
@@ -206,10 +216,6 @@ class Query:
 def _series(values: npt.NDArray[Any], null: Mask, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
     series = pl.Series(values)
     return (series.set(pl.Series(null), None) if null.any() else series).cast(dtype)
-
-
-def _nothing(name: str, dtype: pl.DataType, size: int) -> pl.Series:
-    return pl.Series(name, [None], dtype).new_from_index(0, size)
 
 
 def _output_type(operation: str, dtype: pl.DataType) -> pl.DataType | type[pl.DataType]:

@@ -65,17 +65,20 @@ class Timeline:
             created: when they reached us; None where not declared.
         """
         kept = complete & (keys.codes >= 0)
-        rows = np.arange(len(kept)) if kept.all() else np.flatnonzero(kept)
+        rows = None if kept.all() else np.flatnonzero(kept)  # None: all rows as they stand, spared a copy
         times = [t for t in (event, known, created) if t is not None]
-        if times and not _ascending([t[rows] if len(rows) < len(t) else t for t in times]):
-            rows = rows[np.lexsort([t[rows] for t in reversed(times)])]
-        codes = keys.codes[rows]
+        if times and not _ascending([_pick(t, rows) for t in times]):
+            order = np.lexsort([_pick(t, rows) for t in reversed(times)])
+            rows = order if rows is None else rows[order]
+        codes = _pick(keys.codes, rows)
         order = _group(codes, keys.size)
-        rows, codes = rows[order], codes[order]
         starts = np.zeros(keys.size + 1, np.int64)
-        np.cumsum(np.bincount(codes, minlength=keys.size), out=starts[1:])
+        sizes = keys.counts[: keys.size] if rows is None else np.bincount(codes, minlength=keys.size)
+        np.cumsum(sizes, out=starts[1:])
+        rows, codes = order if rows is None else rows[order], np.repeat(np.arange(keys.size), sizes)
         happened = np.full(len(rows), ALWAYS) if event is None else event[rows]
-        visible = (happened if known is None else known[rows]) + lag
+        visible = happened if known is None else known[rows]
+        visible = visible + lag if lag else visible
         if created is not None:
             visible = np.maximum(visible, created[rows])
         return cls(rows, codes, starts, happened, visible, int(len(complete) - complete.sum()))
@@ -96,9 +99,10 @@ class Timeline:
     def race(self, strict: bool) -> Race:
         """In which order rows begin to compete for being the latest."""
         if strict not in self._races:
-            moments = np.maximum(self.visible + int(strict), self.event)
+            seen = self.visible + 1 if strict else self.visible
+            moments = seen if seen is self.event else np.maximum(seen, self.event)
             places = None
-            if not self.in_step(moments):
+            if moments is not self.event and not self.in_step(moments):
                 places = np.argsort(moments, kind="stable")
                 places = places[_group(self.codes[places], len(self.starts) - 1)]
                 moments = moments[places]
@@ -155,14 +159,19 @@ def count_up_to(values: Ints, low: Ints, high: Ints, limit: Ints) -> Ints:
     return low
 
 
+def _pick(values: Ints, rows: Ints | None) -> Ints:
+    return values if rows is None else values[rows]
+
+
 def _ascending(times: list[Ints]) -> bool:
     """Whether rows are in lexicographic order of ``times`` already."""
-    tied = np.ones(max(len(times[0]) - 1, 0), np.bool_)
+    tied: npt.NDArray[np.bool_] | None = None
     for values in times:
-        step = np.diff(values)
-        if (step[tied] < 0).any():
+        back = values[1:] < values[:-1]
+        if (back if tied is None else back & tied).any():
             return False
-        tied &= step == 0
+        same = values[1:] == values[:-1]
+        tied = same if tied is None else same & tied
     return True
 
 

@@ -157,7 +157,7 @@ class SqlStore:
 
     def _write_run(self, connection: Connection, run: Run) -> None:
         row = rows.run_row(run)
-        if not connection.execute(self._statements.begin_run, row).rowcount:
+        if connection.scalar(self._statements.begin_run, row) is None:  # there is one of that id
             self._replace_run(connection, run, row)
         if edges := list(rows.edge_rows(run)):
             connection.execute(self._statements.add_edges, edges)

@@ -25,7 +25,7 @@ class Statements:
     def __init__(self, dialect: str) -> None:
         insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect]
         self.keep_artifact = insert(artifacts).on_conflict_do_nothing()
-        self.begin_run = insert(runs).on_conflict_do_nothing()
+        self.begin_run = insert(runs).on_conflict_do_nothing().returning(runs.c.id)
         self.lock_status = select(runs.c.status).where(runs.c.id == bindparam("one")).with_for_update()
         self.replace_run = update(runs).where(runs.c.id == bindparam("one"))
         self.forget_edges = delete(edges).where(edges.c.run == bindparam("one"))
@@ -63,9 +63,9 @@ class Statements:
     @staticmethod
     def _raise_latest(insert: Any) -> Any:
         """Set the latest value of a metric, unless a later step is on record."""
-        run, name = bindparam("run"), bindparam("name")
-        later = exists().where(metrics.c.run == run, metrics.c.name == name, metrics.c.step > bindparam("step"))
-        value = bindparam("value", type_=latest.c.value.type)
+        # PostgreSQL has to be told the types, because the parameters stand in a SELECT.
+        run, name, step, value = (bindparam(one, type_=metrics.c[one].type) for one in ("run", "name", "step", "value"))
+        later = exists().where(metrics.c.run == run, metrics.c.name == name, metrics.c.step > step)
         typed = select(run.label("run"), name.label("name"), value.label("value")).where(~later)
         insert = insert.from_select(["run", "name", "value"], typed)
         return insert.on_conflict_do_update(index_elements=["run", "name"], set_={"value": insert.excluded.value})

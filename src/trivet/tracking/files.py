@@ -1,7 +1,7 @@
 """Plain files as artifacts: what a run keeps that is neither a value nor a model (figures, logs, tracebacks).
 
-An artifact of kind ``file`` has one file and the name it was given; it comes back as bytes. Figures are recognised by
-what they can do, so neither Matplotlib nor Plotly is imported here.
+They are of the kind ``folder``, form ``file``: the same artifact that saving a path makes, so they come back as paths.
+Figures are recognised by what they can do, so neither Matplotlib nor Plotly is imported here.
 """
 
 from __future__ import annotations
@@ -11,14 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trivet.errors import Invalid
-from trivet.ledger import Artifact, Blobs
+from trivet.ledger import Artifact
 from trivet.pipelines.context import Context
 from trivet.tracking.entries import check_path
 
-__all__ = ["figure_bytes", "read_file", "save_file"]
-
-KIND = "file"
-
+__all__ = ["figure_bytes", "save_file"]
 
 def save_file(context: Context, content: bytes | Path, name: str) -> Artifact:
     """Record bytes or the content of a file under ``name``, in bounded memory.
@@ -27,21 +24,9 @@ def save_file(context: Context, content: bytes | Path, name: str) -> Artifact:
         Invalid: ``name`` is no relative path.
     """
     base = PurePosixPath(check_path(name)).name
-    artifact = Artifact.of(KIND, {"name": name}, {base: context.blobs.put(content)}, created=context.clock())
+    artifact = Artifact.of("folder", {"form": "file"}, {base: context.blobs.put(content)}, created=context.clock())
     context.ledger.write(artifact)
     return artifact
-
-
-def read_file(artifact: Artifact, blobs: Blobs) -> bytes:
-    """The verified bytes of an artifact of kind ``file``.
-
-    Raises:
-        Invalid: the artifact is of another kind.
-    """
-    if artifact.kind != KIND:
-        raise Invalid(f"{artifact.id} is a {artifact.kind}, not a file.")
-    (file,) = artifact.files.values()
-    return blobs.read(file.digest)
 
 
 def figure_bytes(figure: Any) -> tuple[bytes, str]:

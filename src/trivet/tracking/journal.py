@@ -98,8 +98,8 @@ class Journal:
             TrivetError: the ledger failed; everything is pending still.
         """
         with self._writing:
-            while self._write_batch():
-                pass
+            for _ in range(1 + len(self._pending) // BATCH):  # bounded, however fast others go on
+                self._write_batch()
 
     def close(self, alter: Callable[[Run], Run]) -> None:
         """Make the last change and write everything. After a failure it may be called again.
@@ -165,8 +165,7 @@ class Journal:
                 exc,
             )
 
-    def _write_batch(self) -> bool:
-        """One transaction; whether more is pending."""
+    def _write_batch(self) -> None:
         with self._lock:
             run = self._snapshot() if self._changed else None
             batch = dict(islice(self._pending.items(), BATCH))
@@ -183,7 +182,6 @@ class Journal:
                 self._pending = {**batch, **self._pending}
                 self._changed = self._changed or run is not None
             raise
-        return bool(self._pending)
 
     def _with_what_others_wrote(self, run: Run) -> Run:
         """Rewriting replaces, so a tag from a page or a metric from another client is carried over."""

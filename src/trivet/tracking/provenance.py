@@ -14,45 +14,60 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from trivet.errors import TrivetError
 from trivet.ledger import Recipe
+from trivet.pipelines.code import capture_code, git_facts
 from trivet.pipelines.context import Context
+from trivet.pipelines.environment import active, capture_environment
 
-__all__ = ["Provenance", "arguments", "cells", "entry", "folders"]
+__all__ = ["ARGUMENTS", "Provenance", "arguments", "cells", "entry", "folders"]
 
 FAILED = "trivet.capture"
 ARGUMENTS = "trivet.arguments"
+ATTEMPTS = 3  # a file that goes away while it is read is no reason to give up
 
 _log = logging.getLogger(__name__)
 
 
 class Provenance:
-    """A capture under way. ``recipe`` waits for it."""
+    """A capture under way. ``recipe`` and ``tags`` wait for it."""
 
     def __init__(self, context: Context) -> None:
-        self.entry = entry(context.root)
-        self.failure = ""
+        self._entry = entry(context.root)
         self._recipe: Recipe | None = None
+        self._tags: dict[str, str] = {}
         self._thread = threading.Thread(target=self._capture, args=(context,), name="trivet capture", daemon=True)
         self._thread.start()
 
-    @property
     def recipe(self) -> Recipe | None:
-        """What was captured, or None where that failed (then ``failure`` is the sentence)."""
+        """What was captured at the start with the numeric libraries that are active now, or None if that failed."""
         self._thread.join()
-        return self._recipe
+        if self._recipe is None:
+            return None
+        found = active()
+        threads = max((library["num_threads"] for library in found["libraries"]), default=1)
+        return replace(self._recipe, active=found, threads=threads)
+
+    def tags(self) -> dict[str, str]:
+        """What git said at the start, and the sentence of a capture that failed."""
+        self._thread.join()
+        return self._tags
 
     def _capture(self, context: Context) -> None:
-        from trivet.pipelines.code import capture_code
-        from trivet.pipelines.environment import capture_environment
-
-        try:
-            code = capture_code(context, folders(context.root))
-            environment = capture_environment(context)
-            self._recipe = Recipe(entry=self.entry, code=code.digest, environment=environment.digest)
-        except (TrivetError, OSError) as exc:
-            self.failure = str(exc)
-            _log.warning("The code and environment of a run could not be recorded: %s", exc)
+        for attempt in range(ATTEMPTS):
+            try:
+                code = capture_code(context, folders(context.root))
+                environment = capture_environment(context)
+                self._recipe = Recipe(entry=self._entry, code=code.digest, environment=environment.digest)
+                self._tags = git_facts(context.root)
+                return
+            except (TrivetError, OSError) as exc:
+                if attempt == ATTEMPTS - 1 or isinstance(exc, TrivetError):
+                    self._tags = {FAILED: str(exc)}
+                    _log.warning("The code and environment of a run could not be recorded: %s", exc)
+                    return
 
 
 def entry(root: Path) -> str:
@@ -63,18 +78,19 @@ def entry(root: Path) -> str:
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name:
         return f"module:{spec.name.removesuffix('.__main__')}"
-    script = getattr(main, "__file__", None)
-    if not script:
+    script = _script()
+    if script is None:
         return "interactive:"
-    path = Path(script).resolve()
-    return f"script:{path.relative_to(root.resolve()) if path.is_relative_to(root.resolve()) else path}"
+    place = script.relative_to(root.resolve()) if script.is_relative_to(root.resolve()) else script
+    return f"script:{place.as_posix()}"
 
 
 def folders(root: Path) -> list[Path]:
     """Where the code of this process lives: the project, and the script's folder where it is elsewhere."""
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    beside = Path(script).resolve().parent if script and entry(root).startswith("script:") else root.resolve()
-    return [root.resolve()] if beside.is_relative_to(root.resolve()) else [root.resolve(), beside]
+    script, project = _script(), root.resolve()
+    if script is None or script.is_relative_to(project) or not entry(root).startswith("script:"):
+        return [project]
+    return [project, script.parent]
 
 
 def arguments() -> str:
@@ -89,6 +105,12 @@ def cells() -> str | None:
         return None
     sources = list(shell.user_ns.get("In", []))
     return "\n\n".join(f"# In [{number}]\n{text}" for number, text in enumerate(sources) if text.strip()) + "\n"
+
+
+def _script() -> Path | None:
+    """The file that this process was started with; text from a pipe or ``-c`` is none."""
+    path = Path(getattr(sys.modules.get("__main__"), "__file__", None) or "").resolve()
+    return path if path.is_file() else None
 
 
 def _shell() -> Any:

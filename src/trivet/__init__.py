@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from trivet.features.definitions import FeatureView as FeatureView
     from trivet.features.definitions import Source as Source
     from trivet.features.definitions import Times as Times
-    from trivet.features.definitions import count as count
+    from trivet.features.aggregates import count as count
     from trivet.features.definitions import feature_view as feature_view
-    from trivet.features.definitions import first as first
-    from trivet.features.definitions import last as last
-    from trivet.features.definitions import latest as latest
-    from trivet.features.definitions import max as max  # noqa: A004
-    from trivet.features.definitions import mean as mean
-    from trivet.features.definitions import min as min  # noqa: A004
-    from trivet.features.definitions import nunique as nunique
-    from trivet.features.definitions import quantile as quantile
-    from trivet.features.definitions import std as std
-    from trivet.features.definitions import sum as sum  # noqa: A004
+    from trivet.features.aggregates import first as first
+    from trivet.features.aggregates import last as last
+    from trivet.features.aggregates import latest as latest
+    from trivet.features.aggregates import max as max  # noqa: A004
+    from trivet.features.aggregates import mean as mean
+    from trivet.features.aggregates import min as min  # noqa: A004
+    from trivet.features.aggregates import nunique as nunique
+    from trivet.features.aggregates import quantile as quantile
+    from trivet.features.aggregates import std as std
+    from trivet.features.aggregates import sum as sum  # noqa: A004
     from trivet.features.training_set import TrainingSet as TrainingSet
     from trivet.pipelines.task import pipeline as pipeline
     from trivet.pipelines.task import task as task
@@ -51,8 +51,8 @@ _HOMES = {
     "trivet.errors": ("TrivetError",),
     "trivet.project": ("Project", "open"),
     # leg one: access to data
-    "trivet.features.definitions": (
-        *("Entity", "FeatureView", "Source", "Times", "feature_view"),
+    "trivet.features.definitions": ("Entity", "FeatureView", "Source", "Times", "feature_view"),
+    "trivet.features.aggregates": (
         *("count", "first", "last", "latest", "max", "mean", "min", "nunique", "quantile", "std", "sum"),
     ),
     "trivet.features.training_set": ("TrainingSet",),

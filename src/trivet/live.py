@@ -89,7 +89,7 @@ class Live:
         try:
             app = App([self.predictor(deployment, log=log, metrics=metrics)], metrics=metrics)
             where = settings.port if port is None else port
-            run(app, host=host or settings.host, port=where, ready=ready)
+            run(app, host=host or settings.host, port=where, on_ready=lambda h, p: ready and ready(f"http://{h}:{p}"))
         finally:
             log.close()
             end(self._context, deployment.id)
@@ -113,7 +113,7 @@ class Live:
         from trivet.pipelines.values import load
         from trivet.serving.predictor import Deployed, Predictor
 
-        model = load(self._context.ledger.artifact(deployment.digest), self._context)
+        model: Any = load(self._context.ledger.artifact(deployment.digest), self._context.blobs)
         selected = self._selected(model.signature)
         deployed = Deployed(
             name=deployment.name,

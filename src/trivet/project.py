@@ -31,13 +31,17 @@ if TYPE_CHECKING:
     from trivet.features.references import Selected
     from trivet.features.training_set import TrainingSet
     from trivet.ledger.lineage import Lineage
-    from trivet.ledger.tables import Tables
+    from trivet.live import Live
+    from trivet.monitoring.alarms import Alarm
+    from trivet.monitoring.report import MonitorReport
     from trivet.pipelines.cache import Explanation
     from trivet.pipelines.execution import Event, Execution
     from trivet.pipelines.replay import Reproduction
     from trivet.pipelines.task import Pipeline
-    from trivet.tracking.compare import Comparison, Difference
-    from trivet.tracking.registry import ModelVersion
+    from trivet.tracking.compare import Comparison
+    from trivet.tracking.difference import Difference
+    from trivet.serving.deployment import Deployment
+    from trivet.tracking.registry import ModelVersion, Registry
     from trivet.tracking.runs import ActiveRun
     from trivet.tracking.search import RunList
     from trivet.training.gates import Gate, GateReport
@@ -147,7 +151,7 @@ class Project:
 
     def diff(self, a: str, b: str) -> Difference:
         """What differs between two runs, models, training sets or other artifacts."""
-        from trivet.tracking.compare import diff
+        from trivet.tracking.difference import diff
 
         return diff(self.context, self.get(a), self.get(b))
 
@@ -236,13 +240,13 @@ class Project:
         ``afresh`` forgets first what the store has of these views, for a replay of the past.
         """
         from trivet.features.materialize import Materializer
-        from trivet.features.sources import snapshots
+        from trivet.features.sources import snapshots_of
 
         views = list(dict.fromkeys(each.view for each in self._selected(features)))
         if afresh:
             for view in views:
                 self._online.drop(view.online_name)
-        return Materializer(views, snapshots(views, self.root), self._online)
+        return Materializer(views, snapshots_of([view.source for view in views], self.root), self._online)
 
     def materialize(
         self, features: Sequence[FeatureView | str] | None = None, *, until: datetime | str | None = None
@@ -317,7 +321,7 @@ class Project:
         return [version for name in self._registry.names() for version in self._registry.versions(name)]
 
     @property
-    def _registry(self) -> Any:
+    def _registry(self) -> Registry:
         from trivet.tracking.registry import Registry
 
         return Registry(self.context)
@@ -326,7 +330,7 @@ class Project:
 
     def execute(
         self,
-        pipeline: Pipeline,
+        pipeline: Pipeline[..., Any],
         *,
         force: Collection[str] = (),
         cache: bool = True,
@@ -341,6 +345,17 @@ class Project:
             for name, value in inputs.items()
         }
         return execute(self.context, pipeline, prepared, force=force, cache=cache, progress=progress)
+
+    def find_pipeline(self, target: str | Path, name: str | None = None) -> Pipeline[..., Any]:
+        """A pipeline of a Python file, or of ``pipeline.py`` in a folder; ``name`` chooses among several.
+
+        Raises:
+            NotFound: there is no such file or pipeline.
+            Invalid: the file cannot be imported, or has several pipelines and no name was given.
+        """
+        from trivet.pipelines.finding import find_pipeline
+
+        return find_pipeline(Path(target), name)
 
     def why(self, step: str) -> Explanation:
         """Which part of its key made a step run, or why it did not."""
@@ -361,7 +376,7 @@ class Project:
         """Judge a model on a test set; the report is stored and bound to the model's digest."""
         from trivet.training.gates import gate as judge
 
-        data = test if isinstance(test, Artifact | str) else test.artifact
+        data = test if isinstance(test, Artifact | str) else test.artifact or self.save(test)
         against = None if baseline is None else self.artifact(baseline)
         report, _, _ = judge(self.context, self.artifact(model), self.artifact(data), gate, baseline=against)
         return report

@@ -15,4 +15,4 @@ __all__ = ["command"]
 def command(output: Output, runs: tuple[str, ...]) -> None:
     """Show what differs among RUNS: parameters, metrics, inputs, code and environment."""
     found = output.project.compare(*runs)
-    output.say(found.to_json(), str(found))
+    output.say(found, str(found))

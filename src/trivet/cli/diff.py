@@ -16,4 +16,4 @@ __all__ = ["command"]
 def command(output: Output, a: str, b: str) -> None:
     """Show what differs between A and B, two runs, models, training sets or other artifacts."""
     found = output.project.diff(a, b)
-    output.say(found.to_json(), str(found))
+    output.say(found, str(found))

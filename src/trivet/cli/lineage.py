@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,26 +29,23 @@ def command(output: Output, reference: str, down: bool, depth: int | None) -> No
         reference = project.prediction(reference.removeprefix("prediction:"))["digest"]
     start = project.artifact(reference)
     found = project.lineage(start, down=down, depth=depth)
+    ids = {digest: project.artifact(digest).id for digest in found.artifacts}
     data = {
-        "start": start.digest,
-        "artifacts": {digest: item.id for digest, item in found.artifacts.items()},
-        "runs": {id: f"{item.kind} {item.name}" for id, item in found.runs.items()},  # noqa: A001
-        "edges": [[edge.source, edge.target, edge.slot] for edge in found.edges],
+        "origin": start.digest,
+        "artifacts": ids,
+        "runs": {run.id: f"{run.kind} {run.name}" for run in found.runs},
+        "edges": [edge._asdict() for edge in found.edges],
     }
     tree = Tree(start.id)
-    _grow(tree, found, start.digest, down=down, path=frozenset())
+    _grow(tree, found, start.digest, ids, down=down, path=frozenset())
     output.say(data, tree)
 
 
-def _grow(tree: Any, lineage: Lineage, node: str, *, down: bool, path: frozenset[str]) -> None:
-    """Hang what is one step from ``node`` below it; what was on the path already is not repeated."""
-    for edge in lineage.edges:
-        here, there = (edge.source, edge.target) if down else (edge.target, edge.source)
-        if here != node or there in path:
-            continue
-        if there in lineage.runs:
-            run = lineage.runs[there]
-            branch = tree.add(f"{run.kind} [bold]{run.name}[/bold] run:{run.id}")
-        else:
-            branch = tree.add(f"{edge.slot}: {lineage.artifacts[there].id}")
-        _grow(branch, lineage, there, down=down, path=path | {node})
+def _grow(tree: Any, lineage: Lineage, digest: str, ids: Mapping[str, str], *, down: bool, path: frozenset[str]) -> None:
+    """Hang the runs next to an artifact below it, and their artifacts below them; nothing twice on one path."""
+    path |= {digest}
+    for run in (lineage.consumers if down else lineage.producers)(digest):
+        branch = tree.add(f"{run.kind} [bold]{run.name}[/bold] run:{run.id}")
+        for slot, other in (run.outputs if down else run.inputs).items():
+            if other in ids and other not in path:
+                _grow(branch.add(f"{slot}: {ids[other]}"), lineage, other, ids, down=down, path=path)

@@ -73,7 +73,8 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., None]], click
 
         with_json = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(wrapped)
         with_project = click.option("--project", metavar="FOLDER", help="The project's folder. [default: this one]")
-        return click.command(name, **settings)(with_project(with_json))
+        made: click.Command = click.command(name, **settings)(with_project(with_json))
+        return made
 
     return decorate
 

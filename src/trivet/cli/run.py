@@ -38,9 +38,9 @@ def command(
     The pipeline's own parameters follow as options: --max-iter 200. An artifact is given by its id.
     """
     if pipeline is not None and pipeline.startswith("-"):
-        pipeline, arguments = None, (pipeline, *arguments)
+        arguments, pipeline = (pipeline, *arguments), None
     found = output.project.find_pipeline(target, pipeline)
-    given = found.parse(_options(arguments))
+    given = found.parse(_options(arguments), resolve=output.project.artifact)
     done = output.project.execute(
         found, force=force, cache=not no_cache, progress=lambda e: output.note(str(e)), **given
     )

@@ -20,7 +20,8 @@ def command(output: Output, port: int | None, host: str | None) -> None:
 
     settings = output.project.context.settings.server
 
-    def ready(address: str) -> None:
+    def ready(host: str, port: int) -> None:
+        address = f"http://{host}:{port}"
         output.say({"address": address}, f"The pages of {output.project.root} are at {address}. Stop with Ctrl-C.")
 
-    run(create_app(output.project), host=host or settings.host, port=port or settings.port, ready=ready)
+    run(create_app(output.project), host or settings.host, settings.port if port is None else port, on_ready=ready)

@@ -9,6 +9,7 @@ was met on the way.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from trivet.features.sources import Snapshots, leaves_of
 from trivet.ledger import Artifact, Blobs, Run
 from trivet.pipelines.context import Context
 from trivet.pipelines.values.contract import Saved
-from trivet.types import Digest
+from trivet.types import Digest, as_utc
 
 if TYPE_CHECKING:
     from trivet.pipelines.values.model import Column
@@ -87,6 +88,33 @@ class TrainingSet:
         """The table for Arrow."""
         return self._frame.to_arrow()
 
+    def before(self, moment: datetime | str) -> TrainingSet:
+        """The rows that ask before ``moment``; with ``since`` the split that no shuffling can leak through.
+
+        Raises:
+            Invalid: ``moment`` has no time zone or is no time.
+        """
+        return self._part(pl.col(self.time) < as_utc(moment))
+
+    def since(self, moment: datetime | str) -> TrainingSet:
+        """The rows that ask at ``moment`` or later.
+
+        Raises:
+            Invalid: as ``before``.
+        """
+        return self._part(pl.col(self.time) >= as_utc(moment))
+
+    def _part(self, wanted: pl.Expr) -> TrainingSet:
+        zoned = self._frame.with_columns(pl.col(self.time).pipe(_in_utc, self._frame.schema[self.time]))
+        return TrainingSet(
+            self._frame.filter(zoned.select(wanted).to_series()),
+            time=self.time,
+            label=self.label,
+            entities=self.entities,
+            features=self.features,
+            report=self.report,
+        )
+
     @property
     def columns_of_features(self) -> list[Column]:
         """The features as columns of a model's signature.
@@ -106,6 +134,12 @@ class TrainingSet:
         label = f", label {self.label!r}" if self.label else ""
         where = f" {self.artifact.id}" if self.artifact else ""
         return f"<TrainingSet{where}: {what}{label}, time {self.time!r}, {missing:,} nulls>"
+
+
+def _in_utc(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Times as the spine gave them, on one clock: text is ISO 8601."""
+    column = column.str.to_datetime(time_unit="us", time_zone="UTC") if dtype == pl.String else column
+    return column.dt.convert_time_zone("UTC")
 
 
 def _column(values: pl.Series, feature: FeatureColumn) -> Column:

@@ -84,7 +84,7 @@ def feature(project: Project, name: str) -> dict[str, Any]:
     """One feature view: definitions, source, users, versions."""
     listed = project.feature_view(name)
     spec = listed.view.to_spec()
-    uses = project.lineage(listed.digest, down=True).artifacts.values()
+    uses = [project.artifact(digest) for digest in project.lineage(listed.digest, down=True).artifacts]
     return {
         "title": listed.name,
         "view": {
@@ -152,7 +152,7 @@ def model(project: Project, name: str, version: int) -> dict[str, Any]:
         "title": f"{name}@{version}",
         "model": shown,
         "report": _gate_report(project, found.digest),
-        "graph": _graph(project.lineage(found.digest), focus=found.digest),
+        "graph": _graph(project, project.lineage(found.digest), focus=found.digest),
         "history": [
             _pointer(pointer) for pointer in project.context.ledger.pointers(name=f"model/{name}", history=True)
         ],
@@ -203,14 +203,14 @@ def prediction(project: Project, id: str) -> dict[str, Any]:  # noqa: A002 - the
         for key, value in found["features"].items()
     ]
     start = {f"prediction:{id}": Box("prediction", id, "focus")}
-    graph = _graph(lineage, focus="", extra=start, links=[(found["digest"], f"prediction:{id}")])
+    graph = _graph(project, lineage, focus="", extra=start, links=[(found["digest"], f"prediction:{id}")])
     return {"title": f"prediction {id}", "p": found, "values": values, "graph": graph}
 
 
 def artifact(project: Project, digest: str) -> dict[str, Any]:
     """Any artifact: declaration, files, names, lineage both ways."""
     found = project.context.ledger.artifact(digest)
-    graph = _graph(project.lineage(found), project.lineage(found, down=True, depth=2), focus=found.digest)
+    graph = _graph(project, project.lineage(found), project.lineage(found, down=True, depth=2), focus=found.digest)
     return {
         "title": found.id,
         "artifact": {**msgspec.to_builtins(found), "id": found.id},
@@ -300,8 +300,11 @@ def _performance(periods: Sequence[Mapping[str, Any]], reference: Mapping[str, A
 def _preview(project: Project, artifact: Artifact) -> dict[str, Any] | None:
     if artifact.kind not in {"table", "training_set"}:
         return None
-    frame = project.load(artifact)
-    frame = (frame if hasattr(frame, "iter_rows") else project.to_polars(frame)).head(8)
+    import polars as pl
+
+    value = project.load(artifact)
+    table = value.to_arrow() if hasattr(value, "to_arrow") else value
+    frame = pl.DataFrame(table).head(8)
     return {"columns": frame.columns, "rows": [[_cell(value) for value in row] for row in frame.iter_rows()]}
 
 
@@ -310,6 +313,7 @@ def _cell(value: object) -> str:
 
 
 def _graph(
+    project: Project,
     *lineages: Lineage,
     focus: str,
     extra: Mapping[str, Box] | None = None,
@@ -318,11 +322,13 @@ def _graph(
     boxes: dict[str, Box] = dict(extra or {})
     edges: list[tuple[str, str]] = list(links)
     for lineage in lineages:
-        for digest, found in lineage.artifacts.items():
-            boxes[digest] = _artifact_box(found, focus)
-        for id, made in lineage.runs.items():  # noqa: A001
-            boxes[id] = Box(made.name, f"{made.kind} {made.started:%Y-%m-%d %H:%M}", "run", f"/runs/{id}")
-        edges += [(edge.source, edge.target) for edge in lineage.edges]
+        for digest in lineage.artifacts:
+            boxes[digest] = _artifact_box(project.artifact(digest), focus)
+        for made in lineage.runs:
+            boxes[made.id] = Box(made.name, f"{made.kind} {made.started:%Y-%m-%d %H:%M}", "run", f"/runs/{made.id}")
+        edges += [
+            (edge.digest, edge.run) if edge.direction == "input" else (edge.run, edge.digest) for edge in lineage.edges
+        ]
     return draw_graph(boxes, list(dict.fromkeys(edges)))
 
 

@@ -13,7 +13,7 @@ from trivet.errors import Invalid, Refused
 from trivet.ledger import Artifact, Ledger, Run, RunQuery
 from trivet.types import Digest
 
-__all__ = ["Admission", "admit"]
+__all__ = ["Admission", "admit", "newest_report"]
 
 
 class Admission(msgspec.Struct, frozen=True):
@@ -43,7 +43,7 @@ def admit(
     model = ledger.artifact(digest)
     if override is not None and not override.strip():
         raise Invalid("An override needs a reason that others can read later. Give one.")
-    report = _newest_report(ledger, model.digest)
+    report = newest_report(ledger, model.digest)
     if report is not None and report.spec.get("verdict") == "pass":
         return Admission(report=report.digest)
     if override is None:
@@ -65,7 +65,7 @@ def admit(
     return Admission(override=run.id)
 
 
-def _newest_report(ledger: Ledger, model: Digest) -> Artifact | None:
+def newest_report(ledger: Ledger, model: Digest) -> Artifact | None:
     """The newest report about this model; reports in which it was only the baseline do not count."""
     before = None
     while runs := ledger.runs(RunQuery(kind="gate", input=model, before=before)):

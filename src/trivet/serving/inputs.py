@@ -1,7 +1,7 @@
 """What one model wants of a request, compiled once from its signature so that checking a request is cheap.
 
-A column of the signature comes either from the request (``feature`` is None) or from a feature view
-(``feature`` is ``"view:feature"``). Rules, the same over every protocol and in a replay:
+A column of the signature comes from a feature view (``feature`` is ``"view:feature"``), is an entity key (the airport
+itself may be an input beside its features), or is a value of the request. Rules, the same over every protocol and in a replay:
 
 * every entity key and every request column must be sent; what is unknown is null, said explicitly, not left out;
 * null is allowed for entity keys (its features are then missing) and for columns of type number and category;
@@ -72,7 +72,9 @@ class Inputs:
 
     def __init__(self, signature: ModelSignature, entity_types: Mapping[str, str]) -> None:
         self.entities = dict(entity_types)
-        self.values = {column.name: column.type for column in signature.inputs if column.feature is None}
+        own = [column for column in signature.inputs if column.feature is None]
+        self.values = {column.name: column.type for column in own if column.name not in self.entities}
+        self._keys_read = {column.name: column.type for column in own if column.name in self.entities}
         self.features = {column.name: column.feature for column in signature.inputs if column.feature is not None}
         self._plan = tuple((column.name, column.feature) for column in signature.inputs)
 
@@ -89,14 +91,18 @@ class Inputs:
         for name, kind in self.entities.items():
             if not _is_key(entities[name], kind):
                 raise Invalid(_mistyped(where, "entity key", name, entities[name], f"{_WORDS[kind]} or null"))
-        for name, kind in self.values.items():
-            if not _CHECKS[kind](values[name]):
-                raise Invalid(_mistyped(where, "value", name, values[name], _expected(kind)))
+        for given, noun, kinds in ((entities, "entity key", self._keys_read), (values, "value", self.values)):
+            for name, kind in kinds.items():
+                if not _CHECKS[kind](given[name]):
+                    raise Invalid(_mistyped(where, noun, name, given[name], _expected(kind)))
 
-    def row(self, values: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:
+    def row(
+        self, entities: Mapping[str, Any], values: Mapping[str, Any], features: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """The row that the model scores. ``features`` is by reference; one that was not read is null."""
+        keys = self._keys_read
         return {
-            name: values[name] if reference is None else _finite(features.get(reference))
+            name: (entities if name in keys else values)[name] if reference is None else _finite(features.get(reference))
             for name, reference in self._plan
         }
 

@@ -128,7 +128,8 @@ class Predictor:
         moments = self._checked(requests, received)
         vectors = self._vectors(requests, moments)
         rows = [
-            self.inputs.row(request.values, vector.values) for request, vector in zip(requests, vectors, strict=True)
+            self.inputs.row(request.entities, request.values, vector.values)
+            for request, vector in zip(requests, vectors, strict=True)
         ]
         read = perf_counter_ns()
         outputs = self._score(rows)

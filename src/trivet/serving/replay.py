@@ -31,19 +31,22 @@ class Scoring(Protocol):
         ...
 
 
-def predict_again(model: Scoring, *, features: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
+def predict_again(
+    model: Scoring, *, features: Mapping[str, Any], request: Mapping[str, Any], entities: Mapping[str, Any]
+) -> dict[str, Any]:
     """The output of ``model`` for recorded values, as the record's ``output`` has it.
 
     Args:
         model: the model artifact's value.
         features: the record's ``features``, by reference ``view:feature``.
         request: the record's ``request``.
+        entities: the record's ``entities``.
 
     Raises:
         Invalid: the record does not fit the model's signature.
     """
-    inputs = Inputs(model.signature, {})
-    inputs.check({}, request, where="The record")
-    [output] = model.score([inputs.row(request, features)])
+    inputs = Inputs(model.signature, dict.fromkeys(entities, ""))
+    inputs.check(entities, request, where="The record")
+    [output] = model.score([inputs.row(entities, request, features)])
     again: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(output))
     return again

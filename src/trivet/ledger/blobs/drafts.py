@@ -137,5 +137,7 @@ def _sentences(folder: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         if exc.errno in _FULL:
-            raise TrivetError(f"There is no space left for {folder}: nothing was stored. Free some, and try again.") from exc
+            raise TrivetError(
+                f"There is no space left for {folder}: nothing was stored. Free some, and try again."
+            ) from exc
         raise TrivetError(f"Nothing can be written to {folder}: {exc.strerror}.") from exc

@@ -48,7 +48,20 @@ def test_parse(text, reference):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "@", "delay@", "@champion", "delay@01", "delay@2026-10-01", "a@b@c", "Model:123456", "a:b:123456", "x/", "/x"]
+    [
+        "",
+        " ",
+        "@",
+        "delay@",
+        "@champion",
+        "delay@01",
+        "delay@2026-10-01",
+        "a@b@c",
+        "Model:123456",
+        "a:b:123456",
+        "x/",
+        "/x",
+    ]
     + ["a/b/c", "model:", ":123456", "model:12/34", "a b", "🛫", "-rf", "../etc"],
 )
 def test_what_is_no_reference_is_a_sentence(text):

@@ -1,14 +1,14 @@
 """What every store of bytes must do, as tests: subclass ``BlobsContract`` and supply two fixtures.
 
 class TestMyBlobs(BlobsContract):
-@pytest.fixture
-def blobs(self, tmp_path):
-return open_blobs("mine://...", tmp_path)
+    @pytest.fixture
+    def blobs(self, tmp_path):
+        return open_blobs("mine://...", tmp_path)
 
-@pytest.fixture
-def damage(self, blobs):
-def damage(digest, content): ...  # put other bytes in the place of a blob, behind the store's back
-return damage
+    @pytest.fixture
+    def damage(self, blobs):
+        def damage(digest, content): ...  # put other bytes in the place of a blob, behind the store's back
+        return damage
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from trivet.errors import Corrupt, Invalid, TrivetError
 from trivet.digest import is_digest
+from trivet.errors import Corrupt, Invalid, TrivetError
 from trivet.ledger.records import File
 from trivet.types import Digest
 

@@ -147,7 +147,7 @@ def test_an_older_ledger_is_upgraded_on_opening(url, engine, tmp_path, monkeypat
 
 def test_a_ledger_of_a_newer_trivet_is_refused(url, engine, tmp_path):
     migrate(engine, folder=future(tmp_path / "migrations"))
-    with pytest.raises(ConfigError, match="schema 9002.*Upgrade Trivet"):
+    with pytest.raises(ConfigError, match=r"schema 9002.*Upgrade Trivet"):
         open_store(url, tmp_path)
     assert version_of(engine) == "9002"
 

@@ -322,11 +322,12 @@ class _Walk:
         for ref in piece.callees:
             if len(ref.chain) > 1:
                 changed |= set(self.nodes(node.module, [ref]))  # ``Base.register(...)``, ``@f.register``
-        for other in self._descend(direct):
-            if (inner := self.piece(other)) is not None:
-                changed |= set(self.nodes(other.module, inner.stores))
-        changed.discard(node)
-        return changed | {other for other in self._descend(changed) if self._is_variable(other)}
+        called = [(other, inner) for other in self._descend(direct) if (inner := self.piece(other)) is not None]
+        for other, inner in called:
+            changed |= set(self.nodes(other.module, inner.stores))
+        by_other_names = {other for other, _ in called} if any(inner.mutates for _, inner in called) else set()
+        aliased = self._descend(changed | by_other_names)
+        return (changed | {other for other in aliased if self._is_variable(other)}) - {node}
 
     def _descend(self, nodes: Iterable[_Node]) -> set[_Node]:
         """All places that are reached from these, effects of imports aside."""

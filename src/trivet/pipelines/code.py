@@ -34,7 +34,7 @@ from trivet.pipelines.closure import import_roots
 from trivet.pipelines.context import Context
 from trivet.pipelines.distributions import installed
 from trivet.pipelines.freshness import FileCache
-from trivet.pipelines.gitignore import walk
+from trivet.pipelines.gitignore import is_aside, walk
 from trivet.types import Digest
 
 __all__ = ["capture_code", "git_facts", "restore_code"]
@@ -46,7 +46,6 @@ _LARGEST_DIGESTED = 256_000_000
 _MARKER = ".trivet-code"
 _MOST_CHANGED = 50
 _SECRETS = (".env*", "*.pem", "*.key", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc", ".pypirc", ".pgpass")
-_NEVER = frozenset({".git", ".trivet", ".venv", "__pycache__"})
 
 _digest_of = FileCache(digest_file)
 
@@ -210,15 +209,14 @@ def _project_files(folder: Path) -> list[str]:
             found += (f"{name.rstrip('/')}/{inner}" for inner in _project_files(path))
         else:
             found.append(name)
-    return found
+    environments = {name.removesuffix("pyvenv.cfg") for name in found if name.endswith("/pyvenv.cfg")}
+    return [name for name in found if not is_aside(name) and not name.startswith(tuple(environments))]
 
 
 def _entry(prefix: str, folder: Path, name: str) -> _Entry | _LeftOut | None:
     parts = PurePosixPath(name).parts
     path = folder / name
     inside = f"{prefix}/{name}"
-    if _NEVER.intersection(parts):
-        return None
     if any(fnmatch.fnmatch(part.lower(), pattern) for part in parts for pattern in _SECRETS):
         return _LeftOut(inside, "may hold a secret", 0, None)
     try:

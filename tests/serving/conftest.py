@@ -54,8 +54,8 @@ def read(entities, at):
     for entity in entities:
         known = STORE.get(entity["origin"])
         vectors.append(
-            Vector({name: None for name in STORE["JFK"]}, {name: None for name in STORE["JFK"]},
-                   {name: "missing" for name in STORE["JFK"]})
+            Vector(dict.fromkeys(STORE["JFK"]), dict.fromkeys(STORE["JFK"]),
+                   dict.fromkeys(STORE["JFK"], "missing"))
             if known is None
             else Vector(dict(known), dict.fromkeys(known, at - 3_600_000_000),
                         {name: "null" if value is None else "present" for name, value in known.items()})

@@ -2,8 +2,8 @@ import importlib
 
 import msgspec
 import pytest
-
 from tests.serving.conftest import SIGNATURE, score
+
 from trivet.errors import Invalid
 from trivet.serving.predictor import Request
 from trivet.serving.records import to_arrow
@@ -18,7 +18,8 @@ class Model:
 
 
 def test_the_recorded_output_comes_out_again_from_what_stands_in_the_table(make, log):
-    make().predict([Request({"origin": origin}, {"distance": 123.5, "carrier": None, "night": True}) for origin in ("JFK", "LGA", "x", None)])  # fmt: skip
+    values = {"distance": 123.5, "carrier": None, "night": True}
+    make().predict([Request({"origin": origin}, values) for origin in ("JFK", "LGA", "x", None)])
     for row in to_arrow(log).to_pylist():
         parameters = {name: msgspec.json.decode(row[name]) for name in ("features", "request")}
         assert predict_again(Model(), **parameters) == msgspec.json.decode(row["output"])

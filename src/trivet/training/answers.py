@@ -20,22 +20,18 @@ __all__ = ["Answers", "as_polars"]
 
 
 def as_polars(data: Any) -> pl.DataFrame:
-    """A training set or a data frame (Polars, pandas, Arrow, a mapping of columns) as Polars.
+    """A training set or a data frame (Polars, pandas, Arrow) as Polars.
 
     Raises:
         Invalid: ``data`` is none of these.
     """
     if isinstance(data, pl.DataFrame):
         return data
-    if isinstance(data, pl.LazyFrame):
-        return data.collect()
     if hasattr(data, "to_polars"):
         return as_polars(data.to_polars())
-    try:
-        frame = pl.from_pandas(data) if type(data).__module__.startswith("pandas") else pl.DataFrame(data)
-    except (TypeError, ValueError, pl.exceptions.PolarsError) as exc:
-        raise Invalid(f"Rows come as a training set or a data frame, not as {type(data).__name__}: {exc}") from exc
-    return frame
+    from trivet.pipelines.values.table import as_arrow
+
+    return pl.DataFrame(as_arrow(data))
 
 
 class Answers:
@@ -53,6 +49,8 @@ class Answers:
     def __init__(self, model: Any, test: Any) -> None:
         frame = as_polars(test)
         label = getattr(test, "label", None) or model.signature.target
+        if not label:
+            raise Invalid("The model does not know which column it predicts. Make it with Model.fit(label=).")
         if label not in frame.columns:
             raise NotFound("column", label, frame.columns, hint="The label must be among the rows to judge a model on.")
         self.model, self.label = model, label

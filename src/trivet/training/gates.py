@@ -28,7 +28,7 @@ from trivet.training.conditions import (
     slices,
 )
 from trivet.training.gate_report import Finding, GateReport, Verdict, open_kind, worst
-from trivet.types import Digest
+from trivet.types import Digest, Json
 
 __all__ = [
     "AtLeast",
@@ -123,7 +123,7 @@ def gate(
     from trivet.pipelines.recording import record
 
     inputs = {"model": model, "test": test} | ({} if baseline is None else {"baseline": baseline})
-    parameters = {
+    parameters: dict[str, Json] = {
         "gate": declared.to_json(),
         "seed": seed,
         "model_digest": model.digest,

@@ -19,7 +19,7 @@ import atexit
 import os
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from pathlib import Path
 from types import TracebackType
@@ -149,9 +149,7 @@ class ActiveRun:
         self._journal.change(alter)
         return asked
 
-    def log(
-        self, values: Mapping[str, Any] | None = None, /, *, step: int | None = None, **metrics: Any
-    ) -> None:
+    def log(self, values: Mapping[str, Any] | None = None, /, *, step: int | None = None, **metrics: Any) -> None:
         """Record metrics at ``step``. Without one, each name counts its own steps: 0, 1, 2...
 
         A repeated step replaces. Names that are no Python names go into a dict: ``run.log({"val/auc": 0.7})``.
@@ -163,8 +161,10 @@ class ActiveRun:
         at = self.context.clock()
         if values:
             metrics = {**values, **metrics}
-        points = [(name if name.isidentifier() else check_name("metric", name), number(name, value))
-                  for name, value in metrics.items()]
+        points = [
+            (name if name.isidentifier() else check_name("metric", name), number(name, value))
+            for name, value in metrics.items()
+        ]
         self._journal.measure(None if step is None else check_step(step), points, at)
 
     def tag(self, given: Mapping[str, object] | None = None, /, **more: object) -> None:

@@ -33,7 +33,9 @@ def run_script(root: Path, text: str) -> subprocess.CompletedProcess[str]:
     """Run ``text`` as ``train.py`` of the project in ``root``, with this checkout on the path."""
     (root / "train.py").write_text(text, "utf-8")
     command = [sys.executable, "train.py", "--depth", "3 or 4"]
-    return subprocess.run(command, cwd=root, env=process_environment(), capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, cwd=root, env=process_environment(), capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def process_environment() -> dict[str, str]:

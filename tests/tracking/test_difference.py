@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from sklearn.linear_model import LogisticRegression
 
 from trivet.clock import new_id
-from trivet.errors import Invalid
+from trivet.errors import Invalid, NotFound
 from trivet.ledger import Artifact
 from trivet.pipelines import values
 from trivet.tracking.difference import Change, diff
@@ -91,6 +91,15 @@ def test_equal_declarations_with_other_content_differ_by_content(memory):
     assert changes(diff(memory, a, b).contents) == {"content": (a.content[:12], b.content[:12])}
 
 
+def test_references_are_read(context):
+    a, b = a_fit(context, "a", 2, 4), a_fit(context, "b", 8, 4)
+    found = diff(context, "delay@1", "delay@2")
+    assert (found.a, found.b) == ("delay@1", "delay@2")
+    assert found.parameters == diff(context, f"run:{a.id}", f"run:{b.id}").parameters != ()
+    with pytest.raises(NotFound, match="delay@3"):
+        diff(context, "delay@1", "delay@3")
+
+
 def environment(context, lock, **spec):
     file = context.blobs.put(lock.encode())
     artifact = Artifact.of("environment", spec, {"requirements.lock": file}, created=context.clock())
@@ -100,7 +109,9 @@ def environment(context, lock, **spec):
 
 def test_packages_up_down_added_and_removed(memory):
     run = a_fit(memory, "a", 2, 4)
-    a = environment(memory, "numpy==2.4.6 --hash=sha256:aa\npolars==2.1.0 --hash=sha256:bb\nsix==1.0\n", python="3.11.9")
+    a = environment(
+        memory, "numpy==2.4.6 --hash=sha256:aa\npolars==2.1.0 --hash=sha256:bb\nsix==1.0\n", python="3.11.9"
+    )
     b = environment(memory, "numpy==2.5.0 --hash=sha256:cc\npolars==2.0.0\nscipy==1.2\n", python="3.12.1")
     runs = [replace(run, id=new_id(), recipe=replace(run.recipe, environment=digest)) for digest in (a, b)]
     assert changes(diff(memory, *runs).environment) == {

@@ -16,7 +16,8 @@ from trivet.tracking.entries import check_name, check_path, check_step, free_slo
 
 
 @pytest.mark.parametrize(
-    "value", [1, 1.0, True, np.float32(1), np.float64(1), np.int64(1), np.bool_(True), np.array(1.0), Decimal(1), Fraction(1)]
+    "value",
+    [1, 1.0, True, np.float32(1), np.float64(1), np.int64(1), np.bool_(True), np.array(1.0), Decimal(1), Fraction(1)],
 )
 def test_numbers_of_every_library_are_floats(value):
     assert type(number("auc", value)) is float
@@ -30,15 +31,17 @@ def test_nan_and_infinity_are_numbers():
 
 @pytest.mark.parametrize("value", ["0.5", b"1", None, [1.0], np.array([1.0]), 1 + 2j, 10**400, {}])
 def test_what_is_no_number_is_refused_by_name(value):
-    with pytest.raises(Invalid, match="The metric 'auc' is .* not a number"):
+    with pytest.raises(Invalid, match=r"The metric 'auc' is .* not a number"):
         number("auc", value)
 
 
 json_like = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.text() | st.integers(), inner, max_size=3)
-    | st.tuples(inner, inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text() | st.integers(), inner, max_size=3)
+        | st.tuples(inner, inner)
+    ),
     max_leaves=8,
 )
 
@@ -68,6 +71,7 @@ class Colour(Enum):
         (Path("data") / "x.csv", "data/x.csv"),
         (dt.date(2013, 1, 1), "2013-01-01"),
         (Colour.RED, "red"),
+        (np.str_("gini"), "gini"),
     ],
 )
 def test_familiar_values_become_json(value, plain):

@@ -10,8 +10,9 @@ from trivet.tracking.files import figure_bytes, save_file
 class MatplotlibLike:
     """What ``matplotlib.figure.Figure`` does: writes itself into a stream."""
 
-    def savefig(self, stream, *, format, bbox_inches, metadata):
-        assert metadata == {"Software": None}
+    def savefig(self, stream, **options):
+        assert options.pop("metadata") == {"Software": None}
+        assert options == {"format": "png", "bbox_inches": "tight"}
         stream.write(b"\x89PNG picture")
 
 

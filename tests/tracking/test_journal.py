@@ -41,9 +41,7 @@ def wait_until(condition, seconds=5.0):
 
 
 points = st.lists(
-    st.tuples(
-        st.sampled_from(["a", "b"]), st.none() | st.integers(0, 4), st.floats(allow_nan=False), st.booleans()
-    ),
+    st.tuples(st.sampled_from(["a", "b"]), st.none() | st.integers(0, 4), st.floats(allow_nan=False), st.booleans()),
     max_size=25,
 )
 
@@ -55,10 +53,10 @@ def test_the_ledger_ends_up_with_what_the_calls_said(points):
     journal = Journal(ledger, RUN, every=60)
     said: dict[str, dict[int, float]] = {}  # the oracle: a dictionary for each name
     latest: dict[str, float] = {}
-    for name, step, value, flush in points:
-        journal.measure(step, [(name, value)], NOW)
+    for name, asked, value, flush in points:
+        journal.measure(asked, [(name, value)], NOW)
         steps = said.setdefault(name, {})
-        step = max(steps, default=-1) + 1 if step is None else step
+        step = max(steps, default=-1) + 1 if asked is None else asked
         if step >= max(steps, default=0):
             latest[name] = value
         steps[step] = value

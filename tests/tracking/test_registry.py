@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from tests.tracking.project import open_context, process_environment
+
 from trivet.errors import Conflict, Invalid, NotFound
 from trivet.ledger import Artifact
 from trivet.tracking.registry import Move, Registry
@@ -48,7 +48,12 @@ def test_references_by_alias_version_and_name(context, registry):
         registry.register("delay", a_model(context, number))
     registry.promote("delay", 1)
     registry.promote("delay", 2, "challenger")
-    assert [registry.get(ref).version for ref in ("delay@champion", "delay@challenger", "delay@2", "delay")] == [1, 2, 2, 3]
+    assert [registry.get(ref).version for ref in ("delay@champion", "delay@challenger", "delay@2", "delay")] == [
+        1,
+        2,
+        2,
+        3,
+    ]
     registry.promote("delay", "2", why="better in winter")
     assert registry.get("delay@champion").aliases == ("challenger", "champion")
     assert registry.get("delay@1").aliases == ()
@@ -80,7 +85,9 @@ def test_the_history_says_who_moved_what_when_and_why(context, registry):
 
 
 steps = st.lists(
-    st.tuples(st.sampled_from(["register", "promote", "withdraw"]), st.integers(1, 4), st.sampled_from(["champion", "b"])),
+    st.tuples(
+        st.sampled_from(["register", "promote", "withdraw"]), st.integers(1, 4), st.sampled_from(["champion", "b"])
+    ),
     max_size=15,
 )
 
@@ -136,9 +143,9 @@ def test_bad_aliases_are_sentences(context, registry, alias):
 def test_what_is_not_there_names_the_nearest(context, registry):
     registry.register("delay", a_model(context, 1))
     registry.promote("delay", 1)
-    with pytest.raises(NotFound, match="There is no model 'dealy'. Did you mean 'delay'?"):
+    with pytest.raises(NotFound, match=r"There is no model 'dealy'\. Did you mean 'delay'\?"):
         registry.get("dealy@champion")
-    with pytest.raises(NotFound, match="There is no model version 'delay@champoin'. Did you mean 'delay@champion'"):
+    with pytest.raises(NotFound, match=r"There is no model version 'delay@champoin'\. Did you mean 'delay@champion'"):
         registry.get("delay@champoin")
     with pytest.raises(NotFound, match="delay@7"):
         registry.promote("delay", 7)

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn.linear_model import LogisticRegression
-
 from tests.tracking.project import OPENED, open_context, run_script
+
 from trivet.errors import Conflict, Invalid, NotFound, TrivetError
 from trivet.ledger import RunQuery
 from trivet.ledger.stores.memory import MemoryStore
@@ -107,13 +107,11 @@ def test_an_unknown_parent_is_said_so(memory):
 
 def test_another_thread_has_its_own_nesting_and_may_be_told(memory):
     with start(memory, "outer") as outer:
-        found = []
+        found, here = [], contextvars.copy_context()
         for call in (
             lambda: found.append(start(memory, "a").record.parent),
             lambda: found.append(outer.child("b").record.parent),
-            lambda context=contextvars.copy_context(): found.append(
-                context.run(start, memory, "c").record.parent
-            ),
+            lambda: found.append(here.run(start, memory, "c").record.parent),
         ):
             thread = threading.Thread(target=call)
             thread.start()
@@ -135,11 +133,12 @@ def test_tasks_of_asyncio_do_not_mix_their_runs(memory):
 
 def test_another_project_is_no_parent(memory, tmp_path):
     with start(memory, "here"):
-        assert start(open_context(tmp_path / ".." , "memory:"), "there").record.parent is None
+        assert start(open_context(tmp_path / "..", "memory:"), "there").record.parent is None
 
 
 def test_threads_share_a_run(context):
     with start(context, "x") as run:
+
         def work(number):
             for step in range(200):
                 run.log({f"loss {number}": step}, step=step)
@@ -156,7 +155,7 @@ def test_threads_share_a_run(context):
 
 class TestEnds:
     def test_an_exception_is_kept_with_its_traceback(self, context):
-        with pytest.raises(ValueError, match="Input contains NaN"), start(context, "x") as run:
+        with pytest.raises(ValueError, match="Input contains NaN"), start(context, "x") as run:  # noqa: PT012
             run.log(auc=0.5)
             raise ValueError("Input contains NaN.")
         record = stored(context, run)
@@ -229,9 +228,7 @@ class TestThings:
             run.file(str(folder), "all plots")
             run.file(b"text", "notes/readme.txt")
         outputs = stored(context, run).outputs
-        loaded = {
-            slot: values.load(context.ledger.artifact(digest), context.blobs) for slot, digest in outputs.items()
-        }
+        loaded = {slot: values.load(context.ledger.artifact(digest), context.blobs) for slot, digest in outputs.items()}
         assert list(outputs) == ["summary", "errors", "a.svg", "all plots", "notes/readme.txt"]
         assert loaded["summary"] == {"rows": 3}
         assert loaded["errors"].equals(pl.DataFrame({"x": [1, 2]}))

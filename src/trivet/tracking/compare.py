@@ -39,9 +39,7 @@ class Comparison:
     def labels(self) -> list[str]:
         """A heading for each run: its name, and the beginning of its id where names repeat."""
         names = [run.name for run in self.runs]
-        return [
-            run.name if names.count(run.name) == 1 else f"{run.name} {run.id[:12]}" for run in self.runs
-        ]
+        return [run.name if names.count(run.name) == 1 else f"{run.name} {run.id[:12]}" for run in self.runs]
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values: the runs' ids and, for each row, the values by id; a run without the entry is not in it."""

@@ -19,7 +19,9 @@ from msgspec.structs import replace
 
 from trivet.digest import canonical
 from trivet.errors import Invalid
-from trivet.ledger import Artifact, Blobs, Ledger, Run, RunQuery
+from trivet.ledger import Artifact, Blobs, Ledger, Run
+from trivet.ledger.lineage import ancestors
+from trivet.ledger.references import resolve
 from trivet.pipelines.code import restore_code
 from trivet.pipelines.context import Context
 from trivet.tracking.registry import ModelVersion
@@ -84,8 +86,7 @@ class Difference(Struct, frozen=True):
 
     def as_dict(self) -> dict[str, Any]:
         """The same as JSON values; an absent side of a change is left out."""
-        answer: dict[str, Any] = to_builtins(self)
-        return answer
+        return {name: list(part) if isinstance(part, tuple) else part for name, part in to_builtins(self).items()}
 
     def __str__(self) -> str:
         lines = [f"{self.a}  ->  {self.b}"]
@@ -112,14 +113,15 @@ class Difference(Struct, frozen=True):
 Comparable = Run | ActiveRun | Artifact | ModelVersion
 
 
-def diff(context: Context, a: Comparable, b: Comparable) -> Difference:
-    """What differs between two runs, or two artifacts and the runs that made them.
+def diff(context: Context, a: Comparable | str, b: Comparable | str) -> Difference:
+    """What differs between two runs, or two artifacts and the runs that made them. Text is read as a reference.
 
     Raises:
-        Invalid: one is a run and the other an artifact.
+        Invalid: one is a run and the other an artifact, or a text is no reference.
+        NotFound: a reference names nothing.
         Corrupt: an archive in the ledger is damaged.
     """
-    first, second = _plain(a), _plain(b)
+    first, second = _plain(context.ledger, a), _plain(context.ledger, b)
     if isinstance(first, Run) and isinstance(second, Run):
         return _diff_runs(context, first, second, first.name, second.name)
     if isinstance(first, Artifact) and isinstance(second, Artifact):
@@ -133,7 +135,8 @@ def _diff_artifacts(context: Context, a: Artifact, b: Artifact, a_label: str, b_
     if contents == () and a.content != b.content:
         contents = (Change("content", a.content[:12], b.content[:12]),)
     if makers[0] is None or makers[1] is None:
-        unknown = [f"No run on record made {label}." for made, label in zip(makers, (a_label, b_label), strict=True) if not made]
+        labels = zip(makers, (a_label, b_label), strict=True)
+        unknown = [f"No run on record made {label}." for maker, label in labels if maker is None]
         return Difference(a_label, b_label, contents=contents, unknown=tuple(unknown))
     of_runs = _diff_runs(context, makers[0], makers[1], a_label, b_label)
     return replace(of_runs, contents=contents + of_runs.contents)
@@ -142,10 +145,7 @@ def _diff_artifacts(context: Context, a: Artifact, b: Artifact, a_label: str, b_
 def _diff_runs(context: Context, a: Run, b: Run, a_label: str, b_label: str) -> Difference:
     if a_label == b_label:
         a_label, b_label = f"{a_label} {a.id[:12]}", f"{b_label} {b.id[:12]}"
-    code, environment = (
-        (a.recipe.code, b.recipe.code) if a.recipe and b.recipe else None,
-        (a.recipe.environment, b.recipe.environment) if a.recipe and b.recipe else None,
-    )
+    recipes = (a.recipe, b.recipe) if a.recipe and b.recipe else None
     missing = [label for run, label in ((a, a_label), (b, b_label)) if run.recipe is None]
     return Difference(
         a_label,
@@ -155,9 +155,9 @@ def _diff_runs(context: Context, a: Run, b: Run, a_label: str, b_label: str) -> 
         tags=tuple(_changes(_own(a.tags), _own(b.tags))),
         inputs=tuple(_changes(_short(a.inputs), _short(b.inputs))),
         outputs=tuple(_changes(_short(a.outputs), _short(b.outputs))),
-        environment=tuple(_environment(context, *environment)) if environment else (),
+        environment=tuple(_environment(context, *(recipe.environment for recipe in recipes))) if recipes else (),
         contents=tuple(_contents(context.ledger, a, b)),
-        code=tuple(_code(context, *code)) if code else (),
+        code=tuple(_code(context, *(recipe.code for recipe in recipes))) if recipes else (),
         unknown=tuple(f"{label} has no code and environment on record." for label in missing),
     )
 
@@ -174,8 +174,8 @@ def _contents(ledger: Ledger, a: Run, b: Run) -> Iterator[Change]:
     for side, first, second in (("inputs", a.inputs, b.inputs), ("outputs", a.outputs, b.outputs)):
         for slot in sorted(first.keys() & second.keys()):
             if first[slot] != second[slot]:
-                specs = [_flat(ledger.artifact(digest).spec, f"{side}.{slot}.") for digest in (first[slot], second[slot])]
-                yield from _changes(*specs)
+                specs = (ledger.artifact(digest).spec for digest in (first[slot], second[slot]))
+                yield from _changes(*(_flat(spec, f"{side}.{slot}.") for spec in specs))
 
 
 def _code(context: Context, a: Digest, b: Digest) -> Iterator[FileChange]:
@@ -226,34 +226,48 @@ def _packages(environment: Artifact, blobs: Blobs) -> dict[str, Any]:
 
 def _maker(ledger: Ledger, artifact: Artifact) -> Run | None:
     """The first run that really made it: not one answered from the cache, not one that reproduced it."""
-    runs = [run for run in ledger.runs(RunQuery(output=artifact.digest)) if run.kind != "reproduce"]
-    return next((run for run in reversed(runs) if run.status != "cached"), runs[-1] if runs else None)
+    producers = ancestors(ledger, artifact.digest, depth=1).producers(artifact.digest)
+    return next((run for run in producers if run.kind != "reproduce"), None)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested JSON as dotted names; a list of named things (columns) by their names.
+    """Nested JSON as dotted names; a list of named things or of pairs (columns) by their names.
 
     Example:
         >>> _flat({"rows": 2, "columns": [{"name": "t", "type": "time"}]})
         {'rows': 2, 'columns.t.type': 'time'}
+        >>> _flat({"columns": [["t", "time"], ["x", "int64"]]})
+        {'columns.t': 'time', 'columns.x': 'int64'}
     """
-    if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
-        value = {item["name"]: {key: part for key, part in item.items() if key != "name"} for item in value}
+    if isinstance(value, list) and value:
+        value = _by_name(value)
     if not isinstance(value, dict) or (prefix and not value):
         return {prefix.rstrip("."): value}
     return {name: leaf for key, item in value.items() for name, leaf in _flat(item, f"{prefix}{key}.").items()}
 
 
-def _plain(thing: Comparable) -> Run | Artifact:
+def _by_name(items: list[Any]) -> dict[str, Any] | list[Any]:
+    if all(isinstance(item, dict) and "name" in item for item in items):
+        return {item["name"]: {key: part for key, part in item.items() if key != "name"} for item in items}
+    if all(isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) for item in items):
+        return dict(items)
+    return items
+
+
+def _plain(ledger: Ledger, thing: Comparable | str) -> Run | Artifact:
+    if isinstance(thing, str):
+        return resolve(ledger, thing)
     if isinstance(thing, ActiveRun):
         return thing.record
     return thing.artifact if isinstance(thing, ModelVersion) else thing
 
 
-def _label(thing: Comparable) -> str:
+def _label(thing: Comparable | str) -> str:
     if isinstance(thing, ModelVersion):
         return thing.ref
-    return thing.id if isinstance(thing, Artifact) else thing.name
+    if isinstance(thing, Artifact):
+        return thing.id
+    return thing if isinstance(thing, str) else thing.name
 
 
 def _own(tags: Mapping[str, str]) -> dict[str, str]:
@@ -262,4 +276,3 @@ def _own(tags: Mapping[str, str]) -> dict[str, str]:
 
 def _short(slots: Mapping[str, Digest]) -> dict[str, str]:
     return {slot: digest[:12] for slot, digest in slots.items()}
-

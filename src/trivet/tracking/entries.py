@@ -108,10 +108,12 @@ def parameter(name: str, value: object) -> Json:
         {'0': 1, '1': 2.5}
     """
     match value:
-        case None | bool() | str():
-            return str(value) if isinstance(value, Enum) else value
         case Enum():
             return parameter(name, value.value)
+        case None | bool():
+            return value
+        case str():
+            return str(value)
         case int():
             return int(value)
         case float():

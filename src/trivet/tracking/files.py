@@ -17,6 +17,7 @@ from trivet.tracking.entries import check_path
 
 __all__ = ["figure_bytes", "save_file"]
 
+
 def save_file(context: Context, content: bytes | Path, name: str) -> Artifact:
     """Record bytes or the content of a file under ``name``, in bounded memory.
 
@@ -37,7 +38,8 @@ def figure_bytes(figure: Any) -> tuple[bytes, str]:
     Raises:
         Invalid: it is neither.
     """
-    for candidate in (figure, getattr(figure, "figure_", None), getattr(figure, "figure", None)):
+    candidates: tuple[Any, ...] = (figure, getattr(figure, "figure_", None), getattr(figure, "figure", None))
+    for candidate in candidates:
         if hasattr(candidate, "savefig"):
             stream = BytesIO()
             # Without the library's version in the file, the same picture has the same digest.

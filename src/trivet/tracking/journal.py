@@ -114,7 +114,8 @@ class Journal:
         self._news.set()
         for attempt in range(ATTEMPTS):
             try:
-                return self.flush()
+                self.flush()
+                break
             except TrivetError:
                 if attempt == ATTEMPTS - 1:
                     raise

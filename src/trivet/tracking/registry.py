@@ -99,7 +99,7 @@ class Registry:
         self._ledger, self._user = context.ledger, context.user
 
     @staticmethod
-    def check(name: str) -> str:
+    def check(name: object) -> str:
         """``name`` as it is, where it can name a model.
 
         Raises:
@@ -219,7 +219,7 @@ def _key(name: str) -> str:
     return f"{KIND}/{name}"
 
 
-def _check_alias(alias: str) -> None:
+def _check_alias(alias: object) -> None:
     if not isinstance(alias, str) or not _ALIAS.fullmatch(alias):
         raise Invalid(
             f"{alias!r} cannot be an alias. Begin with a letter and go on with letters, digits, '_', '-' and '.', "

@@ -65,9 +65,7 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, wide
 def html_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A table for a notebook, every cell escaped."""
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell_text(value))}</td>" for value in row) + "</tr>" for row in rows
-    )
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell_text(value))}</td>" for value in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

@@ -92,3 +92,68 @@ def test_a_window_holds_its_first_moment_and_not_its_last(tables: oracle.Tables)
     assert oracle.slowly(tables, row, at + 1)["departures_3h"] == 1
     with_it = oracle.slowly(tables, row, at + 3 * oracle.HOUR)["departures_3h"]
     assert with_it - oracle.slowly(tables, row, at + 3 * oracle.HOUR + 1)["departures_3h"] == 1
+
+
+@pytest.fixture(scope="module")
+def joined(spine: pl.DataFrame) -> pd.DataFrame:
+    """What Trivet makes of ``features.py`` for every labelled flight."""
+    from examples.flights import features
+    from trivet.features.engines.local import open_engine
+    from trivet.features.references import select_all
+    from trivet.features.sources import snapshots_of
+
+    sources = snapshots_of({view.source.name: view.source for view in features.VIEWS}.values())
+    engine = open_engine("local:", Path())
+    answer = engine.point_in_time(spine, select_all(features.VIEWS), sources, time="t")
+    assert answer.frame.select(spine.columns).equals(spine)
+    return answer.frame.select(oracle.FEATURES).cast(pl.Float64).to_pandas()
+
+
+def test_trivet_agrees_with_the_slow_loop(joined: pd.DataFrame, slow: pd.DataFrame, sample: np.ndarray) -> None:
+    assert list(differing(joined.iloc[sample].reset_index(drop=True), slow)) == []
+
+
+def test_trivet_agrees_with_numpy_on_every_flight_of_the_year(joined: pd.DataFrame, quick: pd.DataFrame) -> None:
+    assert list(differing(joined, quick)) == []
+
+
+def test_easy_mistakes_show_in_the_values(tables: oracle.Tables, spine: pl.DataFrame, quick: pd.DataFrame) -> None:
+    """The comparison above would notice: these are the usual leaks, and the share of rows that they change."""
+    t, origin = oracle.micros(spine["t"]), spine["origin"].to_numpy()
+    scheduled = oracle.micros(pl.read_parquet(data.FOLDER / "flights.parquet")["sched_dep_utc"])
+    scheduled = np.where(np.isnan(tables.dep_delay), oracle.NEVER, scheduled)
+    key, value, asked = tables.keys["origin"], tables.dep_delay, origin
+    _, by_schedule = oracle.window(key, scheduled, value, asked, t, 3 * oracle.HOUR)
+    _, other_bounds = oracle.window(key, tables.departed, value, asked, t + 1, 3 * oracle.HOUR)
+    assert round((by_schedule != quick["departures_3h"]).mean(), 3) == 0.815
+    assert round((other_bounds != quick["departures_3h"]).mean(), 3) == 0.376
+    found = oracle.newest(tables.station, tables.hour, tables.hour, origin, t, 6 * oracle.HOUR)
+    unfinished_hour = oracle.take(tables.weather["temp"], found)
+    assert round((unfinished_hour != quick["temp"]).mean(), 2) == 0.75
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [((), 0.639), (oracle.AGGREGATES, 0.727), ((*oracle.AGGREGATES, *oracle.WEATHER), 0.738)],
+    ids=["static", "with aggregates", "with aggregates and weather"],
+)
+def test_honest_figures(spine: pl.DataFrame, quick: pd.DataFrame, chosen: tuple[str, ...], expected: float) -> None:
+    """January to September predict October to December; more than this a correct system cannot show.
+
+    The bootstrap standard error of these areas is about 0.002.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import roc_auc_score
+
+    schedule = spine.select("minute_of_day", "weekday", "distance").to_pandas()
+    # Categories by their place in alphabetical order, as numbers.
+    route = {name: pd.Categorical(spine[name].to_numpy()).codes for name in ("carrier", "origin", "dest")}
+    frame = pd.concat([schedule, pd.DataFrame(route), quick[["age", "seats", *chosen]]], axis=1)
+    late = spine["late"].to_numpy()
+    train = (spine["month"] < 10).to_numpy()
+    assert (train.sum(), (~train).sum()) == (244_737, 82_609)
+    model = HistGradientBoostingClassifier(max_iter=100, early_stopping=False, random_state=0)
+    model.fit(frame[train], late[train])
+    area = roc_auc_score(late[~train], model.predict_proba(frame[~train])[:, 1])
+    assert area == pytest.approx(expected, abs=0.003)

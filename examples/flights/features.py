@@ -45,10 +45,7 @@ def arrivals():
 @tv.feature_view(entity=plane, source=flights)
 def rotation():
     """What this plane has just been through: a plane that lands late leaves late."""
-    return {
-        "last_delay": tv.latest("arr_delay", ttl="30d", skip_nulls=True),
-        "landings_6h": tv.count("arr_delay", "6h"),
-    }
+    return {"last_delay": tv.latest("arr_delay", ttl="30d", skip_nulls=True)}
 
 
 weather = tv.FeatureView(

@@ -11,7 +11,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -52,7 +52,7 @@ class _Wrapped(Generic[P, R]):
         Raises:
             Invalid: it cannot be imported (a lambda, a nested function, a notebook cell).
         """
-        return locate(self, self.function)
+        return locate(self.__dict__.get("origin", self), self.function)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,27 @@ class Task(_Wrapped[P, R]):
         drawn = graph.current()
         if drawn is None:
             return self.function(*args, **kwargs)
-        return drawn.add(self, args, kwargs)  # type: ignore[return-value] - handles stand for what it will return
+        # handles stand for what the function will return
+        return drawn.add(self, args, kwargs)  # type: ignore[return-value]
+
+    def named(self, name: str) -> Task[P, R]:
+        """The same task with another name for its steps, where a pipeline calls it more than once.
+
+        Example:
+            >>> @task
+            ... def fit(depth: int) -> int:
+            ...     return depth
+            >>> @pipeline
+            ... def train():
+            ...     fit.named("fit_shallow")(2)
+            ...     fit(8)
+            >>> list(train.trace().steps)
+            ['fit_shallow', 'fit']
+        """
+        _check_names(name, None)
+        other = replace(self, name=name)
+        other.__dict__["origin"] = self.__dict__.get("origin", self)
+        return other
 
 
 @dataclass(frozen=True, eq=False)

@@ -271,7 +271,7 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path):
     store.write(run := a_run())
     with store._engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count=70")  # SQLite's own way to say how big the disk is
-    with pytest.raises(TrivetError, match="full. Nothing of this call was recorded"):
+    with pytest.raises(TrivetError, match="full"):
         store.write(an_artifact(), a_run(parameters={"big": "x" * 1_000_000}))
     assert list(store.runs()) == [run]
     assert list(store.artifacts()) == []

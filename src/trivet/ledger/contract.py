@@ -39,6 +39,8 @@ class Ledger(Protocol):
         Raises:
             NotFound: a metric of a run that does not exist.
             Conflict: a run that has ended would run again.
+            Invalid: something that would not come back as it is: a parameter that is not JSON (NaN and infinity
+                are welcome), a status that does not exist, a name with half of a surrogate pair.
         """
         ...
 
@@ -65,7 +67,11 @@ class Ledger(Protocol):
         ...
 
     def runs(self, query: RunQuery = ...) -> Sequence[Run]:
-        """The runs that fit, newest first."""
+        """The runs that fit, newest first.
+
+        Raises:
+            Invalid: the limit is negative.
+        """
         ...
 
     def metrics(self, run: str, name: str | None = None) -> Sequence[Metric]:
@@ -89,9 +95,9 @@ class Ledger(Protocol):
         pointer is returned. With ``digest=None`` the alias is taken away.
 
         Raises:
-            NotFound: the artifact is not recorded.
-            Conflict: ``label`` is a version that exists on another artifact, or ``expect`` is given and the
-                alias does not point there now.
+            NotFound: the artifact is not recorded, or there is no alias to take away.
+            Conflict: ``label`` is a version that exists on another artifact or would be taken away, or ``expect``
+                is given and the alias does not point there now.
             Invalid: ``name`` is not ``KIND/NAME``, or ``label`` is no name.
         """
         ...

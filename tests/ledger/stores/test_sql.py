@@ -266,6 +266,19 @@ def test_the_values_of_a_statement_are_not_shown(tmp_path):
     store.close()
 
 
+def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path):
+    store = open_store(SQLITE, tmp_path)
+    store.write(run := a_run())
+    with store._engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count=70")  # SQLite's own way to say how big the disk is
+    with pytest.raises(TrivetError, match="full"):
+        store.write(an_artifact(), a_run(parameters={"big": "x" * 1_000_000}))
+    assert list(store.runs()) == [run]
+    assert list(store.artifacts()) == []
+    store.write(a_run())
+    store.close()
+
+
 def test_a_driver_that_is_not_installed(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(MissingExtra, match=r"pip install 'trivet\[postgres\]'"):

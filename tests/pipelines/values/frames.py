@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import decimal
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
 from hypothesis import strategies as st
@@ -34,7 +34,6 @@ SCALARS = [
     (pa.decimal128(10, 2), st.decimals(-1000, 1000, places=2).map(decimal.Decimal)),
     (pa.null(), st.none()),
 ]
-assert time.min
 
 
 def nested(kind: pa.DataType, values: st.SearchStrategy) -> list[tuple[pa.DataType, st.SearchStrategy]]:

@@ -32,6 +32,27 @@ _RUNS_TEXT = frozenset({"eval", "exec", "__import__", "__builtins__"})  # may re
 _OWN_NAMES = frozenset({"globals"})  # may reach any name of this file
 _IMPORT_TIME_NAMES = frozenset({"vars", "locals"})  # outside a function they are globals()
 _REFLECTION = frozenset({"__subclasses__", "__globals__"})
+_OUTWARD = frozenset(  # calls that change the state of the process or of a library
+    [
+        "seed",
+        "manual_seed",
+        "set_state",
+        "set_option",
+        "set_config",
+        "set_num_threads",
+        "set_default_dtype",
+        "filterwarnings",
+        "simplefilter",
+        "seterr",
+        "basicConfig",
+        "putenv",
+        "chdir",
+        "setlocale",
+        "use_deterministic_algorithms",
+        "enable",
+        "disable",
+    ]
+)
 _CLASS_HOOKS = frozenset({"__init_subclass__", "__set_name__"})
 _MUTATORS = frozenset(
     [
@@ -78,11 +99,12 @@ class Piece:
     Attributes:
         binds: names of the module that it binds, also from inside functions by ``global``.
         loads: everything global that it may read, at any time.
-        runs: what it reads while the module is imported; empty unless it then calls something.
+        runs: what it reads while the module is imported; the bases of classes only unless it then calls something.
         callees: the part of ``runs`` that is called (decorators are calls).
         stores: global names that are changed in place, now or when a function in it is called.
         mutates: function bodies change something local in place, which may be a global by another name.
         modules: modules that it imports inside function bodies.
+        outward: it may change the state of the process or of a library when a function in it is called.
         effect: it stands there for what it does rather than for what it binds.
         constant: it binds nothing but immutable literals.
         definition: it is a function or a class.
@@ -96,6 +118,7 @@ class Piece:
     callees: set[Ref] = field(default_factory=set)
     stores: set[Ref] = field(default_factory=set)
     mutates: bool = False
+    outward: bool = False
     modules: set[str] = field(default_factory=set)
     effect: bool = False
     constant: bool = False
@@ -240,6 +263,7 @@ class _PieceReader(ast.NodeVisitor):
         self.scopes: list[_Scope] = []
         self.in_function = 0
         self.calls = False
+        self.bases: set[Ref] = set()
 
     def read(self, statement: ast.stmt) -> Piece:
         piece = self.piece
@@ -250,7 +274,7 @@ class _PieceReader(ast.NodeVisitor):
         piece.binds |= _bound([statement])[0]
         self.visit(statement)
         if not self.calls:
-            piece.runs.clear()
+            piece.runs = self.bases  # whose ``__init_subclass__`` or metaclass is called
             piece.callees.clear()
         return piece
 
@@ -324,6 +348,9 @@ class _PieceReader(ast.NodeVisitor):
             self.visit(node.func)
         else:
             self._load(chain, called=True)
+            if chain[-1] in _OUTWARD and self._refer(chain) is not None:
+                self.piece.outward = True
+                self.piece.effect = self.piece.effect or not self.in_function
         if isinstance(node.func, ast.Attribute) and node.func.attr in _MUTATORS:
             self._store(node.func.value)
         for item in [*node.args, *node.keywords]:
@@ -454,10 +481,10 @@ class _PieceReader(ast.NodeVisitor):
         """A class: its body runs at once, in a scope that its methods do not see."""
         self._decorators(node.decorator_list)
         self.scopes.append(_Scope(_type_names(getattr(node, "type_params", [])), open=True))
-        for base in node.bases:
+        known = set(self.piece.runs)
+        for base in [*node.bases, *(keyword.value for keyword in node.keywords)]:
             self.visit(base)
-        for keyword in node.keywords:
-            self.visit(keyword.value)
+        self.bases |= self.piece.runs - known
         names, outer = _bound(node.body)
         self.scopes.append(_Scope(names, is_class=True, outer=outer))
         for statement in node.body:

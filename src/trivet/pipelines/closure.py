@@ -30,7 +30,8 @@ from typing import NamedTuple
 
 from trivet.digest import digest, digest_file
 from trivet.errors import Invalid, NotFound
-from trivet.pipelines.source import Chain, Piece, Ref, SourceFile, read_source
+from trivet.pipelines.source import Piece, Ref, SourceFile, read_source
+from trivet.pipelines.syntax import Chain
 from trivet.types import Digest
 
 __all__ = ["code_closure", "distributions", "import_roots"]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trivet.errors import NotFound
+from trivet.errors import Invalid, NotFound
 from trivet.pipelines.closure import code_closure, distributions
 
 PROJECT = {
@@ -146,6 +146,8 @@ DYNAMIC = {
     "star import": "from helper import *\ndef fit():\n    return work()\n",
     "getattr of a module": "import helper\ndef fit(name):\n    return getattr(helper, name)()\n",
     "a module handed on": "import helper\ndef fit(call):\n    return call(helper)\n",
+    "a pickle": "import pickle\ndef fit(data):\n    return pickle.loads(data)\n",
+    "the import path": "import sys\nsys.path.append('x')\ndef fit(data):\n    return data\n",
     "eval": "import helper\ndef fit(name):\n    return eval(f'helper.{name}()')\n",
     "exec": "def fit(text):\n    exec(text)\n",
     "globals": "from helper import work\ndef fit():\n    return globals()['work']()\n",
@@ -184,6 +186,7 @@ REGISTRIES = {
     "call with the registry": ("REG = []\ndef add(f, reg=REG):\n    reg.append(f)\n    return f\n", "@add\n"),
     "global statement": ("REG = 0\ndef add(f):\n    global REG\n    REG = f\n    return f\n", "@add\n"),
     "function attribute": ("def REG(): ...\ndef add(f):\n    REG.items = f\n    return f\n", "@add\n"),
+    "star import": ("REG = {}\ndef add(f):\n    REG[f] = f\n    return f\n", "@add\n"),
     "alias": ("A = {}\nREG = A\ndef add(f):\n    A[f] = f\n    return f\n", "@add\n"),
 }
 
@@ -193,6 +196,9 @@ def test_what_registers_itself_in_a_variable_belongs_to_it(tmp_path, name):
     registry, decorator = REGISTRIES[name]
     plugin = f"from registry import add\n{decorator}def plugin():\n    return 1\n\ndef idle():\n    return 1\n"
     steps = "import plugins\nimport registry\ndef fit():\n    return registry.REG\ndef other():\n    return 1\n"
+    if name == "star import":
+        steps = "import plugins\nfrom all import fit\ndef other():\n    return 1\n"
+        write(tmp_path, {"all.py": "from registry import *\ndef fit():\n    return REG\n"})
     root = write(tmp_path, {"registry.py": registry, "plugins.py": plugin, "steps.py": steps})
     before, other = closure(root), closure(root, "steps:other")
     (root / "plugins.py").write_text(plugin.replace("return 1", "return 2", 1))
@@ -229,6 +235,39 @@ def test_effects_of_imported_modules_count_even_if_nothing_of_them_is_used(tmp_p
     assert "setup_:<effects>" in before
     (root / "setup_.py").write_text("import random\nrandom.seed(2)\n")
     assert closure(root) != before
+
+
+EFFECTS = {
+    "seeded by a call that is assigned": "import random\n_ = random.seed(1)\n",
+    "seeded by a function": "import random\ndef init(n):\n    random.seed(n)\n    return n\nN = init(1)\n",
+    "environment": "import os\ndef init(n):\n    os.environ['N'] = str(n)\n    return n\nN = init(1)\n",
+    "patched library": "import json\njson.dumps = lambda value: 1\n",
+}
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+def test_effects_beyond_the_project_count(tmp_path, name):
+    files = {"steps.py": "import setup_\ndef fit():\n    return 1\n", "setup_.py": EFFECTS[name]}
+    root = write(tmp_path, files)
+    before = closure(root)
+    (root / "setup_.py").write_text(files["setup_.py"].replace("1", "2"))
+    assert closure(root) != before
+
+
+def test_a_subclass_may_register_itself(tmp_path):
+    files = {
+        "base.py": "REG = []\nclass Base:\n    def __init_subclass__(cls):\n        REG.append(cls)\n",
+        "plugins.py": "from base import Base\nclass Plugin(Base):\n    size = 1\n",
+        "steps.py": "import plugins\nfrom base import REG\ndef fit():\n    return REG\n",
+    }
+    before = closure(write(tmp_path, files))
+    write(tmp_path, {"plugins.py": files["plugins.py"].replace("1", "2")})
+    assert closure(tmp_path) != before
+
+
+def test_main_is_refused(tmp_path):
+    with pytest.raises(Invalid, match="Move it to a module"):
+        closure(tmp_path, "__main__:fit")
 
 
 def test_scopes(tmp_path):

@@ -13,7 +13,7 @@ The invariant is that an edit which can change what the function does changes th
 * whole files (``module:*``, digest of the bytes) where the text does not say what is reached: of one module and
   all project modules that it imports for ``import *``, ``globals()``, a module handed around as a value, a
   module's ``__getattr__`` or a name that cannot be found; of every module below the folders for ``eval``,
-  ``exec``, ``importlib``, ``sys.modules``, ``__subclasses__`` and ``__init_subclass__``.
+  ``exec``, ``importlib``, ``sys.modules``, ``sys.path``, pickles, ``__subclasses__`` and ``__init_subclass__``.
 
 Where it errs it holds too much. Data files and environment variables are no code: declare them as inputs.
 """
@@ -29,8 +29,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trivet.digest import digest, digest_file
-from trivet.errors import NotFound
-from trivet.pipelines.source import Chain, Piece, Ref, SourceFile, read_source
+from trivet.errors import Invalid, NotFound
+from trivet.pipelines.source import Piece, Ref, SourceFile, read_source
+from trivet.pipelines.syntax import Chain
 from trivet.types import Digest
 
 __all__ = ["code_closure", "distributions", "import_roots"]
@@ -55,7 +56,9 @@ _MODULE_NAMES = frozenset(
 _BUILTINS = frozenset(dir(builtins)) | _MODULE_NAMES
 _ANY_IMPORT = frozenset({"importlib", "runpy", "pkgutil", "imp", "zipimport"})
 _HARMLESS_IMPORTLIB = frozenset({"metadata", "resources", "abc", "machinery"})
+_UNPICKLES = frozenset({"pickle", "cloudpickle", "dill", "joblib", "shelve"})
 _EXTENSIONS = (".so", ".pyd")
+_REACHES_ANYTHING = frozenset({("sys", "modules"), ("sys", "path"), ("builtins", "eval"), ("builtins", "exec")})
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages", "build", "dist"})
 
 
@@ -70,6 +73,7 @@ def code_closure(entry: str, folders: Sequence[Path]) -> dict[str, Digest]:
 
     Raises:
         NotFound: the module is the project's and has no such name.
+        Invalid: the module is ``__main__``, which is another file in each process.
     """
     walk = _Walk(folders)
     walk.start(entry)
@@ -109,8 +113,11 @@ def _is_skipped(path: Path) -> bool:
     return any(part.startswith(".") or part in _SKIPPED_FOLDERS for part in path.parts)
 
 
+_WHOLE, _OUTSIDE = -1, -2
+
+
 class _Node(NamedTuple):
-    """A piece by its place; ``place`` -1 stands for the whole file and -2 for a name that only imports bind."""
+    """A piece by its place, or ``_WHOLE`` for the whole file, or ``_OUTSIDE`` for anything that is a library's."""
 
     module: str
     place: int
@@ -171,7 +178,7 @@ class _Walk:
             return
         file = self.file(module)
         if not chain:
-            yield _Node(module, -1)
+            yield _Node(module, _WHOLE)
         elif file is not None and (chain[0] in file.names or chain[0] in file.imports):
             for place in file.names.get(chain[0], ()):
                 yield _Node(module, place)
@@ -180,13 +187,14 @@ class _Walk:
         elif self.is_project(f"{module}.{chain[0]}"):
             yield from self.resolve(f"{module}.{chain[0]}", chain[1:], seen)
         elif chain[0] not in _BUILTINS:
-            yield _Node(module, -1)
+            yield _Node(module, _WHOLE)
 
     def _note_outside(self, module: str, chain: Chain) -> None:
         self.outside.add(module)
         path = (*module.split("."), *chain)
         any_import = path[0] in _ANY_IMPORT and not (len(path) > 1 and path[1] in _HARMLESS_IMPORTLIB)
-        if any_import or path[:2] in {("sys", "modules"), ("builtins", "eval"), ("builtins", "exec")}:
+        unpickles = path[0] in _UNPICKLES and path[-1] in {"load", "loads", "open", "Unpickler"}
+        if any_import or unpickles or path[:2] in _REACHES_ANYTHING:
             self._take_everything()
 
     def nodes(self, module: str, refs: Iterable[Ref]) -> Iterator[_Node]:
@@ -208,6 +216,10 @@ class _Walk:
     def start(self, entry: str) -> None:
         """Reach the entry and everything from there."""
         module, _, name = entry.partition(":")
+        if module == "__main__":
+            raise Invalid(
+                f"{name!r} is defined in the script that runs, so nobody else can import it. Move it to a module."
+            )
         if not self.is_project(module):
             return
         self.seen_modules = True
@@ -307,9 +319,14 @@ class _Walk:
             file = self.file(module)
             for place, piece in enumerate(file.pieces if file is not None else ()):
                 node = _Node(module, place)
-                if piece.runs and node not in self.reached and self._changes(node, piece) & self.reached.keys():
+                if piece.runs and node not in self.reached and self._acts(node, piece):
                     self._reach(node)
         return (len(self.reached), len(self.whole)) != before
+
+    def _acts(self, node: _Node, piece: Piece) -> bool:
+        """Whether importing runs something there that reaches into the library, or into what is reached."""
+        changes = self._changes(node, piece)
+        return any(other in self.reached or other.module in self.whole or other.place == _OUTSIDE for other in changes)
 
     def _changes(self, node: _Node, piece: Piece) -> set[_Node]:
         if node not in self._effects:
@@ -324,10 +341,14 @@ class _Walk:
                 changed |= set(self.nodes(node.module, [ref]))  # ``Base.register(...)``, ``@f.register``
         called = [(other, inner) for other in self._descend(direct) if (inner := self.piece(other)) is not None]
         for other, inner in called:
-            changed |= set(self.nodes(other.module, inner.stores))
+            changed |= {found for ref in inner.stores for found in self._stored(other.module, ref)}
+            changed |= {_Node("", _OUTSIDE)} if inner.outward else set()
         by_other_names = {other for other, _ in called} if any(inner.mutates for _, inner in called) else set()
         aliased = self._descend(changed | by_other_names)
         return (changed | {other for other in aliased if self._is_variable(other)}) - {node}
+
+    def _stored(self, module: str, ref: Ref) -> list[_Node]:
+        return list(self.nodes(module, [ref])) or [_Node("", _OUTSIDE)]
 
     def _descend(self, nodes: Iterable[_Node]) -> set[_Node]:
         """All places that are reached from these, effects of imports aside."""

@@ -3,61 +3,49 @@
 ``trivet.pipelines.closure`` walks from piece to piece; this module only reads one file and knows nothing of
 others. The invariant is caution: a name that may be global counts as global, and what cannot be read from the
 text is named in ``Piece.dynamic``.
-
-The normal form of a piece is our own walk over its syntax tree, without positions, comments, docstrings, other
-statements without effect and empty fields. It does not use ``ast.dump``, whose output changes between minor
-versions of Python, so equal code has equal digests on every version whose grammar reads it alike.
 """
 
 from __future__ import annotations
 
 import ast
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from trivet.digest import canonical, digest_bytes
+from trivet.digest import digest_bytes
 from trivet.pipelines.freshness import FileCache
+from trivet.pipelines.syntax import (
+    Chain,
+    arguments,
+    bound,
+    chain_of,
+    is_constant,
+    is_effect,
+    is_main_guard,
+    matters,
+    normal_digest,
+    type_names,
+)
 from trivet.types import Digest
 
-__all__ = ["Chain", "Piece", "Ref", "SourceFile", "read_source"]
-
-Chain: TypeAlias = tuple[str, ...]
-"""``util.f.x`` as ``("util", "f", "x")``."""
+__all__ = ["Piece", "Ref", "SourceFile", "read_source"]
 
 _RUNS_TEXT = frozenset({"eval", "exec", "__import__", "__builtins__"})  # may reach any file
 _OWN_NAMES = frozenset({"globals"})  # may reach any name of this file
 _IMPORT_TIME_NAMES = frozenset({"vars", "locals"})  # outside a function they are globals()
 _REFLECTION = frozenset({"__subclasses__", "__globals__"})
+_OUTWARD = frozenset(  # calls that change the state of the process or of a library
+    {"basicConfig", "chdir", "disable", "enable", "filterwarnings", "manual_seed", "putenv", "seed", "set_config"}
+    | {"set_default_dtype", "set_num_threads", "set_option", "set_state", "seterr", "setlocale", "simplefilter"}
+    | {"use_deterministic_algorithms"}
+)
 _CLASS_HOOKS = frozenset({"__init_subclass__", "__set_name__"})
-_MUTATORS = frozenset(
-    [
-        "add",
-        "append",
-        "appendleft",
-        "clear",
-        "discard",
-        "extend",
-        "extendleft",
-        "insert",
-        "pop",
-        "popitem",
-        "popleft",
-        "register",
-        "remove",
-        "reverse",
-        "setdefault",
-        "sort",
-        "update",
-        "__setitem__",
-        "__setattr__",
-        "__delitem__",
-        "set",
-        "connect",
-    ]
+_MUTATORS = frozenset(  # methods that change their object
+    {"add", "append", "appendleft", "clear", "connect", "discard", "extend", "extendleft", "insert", "pop", "popitem"}
+    | {"popleft", "register", "remove", "reverse", "set", "setdefault", "sort", "update"}
+    | {"__delitem__", "__setattr__", "__setitem__"}
 )
 
 
@@ -78,11 +66,12 @@ class Piece:
     Attributes:
         binds: names of the module that it binds, also from inside functions by ``global``.
         loads: everything global that it may read, at any time.
-        runs: what it reads while the module is imported; empty unless it then calls something.
+        runs: what it reads while the module is imported; the bases of classes only unless it then calls something.
         callees: the part of ``runs`` that is called (decorators are calls).
         stores: global names that are changed in place, now or when a function in it is called.
         mutates: function bodies change something local in place, which may be a global by another name.
         modules: modules that it imports inside function bodies.
+        outward: it may change the state of the process or of a library when a function in it is called.
         effect: it stands there for what it does rather than for what it binds.
         constant: it binds nothing but immutable literals.
         definition: it is a function or a class.
@@ -96,6 +85,7 @@ class Piece:
     callees: set[Ref] = field(default_factory=set)
     stores: set[Ref] = field(default_factory=set)
     mutates: bool = False
+    outward: bool = False
     modules: set[str] = field(default_factory=set)
     effect: bool = False
     constant: bool = False
@@ -150,7 +140,7 @@ def _read(module: str, path: Path, package: bool) -> SourceFile:
     file = SourceFile(module, [], {}, {}, set(), set(), digest_bytes(content))
     origin = module if package else module.rpartition(".")[0]
     for statement in tree.body:
-        if _matters(statement) and not _is_main_guard(statement):
+        if matters(statement) and not is_main_guard(statement):
             piece = _PieceReader(file, origin).read(statement)
             if isinstance(statement, ast.Import | ast.ImportFrom):
                 continue  # it is what it binds, and that is in ``file.imports``
@@ -158,63 +148,6 @@ def _read(module: str, path: Path, package: bool) -> SourceFile:
                 file.names.setdefault(name, []).append(len(file.pieces))
             file.pieces.append(piece)
     return file
-
-
-def _matters(node: ast.AST) -> bool:
-    """Whether a statement does anything: docstrings, other bare literals and ``pass`` do not."""
-    return not (isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)))
-
-
-def _is_main_guard(node: ast.stmt) -> bool:
-    """``if __name__ == "__main__":`` without ``else`` never runs in a module that is imported."""
-    match node:
-        case ast.If(
-            test=ast.Compare(left=ast.Name("__name__"), ops=[ast.Eq()], comparators=[ast.Constant("__main__")]),
-            orelse=[],
-        ):
-            return True
-    return False
-
-
-# --- the normal form ---------------------------------------------------------------------------------------
-
-
-_SKIPPED_FIELDS = frozenset({"ctx", "type_comment", "kind", "type_ignores"})
-
-
-def _normal_digest(node: ast.AST) -> Digest:
-    return hashlib.sha256(b"".join(_normal(node))).hexdigest()
-
-
-def _normal(value: object) -> Iterator[bytes]:
-    if isinstance(value, ast.Constant):
-        yield b"C" + _literal(value.value)
-    elif isinstance(value, ast.AST):
-        yield b"(" + type(value).__name__.encode()
-        for name, item in ast.iter_fields(value):
-            if name not in _SKIPPED_FIELDS and item is not None and item != []:
-                yield b" " + name.encode() + b"="
-                yield from _normal(item)
-        yield b")"
-    elif isinstance(value, list):
-        yield b"["
-        for item in value:
-            if not isinstance(item, ast.AST) or _matters(item):
-                yield from _normal(item)
-        yield b"]"
-    else:
-        yield canonical(value)
-
-
-def _literal(value: object) -> bytes:
-    if value is Ellipsis:
-        return b"..."
-    if isinstance(value, complex):
-        return b"j" + canonical([value.real, value.imag])
-    return canonical(value)
-
-
-# --- reading one statement ---------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -240,17 +173,18 @@ class _PieceReader(ast.NodeVisitor):
         self.scopes: list[_Scope] = []
         self.in_function = 0
         self.calls = False
+        self.bases: set[Ref] = set()
 
     def read(self, statement: ast.stmt) -> Piece:
         piece = self.piece
-        piece.digest = _normal_digest(statement)
+        piece.digest = normal_digest(statement)
         piece.definition = isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-        piece.constant = _is_constant(statement)
-        piece.effect = _is_effect(statement)
-        piece.binds |= _bound([statement])[0]
+        piece.constant = is_constant(statement)
+        piece.effect = is_effect(statement)
+        piece.binds |= bound([statement])[0]
         self.visit(statement)
         if not self.calls:
-            piece.runs.clear()
+            piece.runs = self.bases  # whose ``__init_subclass__`` or metaclass is called
             piece.callees.clear()
         return piece
 
@@ -304,7 +238,7 @@ class _PieceReader(ast.NodeVisitor):
             self.piece.dynamic = "project"
         if isinstance(node.ctx, ast.Store | ast.Del):
             self._store(node)
-        chain = _chain(node)
+        chain = chain_of(node)
         if chain is None:
             self.visit(node.value)
         else:
@@ -319,11 +253,14 @@ class _PieceReader(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         """A call; while the module is imported it may change whatever it can reach."""
         self.calls = self.calls or not self.in_function
-        chain = _chain(node.func)
+        chain = chain_of(node.func)
         if chain is None:
             self.visit(node.func)
         else:
             self._load(chain, called=True)
+            if chain[-1] in _OUTWARD and self._refer(chain) is not None:
+                self.piece.outward = True
+                self.piece.effect = self.piece.effect or not self.in_function
         if isinstance(node.func, ast.Attribute) and node.func.attr in _MUTATORS:
             self._store(node.func.value)
         for item in [*node.args, *node.keywords]:
@@ -332,7 +269,7 @@ class _PieceReader(ast.NodeVisitor):
     def _store(self, target: ast.expr) -> None:
         """Note that something global is changed in place, now or when a function is called."""
         node: ast.expr = target
-        while (chain := _chain(node)) is None:
+        while (chain := chain_of(node)) is None:
             match node:
                 case ast.Attribute(value=inner) | ast.Subscript(value=inner) | ast.Call(func=inner):
                     node = inner
@@ -401,24 +338,24 @@ class _PieceReader(ast.NodeVisitor):
         """A lambda may run at once, so its body counts as running where it stands."""
         for default in [*node.args.defaults, *filter(None, node.args.kw_defaults)]:
             self.visit(default)
-        self.scopes.append(_Scope({arg.arg for arg in _arguments(node.args)}))
+        self.scopes.append(_Scope({arg.arg for arg in arguments(node.args)}))
         self.visit(node.body)
         self.scopes.pop()
 
     def _function(
         self, args: ast.arguments, body: list[ast.stmt], type_params: list[ast.AST], returns: ast.expr | None
     ) -> None:
-        self.scopes.append(_Scope(_type_names(type_params), open=True))
+        self.scopes.append(_Scope(type_names(type_params), open=True))
         for part in [*type_params, *args.defaults, *filter(None, args.kw_defaults), returns]:
             if part is not None:
                 self.visit(part)
-        for arg in _arguments(args):
+        for arg in arguments(args):
             if arg.annotation is not None:
                 self._annotation(arg.annotation)
-        names, outer = _bound(body)
+        names, outer = bound(body)
         self.piece.binds |= outer
         self.piece.stores |= {Ref("", (name,)) for name in outer}
-        self.scopes.append(_Scope({arg.arg for arg in _arguments(args)} | names, outer=outer))
+        self.scopes.append(_Scope({arg.arg for arg in arguments(args)} | names, outer=outer))
         self.in_function += 1
         for statement in body:
             self.visit(statement)
@@ -444,7 +381,7 @@ class _PieceReader(ast.NodeVisitor):
     def _decorators(self, decorators: Iterable[ast.expr]) -> None:
         for decorator in decorators:
             self.calls = self.calls or not self.in_function
-            chain = _chain(decorator)
+            chain = chain_of(decorator)
             if chain is None:
                 self.visit(decorator)
             else:
@@ -453,12 +390,12 @@ class _PieceReader(ast.NodeVisitor):
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         """A class: its body runs at once, in a scope that its methods do not see."""
         self._decorators(node.decorator_list)
-        self.scopes.append(_Scope(_type_names(getattr(node, "type_params", [])), open=True))
-        for base in node.bases:
+        self.scopes.append(_Scope(type_names(getattr(node, "type_params", [])), open=True))
+        known = set(self.piece.runs)
+        for base in [*node.bases, *(keyword.value for keyword in node.keywords)]:
             self.visit(base)
-        for keyword in node.keywords:
-            self.visit(keyword.value)
-        names, outer = _bound(node.body)
+        self.bases |= self.piece.runs - known
+        names, outer = bound(node.body)
         self.scopes.append(_Scope(names, is_class=True, outer=outer))
         for statement in node.body:
             self.visit(statement)
@@ -476,79 +413,3 @@ class _PieceReader(ast.NodeVisitor):
         self.scopes.pop()
 
     visit_ListComp = visit_SetComp = visit_GeneratorExp = visit_DictComp = _comprehension  # noqa: N815
-
-
-def _chain(node: ast.expr) -> Chain | None:
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return (node.id, *reversed(parts)) if isinstance(node, ast.Name) else None
-
-
-def _arguments(args: ast.arguments) -> list[ast.arg]:
-    return [*args.posonlyargs, *args.args, *args.kwonlyargs, *filter(None, [args.vararg, args.kwarg])]
-
-
-def _type_names(type_params: Iterable[ast.AST]) -> set[str]:
-    return {str(getattr(param, "name", "")) for param in type_params}
-
-
-def _is_effect(node: ast.stmt) -> bool:
-    """Whether a statement at module level does more than bind names."""
-    match node:
-        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() | ast.Import() | ast.ImportFrom():
-            return False
-        case ast.Assign() | ast.AnnAssign() | ast.Pass():
-            return False
-        case ast.If():
-            return any(map(_is_effect, [*node.body, *node.orelse]))
-        case ast.Try():
-            handlers = [statement for handler in node.handlers for statement in handler.body]
-            return any(map(_is_effect, [*node.body, *handlers, *node.orelse, *node.finalbody]))
-    return _matters(node)
-
-
-def _is_constant(node: ast.stmt) -> bool:
-    if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
-        return False
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    allowed = (ast.Constant, ast.Tuple, ast.UnaryOp, ast.BinOp, ast.operator, ast.unaryop, ast.Load)
-    return all(isinstance(target, ast.Name) for target in targets) and all(
-        isinstance(part, allowed) for part in ast.walk(node.value)
-    )
-
-
-def _bound(body: Iterable[ast.stmt]) -> tuple[set[str], set[str]]:
-    """Names that these statements bind in their own scope, and those that they declare to be global.
-
-    Only assignments to the latter inside nested functions are of their module, so both are walked.
-    """
-    names: set[str] = set()
-    outer: set[str] = set()
-    stack: list[ast.AST] = list(body)
-    while stack:
-        node = stack.pop()
-        match node:
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                names.add(node.name)
-                continue
-            case ast.Lambda():
-                continue
-            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
-                names |= {part.target.id for part in ast.walk(node) if isinstance(part, ast.NamedExpr)}
-                continue
-            case ast.Global():
-                outer |= set(node.names)
-            case ast.Nonlocal():
-                outer -= set(node.names)
-            case ast.Name(ctx=ast.Store() | ast.Del()):
-                names.add(node.id)
-            case ast.alias():
-                names.add((node.asname or node.name).partition(".")[0])
-            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
-                names.add(name)
-            case ast.MatchMapping(rest=str(name)):
-                names.add(name)
-        stack.extend(ast.iter_child_nodes(node))
-    return names, outer

@@ -25,6 +25,7 @@ __all__ = ["fitted_digest"]
 
 _IRRELEVANT = frozenset(
     [
+        "_stop_words_id",  # a memory address
         "n_jobs",
         "verbose",
         "n_threads",

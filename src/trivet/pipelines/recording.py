@@ -232,5 +232,3 @@ def _started(pid: int) -> str:
         text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
         return text.rpartition(")")[2].split()[19]
     return ""
-
-

@@ -176,7 +176,7 @@ def _seed(seed: int) -> None:
     if "numpy" in sys.modules:
         import numpy as np
 
-        np.random.seed(seed % 2**32)  # noqa: NPY002 - what tasks written before Generator rely on
+        np.random.seed(seed % 2**32)
 
 
 def _print_traceback(exc: BaseException) -> None:
@@ -201,7 +201,6 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    # the module under its own name, so that it exists once even where tasks import it
-    from trivet.pipelines import worker
+    from trivet.pipelines import worker  # noqa: PLW0406 - under its own name, so that its frames and state exist once
 
     sys.exit(worker.main(Path(sys.argv[1])))

@@ -511,6 +511,17 @@ def test_a_module_that_runs_its_pipeline_when_imported(tmp_path):
     assert 'Put that call under if __name__ == "__main__":' in said
 
 
+def test_an_error_of_the_caller_ends_the_run(shop, first):
+    def refuse(event):
+        raise ZeroDivisionError("the bar broke")
+
+    with pytest.raises(ZeroDivisionError):
+        execute(shop.context, shop.module.flow, {"count": 5}, progress=refuse)
+    newest = shop.runs(kind="pipeline", limit=1)[0]
+    assert (newest.status, newest.error) == ("failed", "The execution broke off: the bar broke")
+    assert not shop.runs(status="running")
+
+
 # values of other kinds
 
 
@@ -541,7 +552,7 @@ def test_frames_folders_and_artifacts_go_in_and_out(tmp_path):
         done = execute(shop.context, shop.module.measure, {"frame": frame, "given": given})
         assert done.value("gather") == {"parts": ["a", "b", "c"], "rows": 3}
         assert set(done.steps["gather"].inputs) == {"parts.a", "parts.b", "parts.c", "frame"}
-        assert done.run.inputs["given"] == given.digest
+        assert done.run.inputs == {"frame": done.steps["gather"].inputs["frame"], "given": given.digest}
         frame_again = pl.DataFrame({"x": [1, 2, 3]})
         again = execute(shop.context, shop.module.measure, {"frame": frame_again, "given": given})
         assert set(statuses(again).values()) == {"cached"}

@@ -24,12 +24,11 @@ from trivet.pipelines import entry as entries
 from trivet.pipelines import values
 from trivet.pipelines.context import Context
 from trivet.pipelines.graph import Graph, Handle, Step, as_json
-from trivet.pipelines.recording import Provenance, begin, end, settle_abandoned, variables
+from trivet.pipelines.recording import begin, end, settle_abandoned, variables
 from trivet.pipelines.runners.contract import Job, Outcome, Runner
 from trivet.pipelines.snapshot import Snapshot
 from trivet.pipelines.task import Pipeline
 from trivet.plugins import open_url
-from trivet.types import Json
 
 __all__ = ["Event", "Execution", "execute"]
 
@@ -110,9 +109,10 @@ def execute(
         graph.step(name)
     settle_abandoned(context, kind="pipeline", name=pipeline.name)
     snapshot = Snapshot.take(context, pipeline, graph)
-    run = _begin_pipeline(context, pipeline, graph, snapshot.known, inputs=inputs, parent=parent)
+    saved = _save_values(context, graph)
     tell = progress or (lambda _: None)
-    session = _Session(context, graph, snapshot, run, force=frozenset(force), cache=cache, progress=tell)
+    session = _Session(context, graph, snapshot, saved, force=frozenset(force), cache=cache, progress=tell)
+    session.begin(pipeline, inputs, parent)
     try:
         session.work()
         return session.conclude()
@@ -133,13 +133,13 @@ class _Session:
         context: Context,
         graph: Graph,
         snapshot: Snapshot,
-        run: Run,
+        saved: Mapping[int, Artifact],
         *,
         force: frozenset[str],
         cache: bool,
         progress: Callable[[Event], None],
     ) -> None:
-        self.context, self.graph, self.snapshot, self.run = context, graph, snapshot, run
+        self.context, self.graph, self.snapshot, self.saved = context, graph, snapshot, saved
         self.force, self.cache, self.progress = force, cache, progress
         settings = context.settings.pipelines
         self.runner: Runner = open_url("runner", settings.runner, context.root)
@@ -149,7 +149,22 @@ class _Session:
         self.runs: dict[str, Run] = {}
         self.outputs: dict[tuple[str, str], Artifact] = {}
         self.failures: list[tuple[Run, str]] = []
-        self._saved: dict[int, Artifact] = {}
+
+    def begin(self, pipeline: Pipeline[..., Any], inputs: Mapping[str, object], parent: str | None) -> None:
+        """Write that the pipeline's run begins."""
+        found = {name: self.saved.get(id(value), value) for name, value in inputs.items()}
+        plain = {name: as_json(value, name) for name, value in inputs.items()}
+        known, threads = self.snapshot.known, self.context.settings.pipelines.threads
+        self.run = begin(
+            self.context,
+            kind="pipeline",
+            name=pipeline.name,
+            parent=parent,
+            recipe=known.recipe(pipeline.entry.text, seed=0, threads=threads),
+            inputs={name: value for name, value in found.items() if isinstance(value, Artifact)},
+            parameters={name: value for name, (fits, value) in plain.items() if fits},
+            tags={**known.facts, "steps": str(len(self.graph.steps))},
+        )
 
     def work(self) -> None:
         """Run everything that can run."""
@@ -187,9 +202,11 @@ class _Session:
     def abort(self, exc: BaseException) -> None:
         """Stop the workers and write down that their runs did not end by themselves."""
         self.runner.close()
-        why = "It was interrupted." if isinstance(exc, KeyboardInterrupt) else f"The execution broke off: {exc}"
-        for run in (*self.context.ledger.runs(RunQuery(parent=self.run.id, status="running", limit=1000)), self.run):
+        interrupted = isinstance(exc, KeyboardInterrupt)
+        why = "It was interrupted." if interrupted else f"The execution broke off: {exc}"
+        for run in self.context.ledger.runs(RunQuery(parent=self.run.id, status="running", limit=1000)):
             end(self.context, run, "killed", error=why)
+        end(self.context, self.run, "killed" if interrupted else "failed", error=why)
 
     def _start(self, step: Step) -> None:
         inputs = {slot: self._artifact(value) for slot, value in step.inputs.items()}
@@ -283,11 +300,7 @@ class _Session:
     def _artifact(self, value: object) -> Artifact:
         if isinstance(value, Handle):
             return self.outputs[value.step, value.slot]
-        if isinstance(value, Artifact):
-            return value
-        if id(value) not in self._saved:  # the graph keeps the value alive, so its id stays its own
-            self._saved[id(value)] = values.save(value, self.context)
-        return self._saved[id(value)]
+        return value if isinstance(value, Artifact) else self.saved[id(value)]
 
     def _key_parts(self, step: Step, inputs: Mapping[str, Artifact]) -> dict[str, str]:
         entry = step.task.entry.text
@@ -348,31 +361,15 @@ def _check(context: Context, pipeline: object) -> None:
         )
 
 
-def _begin_pipeline(
-    context: Context,
-    pipeline: Pipeline[..., Any],
-    graph: Graph,
-    known: Provenance,
-    *,
-    inputs: Mapping[str, object],
-    parent: str | None,
-) -> Run:
-    parameters: dict[str, Json] = {}
-    for name, value in inputs.items():
-        fits, plain = as_json(value, name)
-        if fits:
-            parameters[name] = plain
-    threads = context.settings.pipelines.threads
-    return begin(
-        context,
-        kind="pipeline",
-        name=pipeline.name,
-        parent=parent,
-        recipe=known.recipe(pipeline.entry.text, seed=0, threads=threads),
-        inputs={name: value for name, value in inputs.items() if isinstance(value, Artifact)},
-        parameters=parameters,
-        tags={**known.facts, "steps": str(len(graph.steps))},
-    )
+def _save_values(context: Context, graph: Graph) -> dict[int, Artifact]:
+    """Artifacts of the values that steps were given from outside, by the identity of the value.
+
+    The graph keeps the values alive, so an identity stays its value's own.
+    """
+    given = {id(value): value for step in graph.steps.values() for value in step.inputs.values()}
+    return {
+        key: values.save(value, context) for key, value in given.items() if not isinstance(value, (Handle, Artifact))
+    }
 
 
 def _failure(pipeline: Run, failures: list[tuple[Run, str]], tail: str) -> str:

@@ -153,7 +153,7 @@ def child_environment(job: Job, inherited: Mapping[str, str]) -> dict[str, str]:
     kept = {name: inherited[name] for name in _NEEDED if name in inherited} if job.clean else dict(inherited)
     path = list(job.path)
     if job.clean:
-        kept |= {"HOME": job.folder, "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        kept |= {"HOME": job.folder, "PYTHONNOUSERSITE": "1"}
     elif before := inherited.get("PYTHONPATH"):
         path += [folder for folder in before.split(os.pathsep) if folder not in path]
     return {

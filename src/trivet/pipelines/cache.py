@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import msgspec
 
@@ -124,6 +125,12 @@ class Explanation:
     def hit(self) -> bool:
         """Whether an earlier run answered."""
         return self.run.status == "cached"
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        changes: list[Any] = msgspec.to_builtins(self.changes)
+        previous = self.previous.id if self.previous else None
+        return {"run": self.run.id, "hit": self.hit, "previous": previous, "changes": changes, "because": str(self)}
 
     def __str__(self) -> str:
         name = self.run.name

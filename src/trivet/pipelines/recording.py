@@ -29,7 +29,17 @@ from trivet.pipelines.task import Pipeline, Task
 from trivet.pipelines.worker import active, call, sentence
 from trivet.types import Json
 
-__all__ = ["Provenance", "begin", "end", "project_folders", "provenance", "record", "settle_abandoned", "variables"]
+__all__ = [
+    "Provenance",
+    "begin",
+    "end",
+    "project_folders",
+    "provenance",
+    "recipe_of",
+    "record",
+    "settle_abandoned",
+    "variables",
+]
 
 VARIABLES = (
     "OPENBLAS_CORETYPE",
@@ -75,6 +85,11 @@ def project_folders(context: Context, entries: Iterable[Entry]) -> tuple[Path, .
 def variables() -> dict[str, str]:
     """Those variables of this process that change results."""
     return {name: os.environ[name] for name in VARIABLES if name in os.environ}
+
+
+def recipe_of(context: Context, function: Callable[..., Any]) -> Recipe:
+    """What it takes to call an importable function of this process again, for runs that are written later."""
+    return _provenance_of_process(context).recipe(locate(function).text, seed=0, threads=_threads())
 
 
 def record(

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from trivet.errors import Invalid, NotFound, StepFailed
-from trivet.ledger import Artifact, Blobs, Recipe, Run, RunQuery
+from trivet.ledger import Artifact, Blobs, Ledger, Recipe, Run, RunQuery
 from trivet.pipelines.code import restore_code
 from trivet.pipelines.compare import Comparison, Level, compare, worst
 from trivet.pipelines.context import Context
@@ -26,7 +26,7 @@ from trivet.pipelines.recording import begin, end
 from trivet.pipelines.runners.contract import Job, Outcome, Runner
 from trivet.plugins import open_url
 
-__all__ = ["Reproduction", "predictions_agree", "reproduce"]
+__all__ = ["Reproduction", "predictions_agree", "reproduce", "run_that_made"]
 
 Where = Literal["locked", "current"]
 _FRAMES = ("table", "training_set")
@@ -63,6 +63,21 @@ class Reproduction:
     def first_difference(self) -> str | None:
         """The first slot that is not the same to the byte and what differs in it, None if all are."""
         return next((f"{slot}: {one.difference}" for slot, one in self.outputs.items() if one.difference), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "run": self.run.id,
+            "attempt": self.attempt.id,
+            "level": self.level,
+            "ok": self.ok,
+            "first_difference": self.first_difference,
+            "causes": list(self.causes),
+            "outputs": {
+                slot: {"recorded": one.recorded.digest, "repeated": one.repeated.digest, "level": one.level}
+                for slot, one in self.outputs.items()
+            },
+        }
 
     def __str__(self) -> str:
         verb = "was reproduced" if self.ok else "was not reproduced"
@@ -119,6 +134,22 @@ def reproduce(
     result = Reproduction(run, attempt, outputs, causes)
     tags = {"level": result.level, "first_difference": result.first_difference or ""}
     return replace(result, attempt=end(context, attempt, "finished", tags=tags))
+
+
+def run_that_made(ledger: Ledger, artifact: Artifact) -> Run:
+    """The first run that made an artifact and can be made again.
+
+    Raises:
+        Invalid: nothing on record made it: it was put there by hand.
+    """
+    made = [run for run in ledger.runs(RunQuery(output=artifact.digest, limit=1000)) if run.status == "finished"]
+    with_recipe = [run for run in made if run.recipe is not None and run.kind not in ("pipeline", "experiment")]
+    if not with_recipe:
+        raise Invalid(
+            f"No function on record made {artifact.id}: it was saved by hand or logged in a run. What a task, a training "
+            "set, a gate or a prediction made can be made again."
+        )
+    return with_recipe[-1]
 
 
 def predictions_agree(recorded: Any, repeated: Any, data: Any) -> dict[str, Any]:

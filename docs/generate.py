@@ -1,0 +1,162 @@
+"""Writes the pages that the code can write better: the reference, and the lists of pages in the index.
+
+``python -m docs.generate`` (``make docs``) writes them; ``tests/test_docs.py`` fails when they are out of date.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+NOTE = "<!-- written by `make docs` from the code: change it there -->\n"
+LISTS = re.compile(r"(<!-- pages: (?P<folder>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def pages() -> dict[Path, str]:
+    """The generated pages and what they should say."""
+    reference = HERE / "reference"
+    return {
+        reference / "python.md": python_page(),
+        reference / "command-line.md": command_page(),
+        reference / "settings.md": settings_page(),
+        reference / "errors.md": errors_page(),
+        HERE / "index.md": index_page(),
+    }
+
+
+def python_page() -> str:
+    """Every public name with its signature and docstring."""
+    import trivet
+
+    parts = [f"# The Python API\n\n{NOTE}\n`import trivet as tv`\n"]
+    for name in sorted(getattr(trivet, "__all__", []), key=str.casefold):
+        value = getattr(trivet, name)
+        if name.startswith("_") or not callable(value):
+            continue
+        parts.append(f"## `tv.{name}`\n\n{_described(name, value)}")
+        if inspect.isclass(value):
+            for method, function in _methods(value):
+                parts.append(f"### `{name}.{method}`\n\n{_described(method, function)}")
+    return "\n".join(parts)
+
+
+def command_page() -> str:
+    """Every command with its help."""
+    import trivet.cli
+
+    parts = [f"# The command line\n\n{NOTE}"]
+    root = getattr(trivet.cli, "cli", None)
+    if root is not None:
+        parts += _commands(root, "trivet")
+    return "\n".join(parts)
+
+
+def settings_page() -> str:
+    """Every setting with its default and the environment variable that overrides it."""
+    from trivet.config import FILE, SECTIONS
+
+    parts = [f"# Settings\n\n{NOTE}\nIn `{FILE}`, all of them optional; an environment variable overrides the file.\n"]
+    for section, shape in SECTIONS.items():
+        parts.append(f"## `[{section}]`\n\n{inspect.getdoc(shape)}\n\n| key | default | environment |\n|---|---|---|")
+        defaults = shape()
+        for key in shape.__struct_fields__:
+            variable = f"TRIVET_{section}_{key}".upper()
+            parts.append(f"| `{key}` | `{getattr(defaults, key)!r}` | `{variable}` |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def errors_page() -> str:
+    """Every error that Trivet raises on purpose."""
+    from trivet import errors
+
+    parts = [f"# Errors\n\n{NOTE}", f"```text\n{_tree(errors.__doc__ or '')}```\n"]
+    for name in errors.__all__:
+        error = getattr(errors, name)
+        if inspect.isclass(error):
+            parts.append(f"## `{name}`\n\n{_prose(error)}")
+    return "\n".join(parts)
+
+
+def index_page() -> str:
+    """The index as it stands, with its lists of pages brought up to date."""
+    path = HERE / "index.md"
+
+    def listed(match: re.Match[str]) -> str:
+        lines = [_line(page) for page in sorted((HERE / match["folder"]).rglob("*.md"))]
+        return match[1] + "".join(lines) + match[3]
+
+    return LISTS.sub(listed, path.read_text("utf-8"))
+
+
+def _line(page: Path) -> str:
+    text = re.sub(r"<!--.*?-->", "", page.read_text("utf-8"), flags=re.DOTALL)
+    title, _, rest = text.partition("\n")
+    first = next((part for part in rest.split("\n\n") if re.match(r"\s*[A-Z`*]", part)), "")
+    sentence = re.match(r"(.+?[.!?:])(?=\s|$)", " ".join(first.split()))
+    said = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", sentence[1].rstrip(":.")) if sentence else ""
+    after = f". {said}." if said else ""
+    return f"- [{title.lstrip('# ')}]({page.relative_to(HERE)}){after}\n"
+
+
+def _described(name: str, value: Any) -> str:
+    try:
+        signature = str(inspect.signature(value))
+    except (TypeError, ValueError):  # some classes of C extensions tell no signature
+        signature = "(...)"
+    return f"```text\n{name}{_without_addresses(signature)}\n```\n\n{_prose(value)}"
+
+
+def _prose(value: Any) -> str:
+    """The docstring, its examples and its sections of arguments shown as written."""
+    text = inspect.getdoc(value) or ""
+    parts = re.split(r"\n(?=(?:Args|Attributes|Example|Examples|Raises|Returns|Yields):\n)", text)
+    shown = [parts[0].replace("::\n", ":\n")]
+    for part in parts[1:]:
+        title, _, body = part.partition("\n")
+        language = "pycon" if title.startswith("Example") else "text"
+        shown.append(f"**{title.rstrip(':')}**\n\n```{language}\n{inspect.cleandoc(body)}\n```")
+    return "\n\n".join(part.strip() for part in shown) + "\n"
+
+
+def _methods(value: type) -> Iterator[tuple[str, Any]]:
+    for name, member in vars(value).items():
+        function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+        if not name.startswith("_") and inspect.isfunction(function) and function.__doc__:
+            yield name, function
+
+
+def _commands(command: Any, path: str) -> list[str]:
+    import click
+
+    context = click.Context(command, info_name=path, terminal_width=100, max_content_width=100)
+    parts = [f"## `{path}`\n\n```text\n{command.get_help(context).strip()}\n```\n"]
+    for name in command.list_commands(context) if isinstance(command, click.Group) else []:
+        found = command.get_command(context, name)
+        if found is not None and not found.hidden:
+            parts += _commands(found, f"{path} {name}")
+    return parts
+
+
+def _tree(text: str) -> str:
+    return "".join(line[4:] + "\n" for line in text.splitlines() if line.startswith("    "))
+
+
+def _without_addresses(text: str) -> str:
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
+
+
+def write() -> None:
+    """Write every generated page; twice, because the index quotes the others."""
+    for _ in range(2):
+        for path, text in pages().items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,65 @@
+"""What is known about a flight an hour before it should leave: entities, sources and feature views.
+
+One row of ``flights`` carries two clocks. The departure delay is known when the plane leaves, the arrival delay,
+which is also the label, hours later. ``column_times`` says so once, and no feature below can see the future.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import trivet as tv
+
+DATA = Path(__file__).parent / "data"
+
+origin = tv.Entity("origin", key="origin")
+carrier = tv.Entity("carrier", key="carrier")
+dest = tv.Entity("dest", key="dest")
+plane = tv.Entity("plane", key="tailnum")
+
+flights = tv.Source("flights", DATA / "flights.parquet", event_time="dep_utc", column_times={"arr_delay": "arr_utc"})
+# A report sums up its hour, so it is complete only when the hour is over.
+weather_reports = tv.Source("weather", DATA / "weather.parquet", event_time="time_hour", known_after="1h")
+# One snapshot without times: a plane's age and seats date from its building, so they count as always known.
+registry = tv.Source("planes", DATA / "planes.parquet")
+
+
+@tv.feature_view(entity=origin, source=flights)
+def congestion():
+    """How late planes leave this airport at the moment, and how many do."""
+    return {"delay_3h": tv.mean("dep_delay", "3h"), "departures_3h": tv.count("3h")}
+
+
+@tv.feature_view(entity=carrier, source=flights)
+def punctuality():
+    """How late this company has been leaving this week."""
+    return {"carrier_delay_7d": tv.mean("dep_delay", "7d")}
+
+
+@tv.feature_view(entity=dest, source=flights)
+def arrivals():
+    """How late flights have been landing at the destination this week."""
+    return {"dest_delay_7d": tv.mean("arr_delay", "7d")}
+
+
+@tv.feature_view(entity=plane, source=flights)
+def rotation():
+    """What this plane has just been through: a plane that lands late leaves late."""
+    return {
+        "last_delay": tv.latest("arr_delay", ttl="30d", skip_nulls=True),
+        "landings_6h": tv.count("arr_delay", "6h"),
+    }
+
+
+weather = tv.FeatureView(
+    "weather",
+    entity=origin,
+    source=weather_reports,
+    features=["temp", "dewp", "humid", "wind_dir", "wind_speed", "precip", "pressure", "visib"],
+    ttl="6h",
+)
+planes = tv.FeatureView("planes", entity=plane, source=registry, features=["age", "seats"])
+
+VIEWS = [congestion, punctuality, arrivals, rotation, weather, planes]
+REQUEST = ["minute_of_day", "weekday", "distance", "carrier", "origin", "dest"]
+"""What the caller knows without a feature store. The month is left out: tested months are never trained ones."""

@@ -3,8 +3,8 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.pipelines.workshop import build, tidy
+
 from trivet.errors import NotFound, StepFailed
 from trivet.ledger import Artifact
 from trivet.pipelines.cache import Change, key_of, key_parts, why
@@ -51,7 +51,11 @@ def test_the_key_is_a_promise():
 
 @settings(max_examples=80, deadline=None)
 @given(
-    st.lists(st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3) | st.none(), max_size=3), min_size=2, max_size=2)
+    st.lists(
+        st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3) | st.none(), max_size=3),
+        min_size=2,
+        max_size=2,
+    )
 )
 def test_equal_parameters_and_only_those_have_equal_keys(pair):
     one, other = (key_of(key_parts(**BASE | {"parameters": parameters})) for parameters in pair)
@@ -145,5 +149,5 @@ def test_why(shop):
 
     earlier = why(shop.context, changed.steps["fit"].id)
     assert str(earlier) == "fit ran because parameter max_iter 100 -> 200."
-    with pytest.raises(NotFound, match="no step or run 'fti'. Did you mean 'fit'"):
+    with pytest.raises(NotFound, match=r"no step or run 'fti'. Did you mean 'fit'"):
         why(shop.context, "fti")

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-
 from tests.pipelines.workshop import build, tidy
+
 from trivet.config import Blobs
 from trivet.errors import Invalid, NotFound, StepFailed
 from trivet.pipelines.execution import Event, execute
@@ -113,12 +113,12 @@ def test_the_seed_reaches_the_function_and_the_generators(first):
 
 def test_progress_is_told(first, events):
     assert all(isinstance(event, Event) for event in events)
-    assert [event.step for event in events if event.kind == "started"][0] in ("numbers", "fresh", "draw")
+    assert next(event.step for event in events if event.kind == "started") in ("numbers", "fresh", "draw")
     assert (events[-1].done, events[-1].total) == (6, 6)
 
 
 def test_unknown_outputs_offer_the_nearest(first):
-    with pytest.raises(NotFound, match="no output 'split'. Did you mean 'split.low'"):
+    with pytest.raises(NotFound, match=r"no output 'split'. Did you mean 'split.low'"):
         first.artifact("split")
 
 
@@ -258,7 +258,9 @@ def test_a_step_that_fails(trouble, how, status, sentence):
     assert (failed.name, failed.status) == ("bad", status)
     assert sentence in failed.error
     text = str(caught.value)
-    assert f"Step 'bad' of pipeline 'trouble' {'was killed' if status == 'killed' else 'failed'} (run {failed.id})" in text
+    assert (
+        f"Step 'bad' of pipeline 'trouble' {'was killed' if status == 'killed' else 'failed'} (run {failed.id})" in text
+    )
     assert sentence in text
     assert f"about to {how}" in text or how == "crash"  # the stack of the crash fills what is shown
     pipeline = trouble.context.ledger.run(failed.parent)
@@ -294,7 +296,7 @@ def test_standard_input_is_empty(trouble):
 
 
 def test_a_wrong_number_of_outputs(trouble):
-    with pytest.raises(StepFailed, match="declares the outputs a, b and returned a tuple of 3. Return a tuple of 2"):
+    with pytest.raises(StepFailed, match=r"declares the outputs a, b and returned a tuple of 3. Return a tuple of 2"):
         execute(trouble.context, trouble.module.count_wrong, {})
 
 
@@ -509,6 +511,17 @@ def test_a_module_that_runs_its_pipeline_when_imported(tmp_path):
     assert 'Put that call under if __name__ == "__main__":' in said
 
 
+def test_an_error_of_the_caller_ends_the_run(shop, first):
+    def refuse(event):
+        raise ZeroDivisionError("the bar broke")
+
+    with pytest.raises(ZeroDivisionError):
+        execute(shop.context, shop.module.flow, {"count": 5}, progress=refuse)
+    newest = shop.runs(kind="pipeline", limit=1)[0]
+    assert (newest.status, newest.error) == ("failed", "The execution broke off: the bar broke")
+    assert not shop.runs(status="running")
+
+
 # values of other kinds
 
 
@@ -539,7 +552,7 @@ def test_frames_folders_and_artifacts_go_in_and_out(tmp_path):
         done = execute(shop.context, shop.module.measure, {"frame": frame, "given": given})
         assert done.value("gather") == {"parts": ["a", "b", "c"], "rows": 3}
         assert set(done.steps["gather"].inputs) == {"parts.a", "parts.b", "parts.c", "frame"}
-        assert done.run.inputs["given"] == given.digest
+        assert done.run.inputs == {"frame": done.steps["gather"].inputs["frame"], "given": given.digest}
         frame_again = pl.DataFrame({"x": [1, 2, 3]})
         again = execute(shop.context, shop.module.measure, {"frame": frame_again, "given": given})
         assert set(statuses(again).values()) == {"cached"}

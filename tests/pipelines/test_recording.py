@@ -4,8 +4,8 @@ import sys
 
 import msgspec
 import pytest
-
 from tests.pipelines.workshop import build, tidy
+
 from trivet.errors import Conflict, Invalid
 from trivet.pipelines import values
 from trivet.pipelines.recording import begin, project_folders, record, settle_abandoned, variables
@@ -63,7 +63,9 @@ def test_a_call_in_process_is_recorded_like_a_task(shop):
 
 def test_a_task_keeps_its_outputs(shop):
     numbers = values.save([1, 2, 3, 4], shop.context)
-    run, outputs, _ = record(shop.context, "task", "halves", shop.module.halves, inputs={"values": numbers}, parameters={})
+    run, outputs, _ = record(
+        shop.context, "task", "halves", shop.module.halves, inputs={"values": numbers}, parameters={}
+    )
     assert list(outputs) == ["low", "high"]
     assert run.outputs.keys() == {"low", "high"}
 
@@ -90,7 +92,9 @@ def test_a_function_without_a_name_is_refused_and_not_recorded(shop):
 
 
 def test_runs_of_dead_processes_are_settled_with_their_steps(shop):
-    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True).stdout.strip()
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     dead = begin(shop.context, kind="pipeline", name="p", tags={"pid": gone})
     step = begin(shop.context, kind="task", name="s", parent=dead.id, tags={"pid": gone})
     reused = begin(shop.context, kind="pipeline", name="p", tags={"pid_started": "1"})

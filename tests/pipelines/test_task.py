@@ -38,7 +38,7 @@ def typed(
     name: str = "x",
     quick: bool = False,
     mode: Literal["a", "b"] = "a",
-    origins: list[str] = [],
+    origins: list[str] | None = None,
     limits: dict[str, int] | None = None,
     until: datetime | None = None,
     file: Path = Path(),
@@ -113,7 +113,14 @@ def test_text_becomes_values_by_annotation():
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("count", "three"), ("quick", "maybe"), ("mode", "c"), ("origins", "EWR"), ("until", "soon"), ("limits", '{"a": "x"}')],
+    [
+        ("count", "three"),
+        ("quick", "maybe"),
+        ("mode", "c"),
+        ("origins", "EWR"),
+        ("until", "soon"),
+        ("limits", '{"a": "x"}'),
+    ],
 )
 def test_a_bad_text_gets_a_sentence(name, text):
     with pytest.raises(Invalid, match=f"is no value for the parameter '{name}' of pipeline 'typed'"):
@@ -127,7 +134,7 @@ def test_a_type_without_text_is_resolved_by_the_caller():
 
 
 def test_an_unknown_name_offers_the_nearest():
-    with pytest.raises(NotFound, match="no parameter of pipeline 'typed' 'cuont'. Did you mean 'count'"):
+    with pytest.raises(NotFound, match=r"no parameter of pipeline 'typed' 'cuont'. Did you mean 'count'"):
         typed.parse({"cuont": "3"})
 
 

@@ -80,7 +80,7 @@ def key_of(parts: Mapping[str, str]) -> Digest:
 
 
 def find(context: Context, key: Digest) -> tuple[Run | None, str]:
-    """The newest successful run with this key whose outputs are all there; if none, why not, where there is a reason."""
+    """The newest successful run with this key whose outputs are all there; if there is none, the reason if known."""
     candidates = [run for run in context.ledger.runs(RunQuery(key=key, limit=20)) if run.status in _SUCCESSFUL]
     hit = next((run for run in candidates if _is_present(context, run)), None)
     return hit, "gone" if hit is None and candidates else ""

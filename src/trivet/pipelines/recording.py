@@ -29,7 +29,17 @@ from trivet.pipelines.task import Pipeline, Task
 from trivet.pipelines.worker import active, call, sentence
 from trivet.types import Json
 
-__all__ = ["Provenance", "begin", "end", "project_folders", "provenance", "recipe_of", "record", "settle_abandoned", "variables"]
+__all__ = [
+    "Provenance",
+    "begin",
+    "end",
+    "project_folders",
+    "provenance",
+    "recipe_of",
+    "record",
+    "settle_abandoned",
+    "variables",
+]
 
 VARIABLES = (
     "OPENBLAS_CORETYPE",

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 import msgspec
 
@@ -76,8 +76,7 @@ class Task(_Wrapped[P, R]):
         drawn = graph.current()
         if drawn is None:
             return self.function(*args, **kwargs)
-        # handles stand for what the function will return
-        return drawn.add(self, args, kwargs)  # type: ignore[return-value]
+        return cast("R", drawn.add(self, args, kwargs))  # handles stand for what it will return
 
     def named(self, name: str) -> Task[P, R]:
         """The same task with another name for its steps, where a pipeline calls it more than once.
@@ -149,8 +148,8 @@ class Pipeline(_Wrapped[P, R]):
             if resolve is not None:
                 return resolve(text)
             raise Invalid(
-                f"The parameter {name!r} of pipeline {self.name!r} is a {_shown(hint)}, which cannot be written as text. "
-                "Run the pipeline from Python."
+                f"The parameter {name!r} of pipeline {self.name!r} is a {_shown(hint)}, which cannot be written as "
+                "text. Run the pipeline from Python."
             )
         try:
             return _from_text(text, hint)
@@ -241,7 +240,7 @@ def _check_names(name: str, outputs: tuple[str, ...] | None) -> None:
     if isinstance(outputs, str):
         raise Invalid(f"The outputs of task {name!r} are a text. Write a tuple of names: outputs=({outputs!r},).")
     slots = outputs or ()
-    wrong = [slot for slot in slots if not isinstance(slot, str) or not slot.isidentifier()]
+    wrong = [slot for slot in slots if not str(slot).isidentifier()]
     if wrong or len(set(slots)) < len(slots) or outputs == ():
         raise Invalid(f"The outputs of task {name!r} are {outputs!r}. Give one or more different names like 'train'.")
 

@@ -201,7 +201,6 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    # the module under its own name, so that it exists once even where tasks import it
-    from trivet.pipelines import worker
+    from trivet.pipelines import worker  # noqa: PLW0406 - under its own name, so that its frames and state exist once
 
     sys.exit(worker.main(Path(sys.argv[1])))

@@ -1,15 +1,16 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
-
 from tests.pipelines.workshop import build, tidy
+
 from trivet.errors import Conflict
 from trivet.pipelines import values
-from trivet.pipelines.execution import worker_path
 from trivet.pipelines.runners.contract import Job
 from trivet.pipelines.runners.local import THREAD_VARIABLES, child_environment, open_runner
+from trivet.pipelines.snapshot import worker_path
 
 SOURCE = """
 import os, subprocess, sys, time
@@ -132,9 +133,8 @@ def test_closing_ends_workers_and_their_children(shop, tmp_path):
             os.kill(child, 0)
         except ProcessLookupError:
             break
-        with open(f"/proc/{child}/stat") as stat:
-            if stat.read().rpartition(")")[2].split()[0] == "Z":
-                break
+        if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            break
         time.sleep(0.02)
     else:
         os.kill(child, signal.SIGKILL)

@@ -7,12 +7,14 @@ version of Trivet: fields are only ever added, with defaults. Scheduling, cachin
 
 from __future__ import annotations
 
-from concurrent.futures import Future
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
 from trivet.ledger import Artifact, File
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future  # a worker starts without it
 
 __all__ = ["Job", "Outcome", "Runner"]
 

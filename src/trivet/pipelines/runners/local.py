@@ -43,6 +43,14 @@ _NEEDED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBRARY_PATH", "D
 _GRACE = 2.0  # seconds between asking a worker to end and ending it
 _TAIL_LINES, _TAIL_BYTES = 15, 8192
 _MOST_JOBS = 512
+_CRASH = "A library crashed; the log shows where."
+_HINTS = {
+    "SIGKILL": "The system does that when memory runs out: give it less data at a time, or run fewer steps at once "
+    "([pipelines] workers).",
+    "SIGSEGV": _CRASH,
+    "SIGABRT": _CRASH,
+    "SIGBUS": _CRASH,
+}
 
 
 class LocalRunner:
@@ -145,7 +153,7 @@ def child_environment(job: Job, inherited: Mapping[str, str]) -> dict[str, str]:
     kept = {name: inherited[name] for name in _NEEDED if name in inherited} if job.clean else dict(inherited)
     path = list(job.path)
     if job.clean:
-        kept |= {"HOME": job.folder, "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        kept |= {"HOME": job.folder, "PYTHONNOUSERSITE": "1"}
     elif before := inherited.get("PYTHONPATH"):
         path += [folder for folder in before.split(os.pathsep) if folder not in path]
     return {
@@ -162,10 +170,7 @@ def child_environment(job: Job, inherited: Mapping[str, str]) -> dict[str, str]:
 def _without_result(status: int) -> Outcome:
     if status < 0:
         name = signal.Signals(-status).name
-        hint = " The system does that when memory runs out: give it less data at a time, or run fewer steps at once ([pipelines] workers)."
-        crash = " A library crashed; the log shows where."
-        ending = {"SIGKILL": hint, "SIGSEGV": crash, "SIGABRT": crash, "SIGBUS": crash}.get(name, "")
-        return Outcome(status="killed", error=f"Its process was ended by {name}.{ending}")
+        return Outcome(status="killed", error=f"Its process was ended by {name}. {_HINTS.get(name, '')}".rstrip())
     return Outcome(status="failed", error=f"Its process ended with status {status} and left no result.")
 
 

@@ -1,7 +1,7 @@
 """Point-in-time training sets: Trivet beside bare Polars, DuckDB, pandas and, with ``--feast``, Feast.
 
-Three views of six floats, a million hourly rows each over a thousand entities, Parquet; a spine of 100,000 rows; time to
-live seven days. Each system runs in fresh processes; measured is from files on disk to the finished table in memory,
+Three views of six floats, a million hourly rows each over a thousand entities, Parquet; a spine of 100,000 rows; a
+ttl of seven days. Each system runs in fresh processes; measured is from files on disk to the finished table in memory,
 imports excluded. Every cell of every answer is compared with Trivet's. ``python benchmarks/training_set.py``.
 """
 
@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument("--spine", type=int, default=100_000)
     parser.add_argument("--times", type=int, default=5, help="fresh processes per system")
     parser.add_argument(
-        "--feast", action="store_true", help="install Feast in an environment of its own and run it too"
+        "--feast", action="store_true", help="install Feast in its own environment and run it too"
     )
     parser.add_argument("--json", action="store_true", help="one JSON line per system instead of a table")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)

@@ -31,7 +31,7 @@ def assert_online_is_offline(store, view, rows, at):
     vectors = FeatureReader(select_all([view]), store)(keys, to_micros(at))
     for key, vector, expected in zip(keys, vectors, offline(view, rows, keys, at), strict=True):
         for name, want in expected.items():
-            assert agree(vector.values[name], want), (key, name, vector, want)
+            assert agree(vector.values[f"view:{name}"], want), (key, name, vector, want)
 
 
 @settings(max_examples=120, deadline=None, database=None)
@@ -100,7 +100,7 @@ def test_a_changed_computation_never_reads_rows_of_the_old_one():
     new = FeatureView("planes", entity=PLANE, source=FLIGHTS, features={"f": count("1d")})
     Materializer([old], data, store).advance(NOON)
     (vector,) = FeatureReader(select_all([new]), store)([{"tailnum": "N1"}], to_micros(NOON))
-    assert (vector.values, vector.status) == ({"f": None}, {"f": "missing"})
+    assert (vector.values, vector.status) == ({"planes:f": None}, {"planes:f": "missing"})
 
 
 def test_what_has_no_online_form_is_refused_at_once():

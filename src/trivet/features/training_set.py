@@ -28,10 +28,10 @@ from trivet.features.sources import Snapshots, leaves_of
 from trivet.ledger import Artifact, Blobs, Run
 from trivet.pipelines.context import Context
 from trivet.pipelines.values.contract import Saved
-from trivet.types import Digest
+from trivet.types import Digest, Json
 
 if TYPE_CHECKING:
-    from trivet.pipelines.values.model import Column
+    from trivet.pipelines.values.encoding import Column
 
 __all__ = ["FeatureColumn", "TrainingSet", "TrainingSetKind", "build", "open_kind", "training_set"]
 
@@ -89,12 +89,15 @@ class TrainingSet:
 
     @property
     def columns_of_features(self) -> list[Column]:
-        """The features as columns of a model's signature.
+        """The features as inputs of a model. Times are none as they are, and left out."""
+        from trivet.pipelines.values.encoding import column_of
 
-        Raises:
-            Invalid: a feature is neither number, text nor boolean.
-        """
-        return [_column(self._frame[each.name], each) for each in self.features]
+        table, columns = self.to_arrow(), []
+        for each in self.features:
+            if not self._frame.schema[each.name].is_temporal():
+                column = column_of(each.name, table.column(each.name))
+                columns.append(msgspec.structs.replace(column, feature=each.feature, view=each.view))
+        return columns
 
     def __len__(self) -> int:
         return self._frame.height
@@ -106,25 +109,6 @@ class TrainingSet:
         label = f", label {self.label!r}" if self.label else ""
         where = f" {self.artifact.id}" if self.artifact else ""
         return f"<TrainingSet{where}: {what}{label}, time {self.time!r}, {missing:,} nulls>"
-
-
-def _column(values: pl.Series, feature: FeatureColumn) -> Column:
-    from trivet.pipelines.values.model import Column
-
-    dtype, categories = values.dtype, None
-    if dtype == pl.Boolean:
-        kind = "boolean"
-    elif dtype.is_numeric() or dtype == pl.Null:
-        kind = "number"
-    elif isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
-        kind = "category"
-        categories = tuple(values.cast(pl.String).drop_nulls().unique().sort().to_list())
-    else:
-        raise Invalid(
-            f"Feature {feature.feature!r} has type {dtype}, and a model takes numbers, text and booleans. "
-            "Convert it in the source, or leave it out."
-        )
-    return Column(name=feature.name, type=kind, categories=categories, feature=feature.feature, view=feature.view)
 
 
 def build(
@@ -208,7 +192,7 @@ def training_set(
         inputs[f"sources.{name}"] = record_source(leaf, context)
     for name, view in chosen.items():
         inputs[f"views.{name}"] = values.save(view, context, kind="feature_view")
-    parameters = {
+    parameters: dict[str, Json] = {
         "features": [each.reference for each in selected],
         "time": time,
         "label": label,

@@ -29,7 +29,7 @@ from trivet.testing.point_in_time import Row, agree, recompute
 __all__ = ["EngineContract", "assert_same", "moments", "tables", "views"]
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "a": pl.Int64,
     "b": pl.Int64,
     "e": pl.Datetime("us", "UTC"),
@@ -39,7 +39,7 @@ SCHEMA = {
     "i": pl.Int64,
     "s": pl.String,
 }
-SPINE = {"a": pl.Int64, "b": pl.Int64, "t": pl.Datetime("us", "UTC")}
+SPINE: dict[str, Any] = {"a": pl.Int64, "b": pl.Int64, "t": pl.Datetime("us", "UTC")}
 PLAIN = Entity("plain", key="a")
 PAIR = Entity("pair", keys=("a", "b"))
 
@@ -180,6 +180,7 @@ class EngineContract:
         assert_same(features, answer, expected)
 
     def test_it_agrees_with_the_plain_loop(self) -> None:
+        """Any table, any view, any spine."""
         @settings(
             max_examples=self.examples, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
         )
@@ -190,6 +191,7 @@ class EngineContract:
         check()
 
     def test_static_sources_agree_with_the_plain_loop(self) -> None:
+        """Sources without times."""
         @settings(max_examples=self.examples // 4, deadline=None, database=None)
         @given(_spines, _static_views, tables())
         def check(spine: list[dict[str, Any]], view: FeatureView, rows: list[dict[str, Any]]) -> None:
@@ -198,40 +200,48 @@ class EngineContract:
         check()
 
     def test_composite_keys_never_collide(self) -> None:
+        """Composite keys never collide."""
         rows = [_row(0, a=1, b=12, x=1.0), _row(0, a=11, b=2, x=2.0)]
         spine = [_at(1, a=11, b=2), _at(1, a=1, b=12), _at(1, a=1, b=2)]
         assert self.ask(spine, _latest("x", PAIR), rows)["f"].to_list() == [2.0, 1.0, None]
 
     def test_rows_of_the_spine_that_are_equal_are_all_answered(self) -> None:
+        """Rows of the spine that are equal are all answered."""
         answer = self.ask([_at(3), _at(1), _at(3), _at(3)], _latest("x"), [_row(2, x=1.0)])
         assert answer["f"].to_list() == [1.0, None, 1.0, 1.0]
 
     def test_the_last_of_equal_rows_wins(self) -> None:
+        """The last of equal rows wins."""
         rows = [_row(1, x=1.0), _row(2, x=2.0), _row(2, x=3.0), _row(0, x=4.0)]
         assert self.ask([_at(2)], _latest("x"), rows)["f"].to_list() == [3.0]
 
     def test_time_to_live_ends_with_its_last_moment(self) -> None:
+        """Time to live ends with its last moment."""
         rows, tick = [_row(0, x=1.0)], timedelta(microseconds=1)
         view = _latest("x", ttl="2h")
         spine = [{"a": 1, "b": 1, "t": START + timedelta(hours=2) + shift} for shift in (-tick, 0 * tick, tick)]
         assert self.ask(spine, view, rows)["f"].to_list() == [1.0, None, None]
 
     def test_windows_hold_their_beginning_and_not_their_end(self) -> None:
+        """Windows hold their beginning and not their end."""
         rows = [_row(hour) for hour in (0, 1, 2, 3)]
         view = FeatureView("view", entity=PLAIN, source=_SOURCE, features={"f": agg.count("2h")})
         assert self.ask([_at(0), _at(2), _at(3), _at(9)], view, rows)["f"].to_list() == [0, 2, 2, 0]
 
     def test_strict_looks_only_at_what_was_known_before(self) -> None:
+        """Strict looks only at what was known before."""
         rows = [_row(0, x=1.0), _row(1, x=2.0)]
         assert self.ask([_at(1)], _latest("x"), rows)["f"].to_list() == [2.0]
         assert self.ask([_at(1)], _latest("x"), rows, strict=True)["f"].to_list() == [1.0]
 
     def test_a_null_is_a_value_and_not_a_gap(self) -> None:
+        """A null is a value and not a gap."""
         rows = [_row(0, x=1.0), _row(1, x=None)]
         assert self.ask([_at(2)], _latest("x"), rows)["f"].to_list() == [None]
         assert self.ask([_at(2)], _latest("x", skip_nulls=True), rows)["f"].to_list() == [1.0]
 
     def test_columns_with_times_of_their_own_resolve_to_rows_of_their_own(self) -> None:
+        """Columns with times of their own resolve to rows of their own."""
         source = Source("events", event_time="e", column_times={"x": "k"})
         view = FeatureView("view", entity=PLAIN, source=source, features=["x", "i"])
         rows = [{**_row(0, x=1.0), "i": 1, "k": START}, {**_row(1, x=2.0), "i": 2, "k": START + timedelta(hours=9)}]
@@ -239,6 +249,7 @@ class EngineContract:
         assert (answer["x"].to_list(), answer["i"].to_list()) == ([1.0], [2])
 
     def test_text_never_equals_a_number(self) -> None:
+        """Text never equals a number."""
         spine = pl.DataFrame({"a": ["1"], "t": [START]})
         with pytest.raises(Invalid, match="String in the spine and Int64 in source 'events'"):
             self.open().point_in_time(
@@ -246,6 +257,7 @@ class EngineContract:
             )
 
     def test_what_does_not_exist_is_named(self) -> None:
+        """What does not exist is named."""
         data = {"events": pl.DataFrame([_row(0)], SCHEMA)}
         spine = pl.DataFrame([_at(0)], SPINE)
         with pytest.raises(NotFound, match="'xx'"):
@@ -254,6 +266,7 @@ class EngineContract:
             self.open().point_in_time(spine, select_all([_latest("x")]), data, time="tt")
 
     def test_the_columns_of_the_spine_are_untouched(self) -> None:
+        """The columns of the spine are untouched."""
         spine = pl.DataFrame(
             {"z": [3, 1], "a": pl.Series([1, 2], dtype=pl.Int8), "t": [START, START], "y": ["b", None]}
         )

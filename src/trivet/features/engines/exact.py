@@ -45,7 +45,7 @@ def range_sums(values: npt.NDArray[np.int64] | Floats) -> RangeSums:
         [1.0, -1e+16]
     """
     if values.dtype.kind == "i":
-        return IntegerSums(values)
+        return IntegerSums(values.astype(np.int64, copy=False))
     return FloatSums(values.astype(np.float64, copy=False))
 
 

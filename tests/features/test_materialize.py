@@ -122,3 +122,12 @@ def test_aggregates_forget_what_left_the_window():
         materializer.advance(at)
         seen.append(tuple(reader([{"tailnum": "N1"}], to_micros(at))[0].values.values()))
     assert seen == [(0, None), (1, 3.0), (1, 3.0), (0, None)]
+
+
+def test_a_value_that_was_too_old_already_is_kept_as_expired():
+    view = FeatureView("planes", entity=PLANE, source=FLIGHTS, features=["delay"], ttl="1h")
+    store = MemoryStore()
+    Materializer([view], flights(("N1", NOON, 1.0)), store).advance(NOON + timedelta(days=1))
+    (vector,) = FeatureReader(select_all([view]), store)([{"tailnum": "N1"}], to_micros(NOON + timedelta(days=1)))
+    assert (vector.values, vector.status) == ({"planes:delay": None}, {"planes:delay": "expired"})
+    assert vector.times == {"planes:delay": to_micros(NOON)}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 import polars as pl
@@ -67,15 +68,48 @@ def tables(max_size: int = 30) -> st.SearchStrategy[list[dict[str, Any]]]:
             "s": st.sampled_from(["red", "green", "Zoë", None]),
         }
     )
-    return st.one_of(st.lists(row, max_size=max_size), st.lists(row, min_size=max_size // 2, max_size=max_size))
+    dense = st.integers(0, 2**32).map(lambda seed: _dense_table(Random(seed), max_size))
+    return st.one_of(st.lists(row, max_size=max_size), dense, dense)
 
 
-_spines = st.lists(
+def _dense_table(random: Random, size: int) -> list[dict[str, Any]]:
+    """Rows that meet: few keys, few nulls, known and loaded within hours of the event. Hypothesis draws too sparsely."""
+
+    def row() -> dict[str, Any]:
+        hour = random.randrange(16)
+        gap = random.random() < 0.1
+        return {
+            "a": random.choice([1, 1, 1, 1, 2, 11, None]),
+            "b": random.choice([1, 1, 12]),
+            "e": START + timedelta(hours=hour) if random.random() < 0.95 else None,
+            "k": START + timedelta(hours=hour + random.randrange(-2, 5)) if random.random() < 0.95 else None,
+            "c": START + timedelta(hours=hour + random.choice([0, 0, 1, 3, 6])),
+            "x": None if gap else random.choice([0.0, 0.1, -2.5, 1e16, 1e-9, random.gauss(0, 1), random.gauss(0, 1)]),
+            "i": None if gap else random.randrange(-5, 6),
+            "s": random.choice(["red", "green", "Zoë", None]),
+        }
+
+    return [row() for _ in range(random.randrange(size // 2, size))]
+
+
+def _dense_spine(random: Random) -> list[dict[str, Any]]:
+    def row() -> dict[str, Any]:
+        return {
+            "a": random.choice([1, 1, 1, 2, 11]),
+            "b": random.choice([1, 1, 12]),
+            "t": START + timedelta(hours=random.randrange(2, 24)),
+        }
+
+    return [row() for _ in range(12)]
+
+
+_sparse_spines = st.lists(
     st.fixed_dictionaries(
         {"a": st.one_of(_keys, _keys, st.just(7), st.none()), "b": _keys, "t": st.one_of(moments, moments, st.none())}
     ),
-    max_size=16,
+    max_size=8,
 )
+_spines = st.one_of(_sparse_spines, st.integers(0, 2**32).map(lambda seed: _dense_spine(Random(seed))))
 _sources = st.builds(
     lambda known, after, created, own: Source(
         "events",
@@ -181,6 +215,7 @@ class EngineContract:
 
     def test_it_agrees_with_the_plain_loop(self) -> None:
         """Any table, any view, any spine."""
+
         @settings(
             max_examples=self.examples, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
         )
@@ -192,6 +227,7 @@ class EngineContract:
 
     def test_static_sources_agree_with_the_plain_loop(self) -> None:
         """Sources without times."""
+
         @settings(max_examples=self.examples // 4, deadline=None, database=None)
         @given(_spines, _static_views, tables())
         def check(spine: list[dict[str, Any]], view: FeatureView, rows: list[dict[str, Any]]) -> None:

@@ -37,7 +37,9 @@ FEATURES = {
 @pytest.mark.parametrize("source", [FLIGHTS, LATE, tv.Source("planes", "planes.csv")], ids=lambda s: s.name)
 def test_views_come_back_from_json(source):
     features = ["x"] if source.static else FEATURES
-    view = tv.FeatureView("v", entity=ORIGIN, source=source, features=features, description="d", owner="o", tags={"t": "1"})
+    view = tv.FeatureView(
+        "v", entity=ORIGIN, source=source, features=features, description="d", owner="o", tags={"t": "1"}
+    )
     back = tv.FeatureView.from_spec(json.loads(json.dumps(view.to_spec())))
     assert back == view
     assert back.digest == view.digest
@@ -58,7 +60,9 @@ def test_a_view_comes_back_in_a_process_that_imports_no_heavy_library():
         "view = FeatureView.from_spec(json.loads(sys.stdin.read()))\nprint(view.digest)\n"
         "assert not {'numpy', 'polars', 'pandas', 'duckdb', 'pyarrow'} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], input=json.dumps(view.to_spec()), capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=json.dumps(view.to_spec()), capture_output=True, text=True
+    )
     assert done.stdout.strip() == view.digest, done.stderr
 
 
@@ -68,7 +72,11 @@ def test_the_decorator_takes_name_and_description_from_the_function():
         "How late planes leave."
         return {"delay_3h": tv.mean(t.dep_delay, "3h"), "n": tv.count("3h")}
 
-    assert (congestion.name, congestion.description, congestion.owner) == ("congestion", "How late planes leave.", "ada")
+    assert (congestion.name, congestion.description, congestion.owner) == (
+        "congestion",
+        "How late planes leave.",
+        "ada",
+    )
     assert congestion.features["delay_3h"] == tv.mean("dep_delay", "3h")
 
 
@@ -102,14 +110,20 @@ def test_an_edit_of_the_computation_changes_the_online_name_and_of_the_words_doe
         (lambda: tv.FeatureView("v", entity=ORIGIN, source=FLIGHTS, features=[]), "has no features"),
         (lambda: tv.FeatureView("v", entity=ORIGIN, source=FLIGHTS, features="x"), "is one text"),
         (lambda: tv.FeatureView("v", entity=ORIGIN, source=FLIGHTS, features=["x", "x"]), "twice"),
-        (lambda: tv.FeatureView("v", entity=ORIGIN, source=FLIGHTS, features={"x": "mean"}), "Declare it with tv.latest"),
+        (
+            lambda: tv.FeatureView("v", entity=ORIGIN, source=FLIGHTS, features={"x": "mean"}),
+            "Declare it with tv.latest",
+        ),
         (lambda: tv.FeatureView("v", entity="origin", source=FLIGHTS, features=["x"]), "needs entity=tv.Entity"),
         (lambda: tv.FeatureView("v", entity=ORIGIN, source=FLIGHTS, features=["x"], ttl="0s"), "longer than nothing"),
         (
             lambda: tv.FeatureView("v", entity=ORIGIN, source=tv.Source("s"), features={"n": tv.count("1h")}),
             "has no event_time",
         ),
-        (lambda: tv.FeatureView("v", entity=ORIGIN, source=tv.Source("s"), features=["x"], ttl="1h"), "has no event_time"),
+        (
+            lambda: tv.FeatureView("v", entity=ORIGIN, source=tv.Source("s"), features=["x"], ttl="1h"),
+            "has no event_time",
+        ),
         (lambda: tv.mean("x", 3), "Write it last, as a duration"),
         (lambda: tv.mean("x", "3 parsecs"), "is not a duration"),
         (lambda: tv.mean("x", "0s"), "longer than nothing"),

@@ -81,5 +81,5 @@ def test_many_entities_are_answered_in_order():
 
 
 def test_an_entity_without_its_key_is_told_so():
-    with pytest.raises(Invalid, match="lacks the key 'b'. Give a, b."):
+    with pytest.raises(Invalid, match=r"lacks the key 'b'. Give a, b."):
         FeatureReader(select_all([VIEW]), MemoryStore())([{"a": 1}], HOUR)

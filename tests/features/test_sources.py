@@ -55,13 +55,13 @@ def test_bad_files_get_a_sentence(folder):
             read(Source("s", name), ["x"], snapshots_of([Source("s", name)], folder))
     with pytest.raises(Invalid, match="has no data"):
         snapshot_of(Source("s"))
-    with pytest.raises(Invalid, match="is a list. Give a pandas"):
+    with pytest.raises(Invalid, match=r"is a list. Give a pandas"):
         snapshot_of(Source("s", [1, 2]))
 
 
 def test_unknown_columns_offer_the_nearest(folder):
     source = Source("flights", "rows.parquet")
-    with pytest.raises(NotFound, match="'keyy'. Did you mean 'key'"):
+    with pytest.raises(NotFound, match=r"'keyy'. Did you mean 'key'"):
         read(source, ["keyy"], snapshots_of([source], folder))
     with pytest.raises(NotFound, match="data for source 'flights'"):
         read(source, ["key"], {})

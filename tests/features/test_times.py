@@ -32,13 +32,19 @@ def test_naive_times_are_local_to_the_declared_zone():
 
 
 def test_text_may_carry_its_zone():
-    texts = ["2013-07-01T12:00:00Z", "2013-07-01T17:30:00+05:30", "2013-07-01T08:00:00", None, "2013-07-01T12:00:00.000001Z"]
+    texts = [
+        "2013-07-01T12:00:00Z",
+        "2013-07-01T17:30:00+05:30",
+        "2013-07-01T08:00:00",
+        None,
+        "2013-07-01T12:00:00.000001Z",
+    ]
     assert to_micros(pl.Series("t", texts), NEW_YORK).to_list() == [MICROS, MICROS, MICROS, None, MICROS + 1]
 
 
 @pytest.mark.parametrize("values", [[datetime(2013, 7, 1)], ["2013-07-01T08:00:00"], [date(2013, 7, 1)]])
 def test_naive_times_without_a_zone_name_source_and_column(values):
-    with pytest.raises(Invalid, match="Column 'dep' of source 'flights' has times without a zone. Declare it"):
+    with pytest.raises(Invalid, match=r"Column 'dep' of source 'flights' has times without a zone. Declare it"):
         to_micros(pl.Series("dep", values), Rules("source 'flights'"))
 
 
@@ -47,7 +53,7 @@ SPRING = [datetime(2013, 3, 10, 2, 30), datetime(2013, 3, 10, 3, 30)]
 
 
 def test_times_that_happen_twice_are_an_error_unless_a_rule_is_given():
-    with pytest.raises(Invalid, match="2 of 3 times .* happened twice in America/New_York, first 2013-11-03T01:30:00"):
+    with pytest.raises(Invalid, match=r"2 of 3 times .* happened twice in America/New_York, first 2013-11-03T01:30:00"):
         to_micros(pl.Series("t", FALL_BACK), NEW_YORK)
     zone = {"earliest": -4, "latest": -5}
     for rule, hours in zone.items():
@@ -59,7 +65,7 @@ def test_times_that_happen_twice_are_an_error_unless_a_rule_is_given():
 
 
 def test_times_that_never_happen_are_an_error_unless_a_rule_is_given():
-    with pytest.raises(Invalid, match="1 of 2 times .* never happened .* first 2013-03-10T02:30:00"):
+    with pytest.raises(Invalid, match=r"1 of 2 times .* never happened .* first 2013-03-10T02:30:00"):
         to_micros(pl.Series("t", SPRING), NEW_YORK)
     rules = Rules("x", timezone="America/New_York", nonexistent="null")
     assert to_micros(pl.Series("t", SPRING), rules).is_null().to_list() == [True, False]

@@ -116,17 +116,17 @@ def test_what_was_met_on_the_way_is_counted():
 
 
 def test_bad_input_gets_a_sentence():
-    with pytest.raises(NotFound, match="'labl'. Did you mean 'label'"):
+    with pytest.raises(NotFound, match=r"'labl'. Did you mean 'label'"):
         built([view()], label="labl")
     with pytest.raises(Invalid, match="a column of the spine called 'n'"):
         built([view()], SPINE.assign(n=1))
-    with pytest.raises(Invalid, match="Column 't' of the spine has times without a zone. Give it one"):
+    with pytest.raises(Invalid, match=r"Column 't' of the spine has times without a zone. Give it one"):
         built([view()], SPINE.assign(t=SPINE.t.dt.tz_localize(None)))
     with pytest.raises(NotFound, match="key column in the spine called 'origin'"):
         built([view()], SPINE.drop(columns="origin"))
     with pytest.raises(Invalid, match="The spine is a list"):
         built([view()], [1])
-    with pytest.raises(Invalid, match="'congestion:delay' is the mean of column 'delay'.*String"):
+    with pytest.raises(Invalid, match=r"'congestion:delay' is the mean of column 'delay'.*String"):
         built([view()], data=FLIGHTS.cast({"delay": pl.String}))
 
 
@@ -167,8 +167,11 @@ def test_duplicates_and_steps_back_resolve_as_the_plain_loop_says():
     spine = [{"machine": 1, "t": start + timedelta(minutes=minute)} for minute in range(30)]
     chosen = select_all([machine, latest])
     train = build(
-        pl.DataFrame(spine), {"nab": rows}, {"machine": machine, "latest": latest},
-        features=[each.reference for each in chosen], time="t",
+        pl.DataFrame(spine),
+        {"nab": rows},
+        {"machine": machine, "latest": latest},
+        features=[each.reference for each in chosen],
+        time="t",
     )
     plain = [{**row, "at": datetime.fromisoformat(row["at"]).replace(tzinfo=UTC)} for row in rows.to_dicts()]
     expected = recompute(spine, chosen, {"nab": plain}, time="t")

@@ -17,7 +17,7 @@ import msgspec
 import polars as pl
 
 from trivet import plugins
-from trivet.errors import Corrupt, Invalid, NotFound
+from trivet.errors import Corrupt, NotFound
 from trivet.features.catalogue import Catalogue
 from trivet.features.definitions import FeatureView
 from trivet.features.engines.contract import Engine, Report

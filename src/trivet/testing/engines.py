@@ -73,7 +73,7 @@ def tables(max_size: int = 30) -> st.SearchStrategy[list[dict[str, Any]]]:
 
 
 def _dense_table(random: Random, size: int) -> list[dict[str, Any]]:
-    """Rows that meet: few keys, few nulls, known and loaded within hours of the event. Hypothesis draws too sparsely."""
+    """Rows that meet: few keys, few nulls, known within hours of the event. Hypothesis alone draws too sparsely."""
 
     def row() -> dict[str, Any]:
         hour = random.randrange(16)

@@ -1,7 +1,7 @@
 """Point-in-time training sets: Trivet beside bare Polars, DuckDB, pandas and, with ``--feast``, Feast.
 
-Three views of six floats, a million hourly rows each over a thousand entities, Parquet; a spine of 100,000 rows; time to
-live seven days. Each system runs in fresh processes; measured is from files on disk to the finished table in memory,
+Three views of six floats, a million hourly rows each over a thousand entities, Parquet; a spine of 100,000 rows; a
+ttl of seven days. Each system runs in fresh processes; measured is from files on disk to the finished table in memory,
 imports excluded. Every cell of every answer is compared with Trivet's. ``python benchmarks/training_set.py``.
 """
 
@@ -201,9 +201,7 @@ def main() -> None:
     parser.add_argument("--entities", type=int, default=1_000)
     parser.add_argument("--spine", type=int, default=100_000)
     parser.add_argument("--times", type=int, default=5, help="fresh processes per system")
-    parser.add_argument(
-        "--feast", action="store_true", help="install Feast in an environment of its own and run it too"
-    )
+    parser.add_argument("--feast", action="store_true", help="install Feast in its own environment and run it too")
     parser.add_argument("--json", action="store_true", help="one JSON line per system instead of a table")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -227,7 +225,7 @@ def report(results: list[dict[str, Any]], *, as_json: bool) -> None:
     bare = next(each for each in results if each["system"] == "polars")["cpu_s"]
     if not as_json:
         print(
-            f"{'system':8} {'wall s':>8} {'CPU s':>8} {'x Polars':>9} {'peak MB':>8} {'rows':>9} {'cells different':>16}"
+            f"{'system':8} {'wall s':>8} {'CPU s':>8} {'x Polars':>9} {'peak MB':>8} {'rows':>9} {'cells unlike':>12}"
         )
     for each in results:
         if as_json:
@@ -235,7 +233,7 @@ def report(results: list[dict[str, Any]], *, as_json: bool) -> None:
             continue
         print(
             f"{each['system']:8} {each['wall_s']:8.2f} {each['cpu_s']:8.2f} {each['cpu_s'] / bare:9.2f} "
-            f"{each['peak_mb']:8.0f} {each['rows']:9,.0f} {each['different_cells']:16,}"
+            f"{each['peak_mb']:8.0f} {each['rows']:9,.0f} {each['different_cells']:12,}"
         )
 
 

@@ -51,7 +51,7 @@ def main() -> None:
                 "static model": (baseline.id, f"AUC {scores['static']:.4f} on October to December"),
                 "full model": (model.id, f"AUC {scores['full']:.4f} on the same flights"),
                 "registered": (f"delay@{version}", "passed its gate, promoted to champion"),
-                "deployment": (f"run:{report.deployment}", f"{len(predictions):,} predictions served and recorded"),
+                "deployment": (f"run:{report.subject.deployment}", f"{len(predictions):,} predictions served and recorded"),
                 "prediction": (f"prediction:{predictions['prediction'][-1]}", "traced back to raw files on its page"),
                 **{f"reproduced {name}": (found.id, f"level: {found.level}") for name, found in remade.items()},
             },
@@ -72,7 +72,7 @@ def training_set(project: tv.Project) -> tv.TrainingSet:
 def train(project: tv.Project, flights: tv.TrainingSet) -> tuple[Any, Any, Any, dict[str, float]]:
     """Fit on January to September, measure on October to December: a static baseline and the full model."""
     with part(3, "Training: a static baseline and the full model"):
-        done = project.execute(pipeline.train, flights=flights, progress=lambda event: console.print(f"   {event}"))
+        done = project.execute(pipeline.train, flights=flights, progress=lambda event: console.print(f"   {event.kind} {event.step}", style="dim"))
     scores = {"static": done.value("evaluate_static")["auc"], "full": done.value("evaluate")["auc"]}
     return done.artifact("fit"), done.artifact("fit_static"), done.artifact("split.test"), scores
 
@@ -101,8 +101,7 @@ def serve_and_replay(project: tv.Project) -> pl.DataFrame:
     """Serve the champion and send it real flights, with the online store brought up to each moment."""
     with part(5, "Serving: October to December through HTTP, moment by moment"):
         flights = chosen_moments(data.spine())
-        store = project.materializer(features.VIEWS)
-        store.restart()
+        store = project.materializer(features.VIEWS, afresh=True)
         answers = []
         with serving(project) as client, progress("moments", flights["t"].n_unique()) as step:
             for (moment,), asked in flights.group_by("t", maintain_order=True):

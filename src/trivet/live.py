@@ -15,7 +15,7 @@ import msgspec
 
 from trivet.clock import new_id
 from trivet.errors import Invalid, NotFound
-from trivet.ledger import Artifact, Run
+from trivet.ledger import Artifact, Run, RunQuery
 from trivet.pipelines.context import Context
 from trivet.types import Digest, as_duration, from_micros
 
@@ -26,16 +26,19 @@ if TYPE_CHECKING:
     from trivet.features.reader import FeatureReader
     from trivet.features.references import Selected
     from trivet.ledger.tables import Tables
+    from trivet.monitoring.heartbeats import Heartbeat
+    from trivet.monitoring.report import MonitorReport
     from trivet.serving.deployment import Deployment
     from trivet.serving.metrics import Metrics
     from trivet.serving.predictor import Predictor
     from trivet.serving.records import PredictionLog
     from trivet.tracking.registry import ModelVersion
 
-__all__ = ["Live"]
+__all__ = ["Live", "profile_of"]
 
 LABELS = "labels"
 _COLUMNS = ("id", "at", "received", "model", "version", "digest", "deployment", "role", "score", "latency_us")
+_WATCHED = 50_000
 _JSON = ("entities", "request", "features", "feature_times", "feature_status", "output")
 
 
@@ -261,6 +264,94 @@ class Live:
             return pl.DataFrame(pl.from_arrow(schema().empty_table())).select(columns)
         return pl.DataFrame(pl.from_arrow(self.tables.read(TABLE, columns=list(columns))))
 
+    # -- watching ---------------------------------------------------------------------------------------------
+
+    def monitor(self, deployment: Deployment, *, every: str | None, record: bool) -> MonitorReport:
+        """The health of a deployment: what it predicted, how that turned out, what changed, whether it lives."""
+        from trivet.monitoring.alarms import settle_alarms
+        from trivet.monitoring.drift import Profile
+        from trivet.monitoring.performance import Reference
+        from trivet.monitoring.report import Subject, monitor
+
+        context = self._context
+        remembered = self._remembered(deployment)
+        predictions = self._watched(deployment)
+        positives, rows = remembered.get("positives"), remembered.get("rows", 0)
+        report = monitor(
+            Subject(deployment.name, str(deployment.version), deployment.digest, deployment.id),
+            predictions,
+            self.labels().filter(_among("prediction", predictions["id"])),
+            now=context.clock(),
+            profile=Profile.from_json(remembered["profile"]) if remembered else None,
+            heartbeats=[_heartbeat(deployment)],
+            every=every or _suitable_period(predictions["at"]),
+            kind="classification" if positives is not None else "regression",
+            reference=None if positives is None else Reference(positives, rows),
+        )
+        if record:
+            subject = report.subject.name
+            settle_alarms(context, report.alarms, checked=[("silence.prediction", subject), ("drift", subject)])
+            self._record_report(deployment, report)
+        return report
+
+    def _watched(self, deployment: Deployment) -> pl.DataFrame:
+        """The deployment's latest predictions, with all that the model saw under the names of its inputs."""
+        import polars as pl
+
+        frame = self._predictions([*_COLUMNS, *_JSON])
+        mine = frame.filter(pl.col("deployment") == deployment.id).sort("received").tail(_WATCHED).unique("id")
+        spec = self._context.ledger.artifact(deployment.digest).spec
+        names = {column["feature"]: column["name"] for column in spec["signature"]["inputs"] if column.get("feature")}
+        decode = msgspec.json.decode
+        seen = [
+            {**decode(entities), **{names.get(key, key): value for key, value in decode(features).items()}}
+            for entities, features in mine.select("entities", "features").iter_rows()
+        ]
+        texts = [msgspec.json.encode(values).decode() for values in seen]
+        return mine.with_columns(features=pl.Series(texts, dtype=pl.String))
+
+    def _remembered(self, deployment: Deployment) -> dict[str, Any]:
+        """What is remembered of the training set of a deployment's model; worked out once and recorded."""
+        from trivet.pipelines.recording import record
+        from trivet.pipelines.values import load
+
+        context = self._context
+        spec = context.ledger.artifact(deployment.digest).spec
+        train, signature = spec.get("training_set"), spec["signature"]
+        if train is None:
+            return {}
+        parameters = {
+            "columns": [column["name"] for column in signature["inputs"]],
+            "label": signature["target"],
+        }
+        for run in context.ledger.runs(RunQuery(kind="profile", input=train, status="finished")):
+            if run.parameters == parameters:
+                found: Any = load(context.ledger.artifact(run.outputs["result"]), context.blobs)
+                return dict(found)
+        inputs = {"train": context.ledger.artifact(train)}
+        return dict(record(context, "profile", deployment.name, profile_of, inputs=inputs, parameters=parameters)[2])
+
+    def _record_report(self, deployment: Deployment, report: MonitorReport) -> None:
+        from trivet.pipelines.values import save
+
+        now, context = self._context.clock(), self._context
+        artifact = save(report.to_json(), context, "json")
+        run = Run(
+            id=new_id(context.clock),
+            kind="monitor",
+            name=report.subject.name,
+            status="finished",
+            started=report.at,
+            ended=now,
+            parent=deployment.id,
+            user=context.user,
+            host=context.host,
+            inputs={"model": deployment.digest},
+            outputs={"report": artifact.digest},
+            metrics={"alarms": float(len(report.alarms)), "predictions": float(report.predictions)},
+        )
+        context.ledger.write(run)
+
     # -- labels -----------------------------------------------------------------------------------------------
 
     def add_labels(self, frame: Any) -> int:
@@ -299,8 +390,46 @@ class Live:
 
     def _labels_of(self, ids: Collection[str]) -> dict[str, float]:
         labels = self.labels()
-        mine = labels.filter(labels["prediction"].is_in(list(ids)))
+        mine = labels.filter(labels["prediction"].is_in(list(ids))).unique("prediction", keep="last")
         return dict(zip(mine["prediction"].to_list(), mine["label"].to_list(), strict=True))
+
+
+def _heartbeat(deployment: Deployment) -> Heartbeat:
+    """Every deployed model is expected to predict, from the moment it is deployed, without anyone asking."""
+    from trivet.monitoring.heartbeats import Heartbeat
+
+    return Heartbeat(
+        subject=f"{deployment.name}@{deployment.version}",
+        kind="prediction",
+        last=deployment.last_prediction,
+        expected=as_duration(deployment.max_silence),
+        since=deployment.started,
+    )
+
+
+def _suitable_period(moments: pl.Series) -> str:
+    """A calendar period that gives a chart a handful of points and each point some rows."""
+    if moments.is_empty():
+        return "day"
+    days = (moments.max() - moments.min()).total_seconds() / 86_400  # type: ignore[operator, union-attr]
+    return next(name for name, most in (("hour", 2), ("day", 14), ("week", 60), ("month", 1e9)) if days <= most)
+
+
+def _among(column: str, values: pl.Series) -> pl.Expr:
+    import polars as pl
+
+    return pl.col(column).is_in(values.implode())
+
+
+def profile_of(train: Any, columns: Sequence[str], label: str) -> dict[str, Any]:
+    """What to remember of a training set to judge live data by: its columns' distributions and its base rate."""
+    from trivet.monitoring.drift import profile
+
+    frame = train.to_polars() if hasattr(train, "to_polars") else _as_polars(train)
+    remembered: dict[str, Any] = {"profile": profile(frame, list(columns)).to_json(), "rows": frame.height}
+    if frame.schema[label].is_numeric() or frame.schema[label] == bool:
+        remembered["positives"] = float(frame[label].sum())
+    return remembered
 
 
 def _as_polars(frame: Any) -> pl.DataFrame:

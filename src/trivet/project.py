@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from trivet.features.training_set import TrainingSet
     from trivet.ledger.lineage import Lineage
     from trivet.live import Live
-    from trivet.monitoring.alarms import Alarm
+    from trivet.monitoring.alarms import OpenAlarm
     from trivet.monitoring.report import MonitorReport
     from trivet.pipelines.cache import Explanation
     from trivet.pipelines.execution import Event, Execution
@@ -455,17 +455,18 @@ class Project:
         """Say how predictions turned out: columns ``prediction`` (id), ``label``, ``at`` (when it became known)."""
         return self._live.add_labels(frame)
 
-    def monitor(self, reference: str, *, record: bool = True) -> MonitorReport:
+    def monitor(self, reference: str, *, every: str | None = None, record: bool = True) -> MonitorReport:
         """Check a deployment: labels, performance, drift, heartbeats; raise and clear alarms.
 
         Args:
             reference: a deployment's id, or a model's name for its newest deployment.
+            every: the length of the periods of performance: hour, day, week, month, or a duration.
             record: False looks without recording or raising anything.
         """
-        return self._live.monitor(self.deployment(reference), record=record)
+        return self._live.monitor(self.deployment(reference), every=every, record=record)
 
-    def alarms(self) -> list[Alarm]:
-        """The alarms that are open."""
+    def alarms(self) -> list[OpenAlarm]:
+        """The alarms that are open, the longest trouble first."""
         from trivet.monitoring.alarms import open_alarms
 
         return open_alarms(self.context)

@@ -9,6 +9,9 @@ from trivet.pipelines.context import Context
 
 pytest.register_assert_rewrite("trivet.testing.engines")
 
+plugins.BUILTIN["kind"].setdefault("source", ("trivet.features.sources:open_kind", "features"))
+plugins.BUILTIN["kind"].setdefault("feature_view", ("trivet.features.catalogue:open_kind", ""))
+
 
 @pytest.fixture
 def context(tmp_path):

@@ -31,7 +31,7 @@ def assert_online_is_offline(store, view, rows, at):
     vectors = FeatureReader(select_all([view]), store)(keys, to_micros(at))
     for key, vector, expected in zip(keys, vectors, offline(view, rows, keys, at), strict=True):
         for name, want in expected.items():
-            assert agree(vector.values[name], want), (key, name, vector, want)
+            assert agree(vector.values[f"view:{name}"], want), (key, name, vector, want)
 
 
 @settings(max_examples=120, deadline=None, database=None)
@@ -100,7 +100,7 @@ def test_a_changed_computation_never_reads_rows_of_the_old_one():
     new = FeatureView("planes", entity=PLANE, source=FLIGHTS, features={"f": count("1d")})
     Materializer([old], data, store).advance(NOON)
     (vector,) = FeatureReader(select_all([new]), store)([{"tailnum": "N1"}], to_micros(NOON))
-    assert (vector.values, vector.status) == ({"f": None}, {"f": "missing"})
+    assert (vector.values, vector.status) == ({"planes:f": None}, {"planes:f": "missing"})
 
 
 def test_what_has_no_online_form_is_refused_at_once():
@@ -122,3 +122,12 @@ def test_aggregates_forget_what_left_the_window():
         materializer.advance(at)
         seen.append(tuple(reader([{"tailnum": "N1"}], to_micros(at))[0].values.values()))
     assert seen == [(0, None), (1, 3.0), (1, 3.0), (0, None)]
+
+
+def test_a_value_that_was_too_old_already_is_kept_as_expired():
+    view = FeatureView("planes", entity=PLANE, source=FLIGHTS, features=["delay"], ttl="1h")
+    store = MemoryStore()
+    Materializer([view], flights(("N1", NOON, 1.0)), store).advance(NOON + timedelta(days=1))
+    (vector,) = FeatureReader(select_all([view]), store)([{"tailnum": "N1"}], to_micros(NOON + timedelta(days=1)))
+    assert (vector.values, vector.status) == ({"planes:delay": None}, {"planes:delay": "expired"})
+    assert vector.times == {"planes:delay": to_micros(NOON)}

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from trivet.errors import NotFound
 from trivet.features.definitions import FeatureView
-from trivet.ledger import Artifact, Blobs, Pointer
+from trivet.ledger import Artifact, Blobs
 from trivet.pipelines.context import Context
 from trivet.pipelines.values.contract import Saved
 from trivet.types import Digest

@@ -331,8 +331,9 @@ class FeatureView:
         self._check()
 
     def _check(self) -> None:
-        if not isinstance(self.entity, Entity) or not isinstance(self.source, Source):
-            raise Invalid(f"View {self.name!r} needs entity=tv.Entity(...) and source=tv.Source(...).")
+        for given, wanted in ((self.entity, Entity), (self.source, Source)):
+            if not isinstance(given, wanted):
+                raise Invalid(f"View {self.name!r} needs entity=tv.Entity(...) and source=tv.Source(...).")
         if not self.features:
             raise Invalid(f"View {self.name!r} has no features. Name at least one.")
         if self.ttl is not None and self.ttl <= 0:

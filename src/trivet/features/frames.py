@@ -1,4 +1,4 @@
-"""Data frames of any make into Polars, the one that the engine of this package works on. Nothing is renamed or sorted."""
+"""Data frames of any make into Polars, in which the engine of this package works. Nothing is renamed or sorted."""
 
 from __future__ import annotations
 

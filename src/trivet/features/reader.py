@@ -24,7 +24,7 @@ Status: TypeAlias = Literal["present", "null", "missing", "expired"]
 
 
 class FeatureVector(msgspec.Struct):
-    """The features of one request, by column.
+    """The features of one request, by reference: ``view:feature``.
 
     Attributes:
         values: as a training set of that moment would have them.
@@ -40,7 +40,7 @@ class FeatureVector(msgspec.Struct):
 
 class _Feature(NamedTuple):
     place: int
-    column: str
+    name: str
     limit: Micros | None  # ttl of a latest value, window of an aggregate
     windowed: bool
     nothing: int | None  # what the aggregate of no rows is
@@ -56,7 +56,7 @@ class FeatureReader:
     """Answers feature vectors for entities. Safe to share among threads if the store is.
 
     Args:
-        features: what to read, named by their columns.
+        features: what to read.
         store: where from.
     """
 
@@ -93,7 +93,7 @@ def _feature(selected: Selected) -> _Feature:
     view, own = selected.view, selected.aggregate
     limit = own.window if own.windowed else view.ttl_of(selected.feature)
     nothing = 0 if own.operation in COUNTS else None
-    return _Feature(list(view.features).index(selected.feature), selected.column, limit, own.windowed, nothing)
+    return _Feature(list(view.features).index(selected.feature), selected.reference, limit, own.windowed, nothing)
 
 
 def _key(entity: Mapping[str, Any], keys: tuple[str, ...]) -> Key | None:
@@ -109,20 +109,20 @@ def _key(entity: Mapping[str, Any], keys: tuple[str, ...]) -> Key | None:
 
 def _fill(vector: FeatureVector, features: list[_Feature], row: Row, as_of: Micros, at: Micros) -> None:
     values, times, status = vector.values, vector.times, vector.status
-    for place, column, limit, windowed, _ in features:
+    for place, name, limit, windowed, _ in features:
         value, time = row.values[place], as_of if windowed else row.times[place]
-        times[column] = time
+        times[name] = time
         if time is None or (time > at and not windowed):  # never seen, or not yet at that moment
-            values[column], times[column], status[column] = None, None, "missing"
+            values[name], times[name], status[name] = None, None, "missing"
         elif limit is not None and time <= at - limit:
-            values[column], status[column] = None, "expired"
+            values[name], status[name] = None, "expired"
         else:
-            values[column], status[column] = value, "null" if value is None else "present"
+            values[name], status[name] = value, "null" if value is None else "present"
 
 
 def _fill_missing(vector: FeatureVector, features: list[_Feature], *, known: bool) -> None:
     """Of a key that was never seen an aggregate counts nothing, as in training; of no key nothing is known."""
     for feature in features:
-        vector.values[feature.column] = feature.nothing if known else None
-        vector.times[feature.column] = None
-        vector.status[feature.column] = "missing"
+        vector.values[feature.name] = feature.nothing if known else None
+        vector.times[feature.name] = None
+        vector.status[feature.name] = "missing"

@@ -54,8 +54,9 @@ class Snapshot:
         if isinstance(self.data, pl.DataFrame):
             return self.data.lazy()
         _check_file(self.name, self.data)
-        scan = {"parquet": pl.scan_parquet, "csv": _scan_csv, "arrow": pl.scan_ipc}[self.format]
-        return scan(self.data)
+        if self.format == "csv":
+            return pl.scan_csv(self.data, infer_schema_length=None)  # types by all rows, not by a sample of them
+        return pl.scan_ipc(self.data) if self.format == "arrow" else pl.scan_parquet(self.data)
 
 
 Snapshots: TypeAlias = Mapping[str, "Snapshot | Any"]
@@ -131,7 +132,8 @@ def _scan(source: Source, snapshots: Snapshots) -> pl.LazyFrame:
     snapshot = snapshots[source.name]
     if is_frame(snapshot):
         return as_polars(snapshot, f"The data of source {source.name!r}").lazy()
-    return snapshot.scan()  # type: ignore[no-any-return]
+    assert isinstance(snapshot, Snapshot)
+    return snapshot.scan()
 
 
 def _query(source: Source, snapshots: Snapshots) -> pl.DataFrame:
@@ -146,7 +148,10 @@ def _query(source: Source, snapshots: Snapshots) -> pl.DataFrame:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        answer = connection.execute(source.sql).pl()
+        relation = connection.sql(source.sql or "")
+        if relation is None:
+            raise Invalid(f"The query of source {source.name!r} answers no rows. Write one SELECT.")
+        answer: pl.DataFrame = relation.pl()
     except duckdb.Error as exc:
         raise Invalid(f"The query of source {source.name!r} fails: {_first_line(exc)}") from exc
     finally:
@@ -159,10 +164,6 @@ def _collect(source: Source, snapshots: Snapshots) -> pl.DataFrame:
         return _scan(source, snapshots).collect()
     except (pl.exceptions.PolarsError, OSError) as exc:
         raise Invalid(f"The data of source {source.name!r} cannot be read: {_first_line(exc)}") from exc
-
-
-def _scan_csv(path: Path) -> pl.LazyFrame:
-    return pl.scan_csv(path, infer_schema_length=None)  # types by all rows, not by a sample of them
 
 
 def _check_file(name: str, path: Path) -> None:

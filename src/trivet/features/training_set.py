@@ -18,7 +18,7 @@ import msgspec
 import polars as pl
 
 from trivet import plugins
-from trivet.errors import Corrupt, Invalid, NotFound
+from trivet.errors import Corrupt, NotFound
 from trivet.features.catalogue import Catalogue
 from trivet.features.definitions import FeatureView
 from trivet.features.engines.contract import Engine, Report
@@ -29,10 +29,10 @@ from trivet.features.sources import Snapshots, leaves_of
 from trivet.ledger import Artifact, Blobs, Run
 from trivet.pipelines.context import Context
 from trivet.pipelines.values.contract import Saved
-from trivet.types import Digest, as_utc
+from trivet.types import Digest, Json, as_utc
 
 if TYPE_CHECKING:
-    from trivet.pipelines.values.model import Column
+    from trivet.pipelines.values.encoding import Column
 
 __all__ = ["FeatureColumn", "TrainingSet", "TrainingSetKind", "build", "open_kind", "training_set"]
 
@@ -117,12 +117,15 @@ class TrainingSet:
 
     @property
     def columns_of_features(self) -> list[Column]:
-        """The features as columns of a model's signature.
+        """The features as inputs of a model. Times are none as they are, and left out."""
+        from trivet.pipelines.values.encoding import column_of
 
-        Raises:
-            Invalid: a feature is neither number, text nor boolean.
-        """
-        return [_column(self._frame[each.name], each) for each in self.features]
+        table, columns = self.to_arrow(), []
+        for each in self.features:
+            if not self._frame.schema[each.name].is_temporal():
+                column = column_of(each.name, table.column(each.name))
+                columns.append(msgspec.structs.replace(column, feature=each.feature, view=each.view))
+        return columns
 
     def __len__(self) -> int:
         return self._frame.height
@@ -140,25 +143,6 @@ def _in_utc(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     """Times as the spine gave them, on one clock: text is ISO 8601."""
     column = column.str.to_datetime(time_unit="us", time_zone="UTC") if dtype == pl.String else column
     return column.dt.convert_time_zone("UTC")
-
-
-def _column(values: pl.Series, feature: FeatureColumn) -> Column:
-    from trivet.pipelines.values.model import Column
-
-    dtype, categories = values.dtype, None
-    if dtype == pl.Boolean:
-        kind = "boolean"
-    elif dtype.is_numeric() or dtype == pl.Null:
-        kind = "number"
-    elif isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
-        kind = "category"
-        categories = tuple(values.cast(pl.String).drop_nulls().unique().sort().to_list())
-    else:
-        raise Invalid(
-            f"Feature {feature.feature!r} has type {dtype}, and a model takes numbers, text and booleans. "
-            "Convert it in the source, or leave it out."
-        )
-    return Column(name=feature.name, type=kind, categories=categories, feature=feature.feature, view=feature.view)
 
 
 def build(
@@ -242,7 +226,7 @@ def training_set(
         inputs[f"sources.{name}"] = record_source(leaf, context)
     for name, view in chosen.items():
         inputs[f"views.{name}"] = values.save(view, context, kind="feature_view")
-    parameters = {
+    parameters: dict[str, Json] = {
         "features": [each.reference for each in selected],
         "time": time,
         "label": label,

@@ -66,6 +66,7 @@ def feature_value(
     if at is None or None in key:
         return None
     feature = view.features[name]
+    column = feature.column or ""
     visible = []
     for order, row in enumerate(rows):
         if tuple(row[column] for column in view.entity.keys) == key:
@@ -78,9 +79,9 @@ def feature_value(
         inside = [row for (event, *_), row in visible if at - feature.window <= event < at]
         return _aggregate(feature, inside)
     for (event, *_), row in reversed(visible):
-        if event <= at and not (feature.skip_nulls and row[feature.column] is None):
+        if event <= at and not (feature.skip_nulls and row[column] is None):
             ttl = view.ttl_of(name)
-            return row[feature.column] if ttl is None or event > at - ttl else None
+            return row[column] if ttl is None or event > at - ttl else None
     return None
 
 
@@ -161,7 +162,7 @@ def agree(one: Any, other: Any, *, digits: int | None = None) -> bool:
     if one is None or other is None:
         return one is other
     if one != one or other != other:
-        return one != one and other != other
+        return bool(one != one and other != other)
     if digits is not None and isinstance(one, float | int) and math.isfinite(one):
         return math.isclose(one, other, rel_tol=10.0**-digits, abs_tol=10.0**-digits)
     return bool(one == other)

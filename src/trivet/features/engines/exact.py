@@ -45,7 +45,7 @@ def range_sums(values: npt.NDArray[np.int64] | Floats) -> RangeSums:
         [1.0, -1e+16]
     """
     if values.dtype.kind == "i":
-        return IntegerSums(values)
+        return IntegerSums(values.astype(np.int64, copy=False))
     return FloatSums(values.astype(np.float64, copy=False))
 
 
@@ -149,7 +149,8 @@ def _rounded(limbs: list[Ints], scale: int) -> Floats:
     sticky = ((third << lead) & np.uint64(_MASK) != 0) | (below != 0)
     rounded = (high | sticky.astype(np.uint64)).astype(np.float64)  # 64 bits to 53 by the processor, ties to even
     exponent = scale + _LIMB * (top - 1) - lead.astype(np.int64)
-    return np.where(negative, -1.0, 1.0) * np.ldexp(rounded, exponent)
+    sums: Floats = np.where(negative, -1.0, 1.0) * np.ldexp(rounded, exponent)
+    return sums
 
 
 def _carried(limbs: list[Ints]) -> list[Ints]:

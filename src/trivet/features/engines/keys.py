@@ -100,7 +100,7 @@ class KeyIndex:
                 )
         if any(own == pl.Null for own in self._schema.values()):
             return np.where(_has_null(keys), NULL, UNKNOWN)
-        keys = keys.cast(dict(self._schema))  # a column of nothing but nulls has no type of its own
+        keys = keys.cast(self._schema)  # a column of nothing but nulls has no type of its own
         if self._base is None:
             return self._join(keys)
         column = keys.to_series()

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from trivet.errors import NotFound
-from trivet.features.definitions import FeatureView, Source
+from trivet.features.definitions import Source
 from trivet.features.engines.contract import Engine, Joined, Report
 from trivet.features.engines.keys import NULL, key_columns
 from trivet.features.engines.prepared import Prepared, Query, prepare

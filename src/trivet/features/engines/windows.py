@@ -171,7 +171,8 @@ def _sum(values: Values, low: Ints, high: Ints) -> Array:
 
 
 def _mean(values: Values, low: Ints, high: Ints) -> Array:
-    return values.sums.between(low, high).astype(np.float64) / np.maximum(high - low, 1)
+    means: Array = values.sums.between(low, high).astype(np.float64) / np.maximum(high - low, 1)
+    return means
 
 
 def _first(values: Values, low: Ints, high: Ints) -> Array:
@@ -213,8 +214,8 @@ def _std(values: Values, low: Ints, high: Ints) -> Array:
         with np.errstate(invalid="ignore", over="ignore"):  # infinities have no deviation: NaN, not a warning
             return np.square(numbers[places] - mean[queries][owner])
 
-    variance = _total(low, high, squares) / np.maximum(high - low - 1, 1)
-    return np.sqrt(variance)
+    deviations: Array = np.sqrt(_total(low, high, squares) / np.maximum(high - low - 1, 1))
+    return deviations
 
 
 def _nunique(values: Values, low: Ints, high: Ints) -> Array:

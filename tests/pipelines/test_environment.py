@@ -106,6 +106,11 @@ def test_the_index_is_asked_once(context, few, monkeypatch):
     assert capture_environment(other).digest == first.digest
 
 
+def test_where_locks_cannot_be_kept_the_run_goes_on(context, few, no_uv):
+    (context.root / ".trivet").write_text("a file, so that no folder can be made")
+    assert capture_environment(context).spec["hashes"] == "record"
+
+
 def test_identity_is_lock_interpreter_and_platform_and_not_the_machine(context, few, monkeypatch):
     first = capture_environment(context)
     monkeypatch.setattr(environment, "_cpu", lambda: ("another processor", ("sse4_2",)))

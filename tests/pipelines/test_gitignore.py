@@ -28,7 +28,7 @@ def listed_by_git(root):
     return sorted(name for name in found.split("\0") if name)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     paths=st.lists(PATHS, min_size=1, max_size=6),
     top=st.lists(PATTERNS, max_size=3),

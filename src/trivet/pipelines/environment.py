@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,7 +44,7 @@ LOCK = "requirements.lock"
 DETAILS = "environment.json"
 _POINTER = ".trivet-environment"
 _RETRY_SECONDS = 3600.0
-_ONLINE_SECONDS = 120.0
+_ONLINE_SECONDS = 30.0
 _FLAGS = frozenset(
     [
         "sse4_2",
@@ -167,11 +168,17 @@ def _lock(locked: list[Installed], folder: Path) -> tuple[str, str]:
         return fallback.read_text("utf-8"), "record"
     lock = _ask_index(frozen)
     if lock is not None:
-        _write(kept, lock)
+        _keep(kept, lock)
         return lock, "index"
     lock = "".join(f"{one.name}=={one.version}  # record sha256:{_record_digest(one)}\n" for one in locked)
-    _write(fallback, lock)
+    _keep(fallback, lock)
     return lock, "record"
+
+
+def _keep(path: Path, lock: str) -> None:
+    """Remember a lock for the next time; where that cannot be written, the next time asks again."""
+    with suppress(OSError):
+        _write(path, lock)
 
 
 def _ask_index(frozen: str) -> str | None:

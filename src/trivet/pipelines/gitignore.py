@@ -84,7 +84,7 @@ def _rules(folder: Path, prefix: str) -> Iterator[_Rule]:
         if not text or text.startswith("#"):
             continue
         wanted = text.startswith("!")
-        text = text.removeprefix("!").removeprefix("\\")
+        text = text.removeprefix("!")
         folders_only = text.endswith("/")
         text = text.rstrip("/")
         anchored = "/" in text
@@ -100,6 +100,8 @@ def _translate(glob: str) -> str:
             found, place = found + "(?:.*/)?", place + 3
         elif glob.startswith("**", place):
             found, place = found + ".*", place + 2
+        elif glob[place] == "\\" and place + 1 < len(glob):
+            found, place = found + re.escape(glob[place + 1]), place + 2
         elif glob[place] == "*":
             found, place = found + "[^/]*", place + 1
         elif glob[place] == "?":

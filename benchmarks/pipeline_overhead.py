@@ -3,12 +3,13 @@
     python benchmarks/pipeline_overhead.py [--steps 20] [--repeat 3]
 
 The floor is the same number of bare interpreters, one after the other. Every number is the best of the repeats,
-because other work on the machine can only add.
+because other work on the machine can only add. The seconds of the processor are of all processes together.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import subprocess
 import sys
 import tempfile
@@ -73,23 +74,26 @@ def main() -> None:
         (folder / "benchmark_steps.py").write_text(STEPS)
         (folder / "benchmark_run.py").write_text(RUN)
         _run(folder, -1000, asked.steps, "finished")  # what is done once per environment: lock, bytecode
-        bare = min(_timed(lambda: _interpreters(asked.steps)) for _ in range(asked.repeat))
+        bare = [_measured(lambda: _interpreters(asked.steps)) for _ in range(asked.repeat)]
         # values far apart: a step whose input another run has seen would be answered by the cache
         first = [_run(folder, 1000 * place, asked.steps, "finished") for place in range(asked.repeat)]
         cached = [_run(folder, 0, asked.steps, "cached") for _ in range(asked.repeat)]
-    total, steps = map(min, zip(*first, strict=True))
-    again, answered = map(min, zip(*cached, strict=True))
+    total, steps, cpu = map(min, zip(*first, strict=True))
+    again, answered, cpu_again = map(min, zip(*cached, strict=True))
+    floor, floor_cpu = map(min, zip(*bare, strict=True))
     rows = [
-        (f"{asked.steps} x python -c pass", bare, bare / asked.steps),
-        ("first run, after importing SQLAlchemy", total, total / asked.steps),
-        ("  of which steps", steps, steps / asked.steps),
-        ("  of which overhead over the interpreter", steps - bare, (steps - bare) / asked.steps),
-        ("answered by the cache, after importing SQLAlchemy", again, again / asked.steps),
-        ("  of which steps", answered, answered / asked.steps),
+        (f"{asked.steps} x python -c pass", floor, floor_cpu),
+        ("first run, after importing SQLAlchemy", total, cpu),
+        ("  of which steps", steps, None),
+        ("  of which over bare interpreters", steps - floor, None),
+        ("answered by the cache, after importing SQLAlchemy", again, cpu_again),
+        ("  of which steps", answered, None),
     ]
-    print(f"{'':<52}{'total s':>9}{'per step ms':>13}")
-    for label, seconds, each in rows:
-        print(f"{label:<52}{seconds:>9.3f}{1000 * each:>13.1f}")
+    print(f"{'':<52}{'total s':>9}{'per step ms':>13}{'processor s':>13}")
+    for label, seconds, used in rows:
+        print(
+            f"{label:<52}{seconds:>9.3f}{1000 * seconds / asked.steps:>13.1f}{'' if used is None else f'{used:.2f}':>13}"
+        )
 
 
 def _interpreters(count: int) -> None:
@@ -97,17 +101,25 @@ def _interpreters(count: int) -> None:
         subprocess.run([sys.executable, "-c", "pass"], check=True)
 
 
-def _timed(work: Callable[[], None]) -> float:
-    begun = time.perf_counter()
+def _measured(work: Callable[[], None]) -> tuple[float, float]:
+    """Seconds on the clock, and seconds of the processor in child processes."""
+    before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     work()
-    return time.perf_counter() - begun
+    seconds, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def _run(folder: Path, value: int, steps: int, expected: str) -> tuple[float, float]:
-    """Seconds after the import of SQLAlchemy, and of the pipeline's run alone."""
+def _run(folder: Path, value: int, steps: int, expected: str) -> tuple[float, float, float]:
+    """Seconds after the import of SQLAlchemy, of the pipeline's run alone, and of the processor with all imports."""
     command = [sys.executable, "benchmark_run.py", str(value), str(steps), expected]
-    said = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.split()
-    return float(said[0]), float(said[1])
+    said: list[str] = []
+
+    def run() -> None:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+        said.extend(done.stdout.split())
+
+    _, cpu = _measured(run)
+    return float(said[0]), float(said[1]), cpu
 
 
 if __name__ == "__main__":

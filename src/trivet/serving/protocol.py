@@ -138,7 +138,7 @@ def _opened(body: bytes, json_length: int | None) -> tuple[_Call, memoryview]:
         raise Invalid(f"Inference-Header-Content-Length is {length} and the body has {len(body)} bytes.")
     try:
         return _decode_call(body[:length]), memoryview(body)[length:]
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise Invalid(f"The body is no inference request: {exc}.") from exc
 
 

@@ -44,6 +44,8 @@ class _Call(msgspec.Struct, forbid_unknown_fields=True):
     id: str = ""
     parameters: dict[str, Value] = {}
     outputs: list[_Output] = []
+    model_name: Any = None  # not in the specification; KServe's client sends them, and the path decides
+    model_version: Any = None
 
 
 class _Answer(msgspec.Struct, omit_defaults=True):

@@ -12,12 +12,12 @@ from random import Random
 import msgspec
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trivet.ledger.tables import Tables
 from trivet.serving.metrics import Metrics
-from trivet.serving.records import PredictionLog, Record, schema, to_arrow
+from trivet.serving.records import PredictionLog, Record, held_by, schema, to_arrow
 
 
 def record(number, **changes):
@@ -164,7 +164,6 @@ def test_what_a_dead_process_left_is_adopted_and_what_a_living_one_holds_is_not(
         assert other.stdout.readline() == b"on\n"
         with _other(tmp_path, 3, "os._exit(9)") as dead:
             assert dead.wait() == 9
-        assert len(spooled(tmp_path)) == 3
         living.flush()
         assert sorted(table.ids()) == [record(1).id, record(3).id]
         other.kill()
@@ -313,27 +312,30 @@ def test_threads_add_while_it_flushes(opened, table):
 _WRITER = """
 import os, sys, time
 from pathlib import Path
-from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import TableNotFoundError
-from trivet.serving.records import PredictionLog, Record
+from trivet.ledger.tables import Tables
+from trivet.serving.records import PredictionLog, Record, held_by
 root, start = Path(sys.argv[1]), int(sys.argv[2])
-uri = str(root / "predictions")
+tables = Tables(root / "tables")
 def append(name, arrow):
-    write_deltalake(uri, arrow, mode="append")
+    version = tables.append(name, arrow)
     time.sleep(0.03)   # where a death leaves rows both in the table and in the spool
-    return DeltaTable(uri).version()
-def recorded(ids):
-    try:
-        return set(ids) & set(DeltaTable(uri).to_pyarrow_table(columns=["id"])["id"].to_pylist())
-    except TableNotFoundError:
-        return set()
-log = PredictionLog(root / "spool", append, recorded=recorded, flush_every=0.005)
+    return version
+log = PredictionLog(root / "spool", append, recorded=held_by(tables.read), flush_every=0.005)
 out = os.open(root / "answered", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 for n in range(start, start + 1_000_000):
     log.add([Record(f"{n:026}", n, n, "m", "1", "d", "r", "champion", {}, {}, {}, {}, {}, {"prediction": n}, None, 1)])
     os.write(out, b"%026d\\n" % n)
     time.sleep(0.0005)
 """
+
+
+def test_the_table_is_asked_which_ids_it_holds(tmp_path):
+    tables = Tables(tmp_path)
+    recorded = held_by(tables.read)
+    assert recorded([record(1).id]) == set()
+    tables.append("predictions", to_arrow([record(1), record(2)]))
+    assert recorded([record(2).id, record(3).id]) == {record(2).id}
+    assert recorded([]) == set()
 
 
 def test_killed_at_any_moment_every_answered_prediction_is_recorded_exactly_once(tmp_path):
@@ -344,21 +346,11 @@ def test_killed_at_any_moment_every_answered_prediction_is_recorded_exactly_once
             _until(partial(_larger, tmp_path / "answered", grown), seconds=60)
             time.sleep(chance.uniform(0, 0.2))
             writer.send_signal(signal.SIGKILL)
-    uri = str(tmp_path / "predictions")
-
-    def append(name, arrow):
-        write_deltalake(uri, arrow, mode="append")
-        return DeltaTable(uri).version()
-
-    def ids():
-        if not (tmp_path / "predictions/_delta_log/00000000000000000000.json").exists():
-            return []
-        return DeltaTable(uri).to_pyarrow_table(columns=["id"])["id"].to_pylist()
-
-    log = PredictionLog(tmp_path / "spool", append, recorded=lambda asked: set(asked) & set(ids()))
+    tables = Tables(tmp_path / "tables")
+    log = PredictionLog(tmp_path / "spool", tables.append, recorded=held_by(tables.read))
     log.flush()
     log.close()
-    answered, stored = (tmp_path / "answered").read_text().split(), ids()
+    answered, stored = (tmp_path / "answered").read_text().split(), tables.read("predictions")["id"].to_pylist()
     assert len(stored) == len(set(stored))
     assert set(answered) <= set(stored)
     assert len(set(stored) - set(answered)) <= 9  # recorded, and killed before the answer went out

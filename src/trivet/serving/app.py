@@ -280,7 +280,7 @@ class _Counted:
 def _requests(body: bytes, several: bool) -> list[Request]:
     try:
         return _decode_many(body) if several else [_decode_one(body)]
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise Invalid(
             f'The body is no request: {exc}. Send {{"entities": {{...}}, "values": {{...}}}} or a list of those; '
             "GET /openapi.json describes them."

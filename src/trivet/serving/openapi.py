@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from trivet import __version__
 from trivet.serving.predictor import Predictor
@@ -109,7 +110,7 @@ def _plain(summary: str) -> dict[str, Any]:
 
 
 def _v2(predictor: Predictor) -> dict[str, Any]:
-    name, version = predictor.deployed.name, predictor.deployed.version
+    name, version = (quote(part, safe="") for part in (predictor.deployed.name, predictor.deployed.version))
     infer = {
         "summary": "Open Inference Protocol v2: infer.",
         "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},

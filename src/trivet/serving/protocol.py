@@ -44,6 +44,8 @@ class _Call(msgspec.Struct, forbid_unknown_fields=True):
     id: str = ""
     parameters: dict[str, Value] = {}
     outputs: list[_Output] = []
+    model_name: Any = None  # not in the specification; KServe's client sends them, and the path decides
+    model_version: Any = None
 
 
 class _Answer(msgspec.Struct, omit_defaults=True):
@@ -138,7 +140,7 @@ def _opened(body: bytes, json_length: int | None) -> tuple[_Call, memoryview]:
         raise Invalid(f"Inference-Header-Content-Length is {length} and the body has {len(body)} bytes.")
     try:
         return _decode_call(body[:length]), memoryview(body)[length:]
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise Invalid(f"The body is no inference request: {exc}.") from exc
 
 

@@ -27,12 +27,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from trivet.clock import new_id
+from trivet.errors import NotFound
 from trivet.types import Micros
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["TABLE", "PredictionLog", "Record", "schema", "to_arrow"]
+__all__ = ["TABLE", "PredictionLog", "Record", "held_by", "schema", "to_arrow"]
 
 TABLE = "predictions"
 _SUFFIX = ".spool"
@@ -88,7 +89,8 @@ class PredictionLog:
     Args:
         folder: where segments are spooled; several processes may share it.
         append: ``append(table, arrow) -> version``: one atomic commit, for example ``Tables.append``.
-        recorded: which of these ids the table holds; asked only about segments that a death or an error left.
+        recorded: which of these ids the table holds, for example ``held_by(tables.read)``; asked only about segments
+            that a death or an error left.
         on_flush: called with the table's version and the number of rows after each commit.
         heartbeat: called with the time of the last prediction, from the thread, when there was a new one.
         flush_every: seconds between commits.
@@ -335,6 +337,22 @@ def _framed(record: Record) -> bytes:
 
 
 # --- the table -----------------------------------------------------------------------------------------------------
+
+
+def held_by(read: Callable[..., pa.Table]) -> Callable[[Collection[str]], Set[str]]:
+    """Which of some ids the table holds, asked of ``read(table, columns=[...])``, for example ``Tables.read``."""
+
+    def recorded(ids: Collection[str]) -> Set[str]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        try:
+            held = read(TABLE, columns=["id"])["id"]
+        except NotFound:
+            return set()  # nobody has predicted yet
+        return set(held.filter(pc.is_in(held, value_set=pa.array(list(ids), pa.string()))).to_pylist())
+
+    return recorded
 
 
 def schema() -> pa.Schema:

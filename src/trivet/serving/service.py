@@ -46,7 +46,7 @@ def run(
     Raises:
         Refused: ``host`` is not this machine only and ``allow_public`` was not given.
         Conflict: the port is taken.
-        Invalid: the address does not exist here.
+        Invalid: this is no address or no port.
     """
     if not allow_public and not _is_loopback(host):
         raise Refused(
@@ -104,10 +104,12 @@ def _is_loopback(host: str) -> bool:
 
 
 def _bound(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65_535:
+        raise Invalid(f"{port} is no port. Choose one from 1 to 65535, or 0 for a free one.")
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind)
-    except (socket.gaierror, OverflowError) as exc:
+    except socket.gaierror as exc:
         raise Invalid(f"{host}:{port} is no address of this machine: {exc}.") from exc
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -1,0 +1,299 @@
+"""One-row predictions over HTTP by entity key, beside a bare application with the same model and beside MLflow.
+
+    python benchmarks/serving.py [--seconds 3] [--rounds 3] [--mlflow FOLDER_OF_AN_ENVIRONMENT]
+
+* ``trivet``: the whole service: 3 views of 10 features from the online store, checks, model, metrics, prediction log.
+* ``bare``: the same Uvicorn, 30 numbers in the body, the model, and nothing else.
+* ``mlflow``: ``mlflow models serve``, one worker, in an environment of its own (MLflow 3.17.2 by uv, if not given).
+
+Load comes from ``wrk`` where it is installed, else from threads of this script. Prints medians of rounds and ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+VIEWS, FEATURES = ("a", "b", "c"), 10
+COLUMNS = [f"{view}{number}" for view in VIEWS for number in range(FEATURES)]
+ROW = [round(0.1 * place - 1.5, 3) for place in range(len(COLUMNS))]
+BODIES = {
+    "trivet": ("/predict", json.dumps({"entities": {"key": "one"}})),
+    "bare": ("/predict", json.dumps(dict(zip(COLUMNS, ROW, strict=True)))),
+    "mlflow": ("/invocations", json.dumps({"dataframe_split": {"columns": COLUMNS, "data": [ROW]}})),
+}
+
+
+def fitted() -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    chance = np.random.default_rng(0)
+    x = chance.standard_normal((5000, len(COLUMNS)))
+    y = (x[:, 0] + x[:, 1] * x[:, 2] + chance.standard_normal(5000) * 0.3 > 0).astype(int)
+    return make_pipeline(StandardScaler(), LogisticRegression()).fit(x, y)
+
+
+# --- the servers ---------------------------------------------------------------------------------------------------
+
+
+def serve_bare() -> None:
+    from trivet.serving.service import run
+
+    model, decode = fitted(), msgspec.json.Decoder(dict[str, float]).decode
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for _ in range(2):
+                await send({"type": (await receive())["type"] + ".complete"})
+            return
+        values = decode((await receive())["body"])
+        chances = model.predict_proba(np.array([[values[name] for name in COLUMNS]]))[0].tolist()
+        body = msgspec.json.encode({"prediction": int(chances[1] > 0.5), "probability": chances})
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    run(app, port=0, on_ready=lambda _, port: print(port, flush=True))
+
+
+class Vector(msgspec.Struct):
+    """The features of one entity."""
+
+    values: dict[str, Any]
+    times: dict[str, int | None]
+    status: dict[str, str]
+
+
+def serve_trivet(folder: Path) -> None:
+    from trivet.features.online.contract import Row
+    from trivet.features.online.lmdb import LmdbStore
+    from trivet.ledger.tables import Tables
+    from trivet.pipelines.values.model import Column, Model, Signature
+    from trivet.serving.app import App
+    from trivet.serving.metrics import Metrics
+    from trivet.serving.predictor import Deployed, Predictor
+    from trivet.serving.records import PredictionLog, held_by
+    from trivet.serving.service import run
+
+    store, now = LmdbStore(folder / "online"), time.time_ns() // 1000
+    names = {view: [f"{view}:{view}{number}" for number in range(FEATURES)] for view in VIEWS}
+    for place, view in enumerate(VIEWS):
+        values: list[Any] = ROW[place * FEATURES : (place + 1) * FEATURES]
+        store.write(view, [(("one",), Row(now, values, [now] * FEATURES))])
+
+    def read(entities: Sequence[Mapping[str, Any]], at: int) -> list[Vector]:  # noqa: ARG001
+        keys = [(entity["key"],) for entity in entities]
+        vectors = [Vector({}, {}, {}) for _ in keys]
+        for view in VIEWS:
+            for vector, row in zip(vectors, store.read(view, keys), strict=True):
+                if row is not None:
+                    vector.values.update(zip(names[view], row.values, strict=True))
+                    vector.times.update(zip(names[view], row.times, strict=True))
+                    vector.status.update(dict.fromkeys(names[view], "present"))
+        return vectors
+
+    columns = tuple(Column(name, "number", feature=f"{name[0]}:{name}") for name in COLUMNS)
+    model = Model(fitted(), Signature(columns, "y", (0, 1)))
+    tables, metrics = Tables(folder / "tables"), Metrics()
+    log = PredictionLog(folder / "spool", tables.append, recorded=held_by(tables.read), metrics=metrics)
+    deployed = Deployed("bench", "1", "0" * 64, model.signature, {"key": "text"})
+    app = App([Predictor(deployed, read, model.score, log.add)], metrics=metrics, on_close=log.close)
+    run(app, port=0, on_ready=lambda _, port: print(port, flush=True))
+
+
+@contextlib.contextmanager
+def ours(system: str, folder: Path) -> Iterator[int]:
+    """A server of this script in a process of its own, and its port."""
+    command = [sys.executable, __file__, "--serve", system, "--folder", str(folder)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    ) as process:
+        try:
+            yield int(process.stdout.readline())  # type: ignore[union-attr]
+        finally:
+            process.terminate()
+
+
+_SAVE = """
+import sys, mlflow, numpy as np, pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+folder, *columns = sys.argv[1:]
+chance = np.random.default_rng(0)
+x = chance.standard_normal((5000, len(columns)))
+y = (x[:, 0] + x[:, 1] * x[:, 2] + chance.standard_normal(5000) * 0.3 > 0).astype(int)
+model = make_pipeline(StandardScaler(), LogisticRegression()).fit(x, y)
+signature = mlflow.models.infer_signature(pd.DataFrame(x[:5], columns=columns), np.array([1]))
+how = {"pip_requirements": ["scikit-learn"], "serialization_format": "cloudpickle"}
+mlflow.sklearn.save_model(model, folder, signature=signature, **how)
+"""
+
+
+@contextlib.contextmanager
+def mlflow(environment: Path | None, folder: Path) -> Iterator[int]:
+    """``mlflow models serve`` with the same model."""
+    if environment is None:
+        environment = folder / "mlflow-environment"
+        subprocess.run(["uv", "venv", "-q", "--python", "3.11", str(environment)], check=True)
+        python = str(environment / "bin/python")
+        subprocess.run(["uv", "pip", "install", "-q", "--python", python, "mlflow==3.17.2", "scikit-learn"], check=True)
+    bin_ = environment / "bin"
+    # It runs "uvicorn" by name, so its folder must be on the path.
+    env = {
+        **os.environ,
+        "PATH": f"{bin_}:{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    env.pop("PYTHONPATH", None)
+    saved, port = str(folder / "mlflow-model"), 15_099
+    subprocess.run([str(bin_ / "python"), "-c", _SAVE, saved, *COLUMNS], check=True, env=env, capture_output=True)
+    command = [
+        str(bin_ / "mlflow"),
+        "models",
+        "serve",
+        "-m",
+        saved,
+        "--env-manager",
+        "local",
+        "-p",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, env=env, stdout=quiet, stderr=quiet, start_new_session=True) as process:
+        try:
+            wait_for(port)
+            yield port
+        finally:
+            os.killpg(process.pid, 15)
+
+
+def wait_for(port: int) -> None:
+    end = time.monotonic() + 90
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as ping:
+            ping.request("GET", "/ping")
+            ping.getresponse()
+            return
+        time.sleep(0.2)
+    raise TimeoutError(f"nothing answers on port {port}")
+
+
+# --- the load ------------------------------------------------------------------------------------------------------
+
+
+def load(port: int, path: str, body: str, connections: int, seconds: float, folder: Path) -> dict[str, float]:
+    """Requests per second and latency in microseconds of one burst."""
+    if shutil.which("wrk") is None:
+        return threads(port, path, body, connections, seconds)
+    script = folder / "load.lua"
+    script.write_text(
+        f'wrk.method="POST"; wrk.headers["Content-Type"]="application/json"; wrk.body=[==[{body}]==]\n'
+        'done=function(s,l,r) io.write(string.format("RESULT %d %d %d %d %d\\n", s.requests, s.duration, '
+        "l:percentile(50), l:percentile(99), s.errors.status+s.errors.connect+s.errors.read+s.errors.timeout)) end\n"
+    )
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{seconds:.0f}s",
+        "-s",
+        str(script),
+        f"http://127.0.0.1:{port}{path}",
+    ]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    count, micros, p50, p99, errors = map(int, re.search(r"RESULT (.*)", output).group(1).split())  # type: ignore[union-attr]
+    if errors:
+        raise RuntimeError(f"{errors} of {count} requests failed")
+    return {"rps": count / micros * 1e6, "p50": p50, "p99": p99}
+
+
+def threads(port: int, path: str, body: str, connections: int, seconds: float) -> dict[str, float]:
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+
+    def ask() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        while (start := time.perf_counter()) < end:
+            connection.request("POST", path, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                raise RuntimeError(f"status {answer.status}")
+            taken.append((time.perf_counter() - start) * 1e6)
+        connection.close()
+
+    workers = [threading.Thread(target=ask) for _ in range(connections)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    cuts = statistics.quantiles(taken, n=100)
+    return {"rps": len(taken) / seconds, "p50": cuts[49], "p99": cuts[98]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--mlflow", type=Path)
+    parser.add_argument("--serve", choices=("bare", "trivet"), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve == "bare":
+        return serve_bare()
+    if options.serve == "trivet":
+        return serve_trivet(options.folder)
+    results: dict[tuple[str, int], dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with ours("trivet", folder) as one, ours("bare", folder) as two, mlflow(options.mlflow, folder) as three:
+            ports = {"trivet": one, "bare": two, "mlflow": three}
+            for system, port in ports.items():
+                load(port, *BODIES[system], 4, 1, folder)  # warm
+            for connections in (1, 16):
+                rounds = [
+                    {
+                        system: load(port, *BODIES[system], connections, options.seconds, folder)
+                        for system, port in ports.items()
+                    }
+                    for _ in range(options.rounds)  # in turn, so that a busy moment of the machine hits all of them
+                ]
+                for system in ports:
+                    each = [outcome[system] for outcome in rounds]
+                    results[system, connections] = {key: statistics.median(o[key] for o in each) for key in each[0]}
+    print(f"{'system':8} {'connections':>11} {'requests/s':>11} {'p50 us':>9} {'p99 us':>9}   cost beside bare")
+    for (system, connections), result in results.items():
+        ratio = results["bare", connections]["rps"] / result["rps"]
+        rps, p50, p99 = result["rps"], result["p50"], result["p99"]
+        print(f"{system:8} {connections:11} {rps:11,.0f} {p50:9,.0f} {p99:9,.0f}   {ratio:.2f}x")
+    for connections in (1, 16):
+        ratio = results["trivet", connections]["rps"] / results["mlflow", connections]["rps"]
+        print(f"trivet answers {ratio:.0f} times as many requests as mlflow at {connections} connections")
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -202,9 +202,7 @@ def test_the_same_seed_gives_the_same_report() -> None:
     assert judge(GOOD, rows(), gate, seed=1) != judge(GOOD, rows(), gate, seed=2)
 
 
-@pytest.mark.parametrize(
-    "convert", [lambda frame: frame.to_pandas(), lambda frame: frame.to_arrow()]
-)
+@pytest.mark.parametrize("convert", [lambda frame: frame.to_pandas(), lambda frame: frame.to_arrow()])
 def test_rows_come_in_any_frame(convert: Any) -> None:
     gate = Gate("g", [at_least("auc", 0.7)])
     assert judge(GOOD, convert(rows()), gate) == judge(GOOD, rows(), gate)

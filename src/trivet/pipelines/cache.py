@@ -22,7 +22,7 @@ from trivet.ledger import Artifact, Run, RunQuery
 from trivet.pipelines.context import Context
 from trivet.types import Digest, Json
 
-__all__ = ["Change", "Explanation", "REASON", "find", "key_of", "key_parts", "why"]
+__all__ = ["REASON", "Change", "Explanation", "find", "key_of", "key_parts", "why"]
 
 REASON = "reason"
 """The tag that says why a step was executed although nothing had changed: ``forced``, ``uncached``, ``gone``."""
@@ -61,7 +61,10 @@ def key_parts(
         **{f"code {name}": value for name, value in code.items()},
         **{f"distribution {name}": version for name, version in distributions.items()},
         **{f"input {slot}": artifact.digest for slot, artifact in inputs.items()},
-        **{f"parameter {name}": msgspec.json.encode(value, order="sorted").decode() for name, value in parameters.items()},
+        **{
+            f"parameter {name}": msgspec.json.encode(value, order="sorted").decode()
+            for name, value in parameters.items()
+        },
         **{f"variable {name}": value for name, value in variables.items()},
         "seed": str(seed),
         "threads": str(threads),
@@ -76,7 +79,7 @@ def key_of(parts: Mapping[str, str]) -> Digest:
 
 
 def find(context: Context, key: Digest) -> tuple[Run | None, str]:
-    """The newest successful run with this key whose outputs are all there; if none, why not, where there is a reason."""
+    """The newest successful run with this key whose outputs are all there; if there is none, the reason if known."""
     candidates = [run for run in context.ledger.runs(RunQuery(key=key, limit=20)) if run.status in _SUCCESSFUL]
     hit = next((run for run in candidates if _is_present(context, run)), None)
     return hit, "gone" if hit is None and candidates else ""

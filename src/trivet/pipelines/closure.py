@@ -214,9 +214,8 @@ class _Walk:
         file = self.file(module)
         chain = (name.partition(".")[0],)
         known = [] if file is None else [*file.names, *file.imports]
-        if file is not None and file.readable and not file.stars and chain[0] not in {*known, "__getattr__"}:
-            if "__getattr__" not in known:
-                raise NotFound("function", entry, [f"{module}:{other}" for other in known])
+        if file is not None and file.readable and not file.stars and not {chain[0], "__getattr__"} & {*known}:
+            raise NotFound("function", entry, [f"{module}:{other}" for other in known])
         self._load(module)
         for node in list(self.resolve(module, chain)):
             self._reach(node)
@@ -323,11 +322,12 @@ class _Walk:
         for ref in piece.callees:
             if len(ref.chain) > 1:
                 changed |= set(self.nodes(node.module, [ref]))  # ``Base.register(...)``, ``@f.register``
-        for other in self._descend(direct):
-            if (inner := self.piece(other)) is not None:
-                changed |= set(self.nodes(other.module, inner.stores))
-        changed.discard(node)
-        return changed | {other for other in self._descend(changed) if self._is_variable(other)}
+        called = [(other, inner) for other in self._descend(direct) if (inner := self.piece(other)) is not None]
+        for other, inner in called:
+            changed |= set(self.nodes(other.module, inner.stores))
+        by_other_names = {other for other, _ in called} if any(inner.mutates for _, inner in called) else set()
+        aliased = self._descend(changed | by_other_names)
+        return (changed | {other for other in aliased if self._is_variable(other)}) - {node}
 
     def _descend(self, nodes: Iterable[_Node]) -> set[_Node]:
         """All places that are reached from these, effects of imports aside."""

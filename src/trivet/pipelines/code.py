@@ -34,7 +34,7 @@ from trivet.pipelines.closure import import_roots
 from trivet.pipelines.context import Context
 from trivet.pipelines.distributions import installed
 from trivet.pipelines.freshness import FileCache
-from trivet.pipelines.gitignore import walk
+from trivet.pipelines.gitignore import is_aside, walk
 from trivet.types import Digest
 
 __all__ = ["capture_code", "git_facts", "restore_code"]
@@ -44,8 +44,8 @@ ARCHIVE = "code.tar.gz"
 LARGEST = 5_000_000
 _LARGEST_DIGESTED = 256_000_000
 _MARKER = ".trivet-code"
+_MOST_CHANGED = 50
 _SECRETS = (".env*", "*.pem", "*.key", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc", ".pypirc", ".pgpass")
-_NEVER = frozenset({".git", ".trivet", ".venv", "__pycache__"})
 
 _digest_of = FileCache(digest_file)
 
@@ -127,20 +127,19 @@ def git_facts(folder: Path) -> dict[str, str]:
     ``git.commit``, ``git.branch``, ``git.remote`` (without credentials), ``git.dirty`` (``"true"`` or
     ``"false"``) and, when dirty, ``git.changed``: the names that differ from the commit, at most 50.
     """
-    status = _git(folder, "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal")
+    status = _git(folder, "status", "--porcelain=v2", "--branch", "--no-renames", "--untracked-files=normal", "-z")
     if status is None:
         return {}
     lines = status.split("\0")
     headers = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
-    changed = [
-        line.split(" ", 8)[-1] if line[0] == "1" else line.split(" ", 1)[1] for line in lines if line[:1] in "1?u"
-    ]
+    # fields before the name, by the first character of a line: https://git-scm.com/docs/git-status
+    changed = [line.split(" ", {"1": 8, "u": 10, "?": 1}[line[0]])[-1] for line in lines if line[:1] in {"1", "u", "?"}]
     facts = {
         "git.commit": headers.get("branch.oid", "").replace("(initial)", ""),
         "git.branch": headers.get("branch.head", "").replace("(detached)", ""),
         "git.remote": _without_credentials((_git(folder, "config", "--get", "remote.origin.url") or "").strip()),
-        "git.dirty": "true" if len(lines) - 1 > len(headers) else "false",
-        "git.changed": "\n".join(sorted(changed)[:50]),
+        "git.dirty": "true" if changed else "false",
+        "git.changed": "\n".join(sorted(changed)[:_MOST_CHANGED]),
     }
     return {name: value for name, value in facts.items() if value}
 
@@ -210,15 +209,14 @@ def _project_files(folder: Path) -> list[str]:
             found += (f"{name.rstrip('/')}/{inner}" for inner in _project_files(path))
         else:
             found.append(name)
-    return found
+    environments = {name.removesuffix("pyvenv.cfg") for name in found if name.endswith("/pyvenv.cfg")}
+    return [name for name in found if not is_aside(name) and not name.startswith(tuple(environments))]
 
 
 def _entry(prefix: str, folder: Path, name: str) -> _Entry | _LeftOut | None:
     parts = PurePosixPath(name).parts
     path = folder / name
     inside = f"{prefix}/{name}"
-    if _NEVER.intersection(parts):
-        return None
     if any(fnmatch.fnmatch(part.lower(), pattern) for part in parts for pattern in _SECRETS):
         return _LeftOut(inside, "may hold a secret", 0, None)
     try:

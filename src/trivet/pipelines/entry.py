@@ -51,8 +51,8 @@ def locate(target: Callable[..., Any], function: Callable[..., Any] | None = Non
     qualname = function.__qualname__
     if "<" in qualname:
         raise Invalid(
-            f"{qualname.rpartition('>.')[2]!r} of {function.__module__} is a lambda or is defined inside a function, so "
-            "no other process can import it. Write it with def at the top level of a module."
+            f"{qualname.rpartition('>.')[2]!r} of {function.__module__} is a lambda or is defined inside a function, "
+            "so no other process can import it. Write it with def at the top level of a module."
         )
     module = sys.modules.get(function.__module__)
     name = _name_in(module, qualname, target)

@@ -11,40 +11,27 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from functools import cached_property
 from graphlib import TopologicalSorter
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-import trivet
 from trivet.clock import new_id
 from trivet.errors import Invalid, NotFound, StepFailed
 from trivet.ledger import Artifact, Metric, Run, RunQuery
 from trivet.pipelines import cache as step_cache
 from trivet.pipelines import entry as entries
 from trivet.pipelines import values
-from trivet.pipelines.closure import code_closure, distributions
-from trivet.pipelines.code import restore_code
 from trivet.pipelines.context import Context
-from trivet.pipelines.gitignore import walk
-from trivet.pipelines.graph import RESULT, Graph, Handle, Step, as_json
-from trivet.pipelines.recording import (
-    Provenance,
-    begin,
-    end,
-    project_folders,
-    provenance,
-    settle_abandoned,
-    variables,
-)
+from trivet.pipelines.graph import Graph, Handle, Step, as_json
+from trivet.pipelines.recording import Provenance, begin, end, settle_abandoned, variables
 from trivet.pipelines.runners.contract import Job, Outcome, Runner
+from trivet.pipelines.snapshot import Snapshot
 from trivet.pipelines.task import Pipeline
 from trivet.plugins import open_url
 from trivet.types import Json
 
-__all__ = ["Event", "Execution", "execute", "worker_path"]
+__all__ = ["Event", "Execution", "execute"]
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -89,7 +76,7 @@ class Execution:
         Raises:
             NotFound: as ``artifact``.
         """
-        return values.load(self.artifact(name), self.context)
+        return values.load(self.artifact(name), self.context.blobs)
 
 
 def execute(
@@ -122,9 +109,10 @@ def execute(
     for name in force:
         graph.step(name)
     settle_abandoned(context, kind="pipeline", name=pipeline.name)
-    sources = _Sources.of(context, pipeline, graph)
-    run = _begin_pipeline(context, pipeline, graph, sources.known, inputs, parent)
-    session = _Session(context, graph, sources, run, frozenset(force), cache, progress or (lambda _: None))
+    snapshot = Snapshot.take(context, pipeline, graph)
+    run = _begin_pipeline(context, pipeline, graph, snapshot.known, inputs=inputs, parent=parent)
+    tell = progress or (lambda _: None)
+    session = _Session(context, graph, snapshot, run, force=frozenset(force), cache=cache, progress=tell)
     try:
         session.work()
         return session.conclude()
@@ -137,60 +125,6 @@ def execute(
         session.runner.close()
 
 
-def worker_path(folders: Collection[Path]) -> list[str]:
-    """What goes on the path of a worker of this environment, so that it imports what this process would."""
-    ours = Path(trivet.__file__).resolve().parents[1]
-    local = entries.local_folders()
-    return [str(folder) for folder in dict.fromkeys([*folders, *local, *([ours] if ours in local else [])])]
-
-
-class _Sources:
-    """The code of one execution, as it was when it began.
-
-    Workers import the project's files where they are, so that tracebacks and data beside the code are the
-    user's own. If a file changes while the pipeline runs, later steps get the recorded code from its archive:
-    what is recorded is what ran.
-    """
-
-    def __init__(
-        self,
-        context: Context,
-        known: Provenance,
-        closures: dict[str, dict[str, str]],
-        versions: dict[str, dict[str, str]],
-        path: list[str],
-    ) -> None:
-        self.context, self.known, self.closures, self.versions = context, known, closures, versions
-        self._path = path
-        self._stamps = {file: _stamp(file) for folder in known.folders for file in _modules(folder)}
-
-    @classmethod
-    def of(cls, context: Context, pipeline: Pipeline[..., Any], graph: Graph) -> _Sources:
-        """Capture all that the steps need, once."""
-        tasks = {step.task.entry.text: step.task.entry for step in graph.steps.values()}
-        folders = project_folders(context, [pipeline.entry, *tasks.values()])
-        roots = [entry.folder for entry in tasks.values() if entry.folder is not None]
-        return cls(
-            context,
-            provenance(context, folders),
-            {text: code_closure(text, folders) for text in tasks},
-            {text: distributions(text, folders) for text in tasks},
-            worker_path(roots),
-        )
-
-    def path(self) -> list[str]:
-        """The folders that a step imports from now."""
-        if all(_stamp(file) == stamp for file, stamp in self._stamps.items()):
-            return self._path
-        return self._archived
-
-    @cached_property
-    def _archived(self) -> list[str]:
-        code = self.known.code
-        place = self.context.root / ".trivet" / "code" / code.digest[:16]
-        return [str(folder) for folder in restore_code(code, self.context.blobs, place)]
-
-
 class _Session:
     """The state of one execution."""
 
@@ -198,13 +132,14 @@ class _Session:
         self,
         context: Context,
         graph: Graph,
-        sources: _Sources,
+        snapshot: Snapshot,
         run: Run,
+        *,
         force: frozenset[str],
         cache: bool,
         progress: Callable[[Event], None],
     ) -> None:
-        self.context, self.graph, self.sources, self.run = context, graph, sources, run
+        self.context, self.graph, self.snapshot, self.run = context, graph, snapshot, run
         self.force, self.cache, self.progress = force, cache, progress
         settings = context.settings.pipelines
         self.runner: Runner = open_url("runner", settings.runner, context.root)
@@ -264,7 +199,7 @@ class _Session:
         if cached is not None:
             self._take(step, cached, inputs, parts, key)
             return
-        recipe = self.sources.known.recipe(step.task.entry.text, seed=step.seed, threads=self._threads(step))
+        recipe = self.snapshot.known.recipe(step.task.entry.text, seed=step.seed, threads=self._threads(step))
         run = begin(
             self.context,
             kind="task",
@@ -358,8 +293,8 @@ class _Session:
         entry = step.task.entry.text
         return step_cache.key_parts(
             entry=entry,
-            code=self.sources.closures[entry],
-            distributions=self.sources.versions[entry],
+            code=self.snapshot.closures[entry],
+            distributions=self.snapshot.versions[entry],
             inputs=inputs,
             parameters=step.parameters,
             seed=step.seed,
@@ -382,7 +317,7 @@ class _Session:
             seed=run.recipe.seed,
             threads=run.recipe.threads,
             variables=run.recipe.variables,
-            path=self.sources.path(),
+            path=self.snapshot.path(),
             folder=root,
             blobs=self.context.settings.blobs.url,
             root=root,
@@ -403,12 +338,13 @@ def _check(context: Context, pipeline: object) -> None:
         raise Invalid(f"{pipeline!r} is no pipeline. Decorate the function that calls the tasks with @pipeline.")
     if (module := entries.importing()) is not None:
         raise Invalid(
-            f"The module {module} runs the pipeline {pipeline.name!r} while it is being imported, so every step would run "
-            'it again. Put that call under if __name__ == "__main__":.'
+            f"The module {module} runs the pipeline {pipeline.name!r} while it is being imported, so every step would "
+            'run it again. Put that call under if __name__ == "__main__":.'
         )
     if context.settings.blobs.url.startswith("memory:"):
         raise Invalid(
-            "Steps run in processes of their own, which cannot reach blobs kept in memory. Set [blobs] url to file:FOLDER."
+            "Steps run in processes of their own, which cannot reach blobs kept in memory. "
+            "Set [blobs] url to file:FOLDER."
         )
 
 
@@ -417,6 +353,7 @@ def _begin_pipeline(
     pipeline: Pipeline[..., Any],
     graph: Graph,
     known: Provenance,
+    *,
     inputs: Mapping[str, object],
     parent: str | None,
 ) -> Run:
@@ -445,15 +382,3 @@ def _failure(pipeline: Run, failures: list[tuple[Run, str]], tail: str) -> str:
     if others := [run.name for run, _ in failures[1:]]:
         text += f" Also failed: {', '.join(others)}."
     return f"{text}\n{tail}" if tail else text
-
-
-def _modules(folder: Path) -> list[Path]:
-    return [folder / name for name in walk(folder) if name.endswith(".py")]
-
-
-def _stamp(file: Path) -> tuple[int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["walk"]
+__all__ = ["is_aside", "walk"]
 
 _FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
 
@@ -49,13 +49,22 @@ def walk(root: Path) -> Iterator[str]:
                 yield relative
 
 
+def is_aside(name: str) -> bool:
+    """Whether a file lies in a hidden folder or one of caches and build products.
+
+    Example:
+        >>> is_aside(".trivet/ledger.db"), is_aside(".gitignore")
+        (True, False)
+    """
+    return any(map(_is_aside_folder, name.split("/")[:-1]))
+
+
+def _is_aside_folder(name: str) -> bool:
+    return name.startswith(".") or name in _FOLDERS or name.endswith(".egg-info")
+
+
 def _is_left_out(folder: Path) -> bool:
-    return (
-        folder.name.startswith(".")
-        or folder.name in _FOLDERS
-        or folder.name.endswith(".egg-info")
-        or (folder / "pyvenv.cfg").is_file()
-    )
+    return _is_aside_folder(folder.name) or (folder / "pyvenv.cfg").is_file()
 
 
 def _ignored(relative: str, rules: list[_Rule], *, is_folder: bool) -> bool:

@@ -151,9 +151,7 @@ def trace(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Graph:
     return graph
 
 
-def bind(
-    what: str, signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
+def bind(what: str, signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a call by parameter name, defaults filled in.
 
     Raises:
@@ -202,7 +200,9 @@ def as_json(value: Any, name: str) -> tuple[bool, Json]:
             return True, int(value)
         case float():
             if not math.isfinite(value):
-                raise Invalid(f"The parameter {name!r} is {value}, which JSON cannot hold. Use None or a finite number.")
+                raise Invalid(
+                    f"The parameter {name!r} is {value}, which JSON cannot hold. Use None or a finite number."
+                )
             return True, float(value)
         case list():
             items = [as_json(item, name) for item in value]

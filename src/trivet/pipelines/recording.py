@@ -111,7 +111,7 @@ def record(
         tags={**known.facts, **tags},
     )
     try:
-        loaded = {slot: values.load(artifact, context) for slot, artifact in inputs.items()}
+        loaded = {slot: values.load(artifact, context.blobs) for slot, artifact in inputs.items()}
         outputs, value, metrics = call(function, loaded, parameters, context)
     except BaseException as exc:
         status: Status = "killed" if isinstance(exc, KeyboardInterrupt) else "failed"
@@ -232,5 +232,3 @@ def _started(pid: int) -> str:
         text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
         return text.rpartition(")")[2].split()[19]
     return ""
-
-

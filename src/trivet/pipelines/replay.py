@@ -82,6 +82,7 @@ def reproduce(
     *,
     environment: Where = "locked",
     tolerance: float = 1e-9,
+    data: Artifact | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Reproduction:
     """Make a run again and compare its outputs with the recorded ones.
@@ -94,6 +95,8 @@ def reproduce(
         environment: ``locked`` builds the recorded libraries afresh (and keeps them in ``.trivet/environments``),
             ``current`` uses this interpreter.
         tolerance: relative difference of numbers that the level ``metrics`` allows.
+        data: rows on which models that are not the same are compared by their predictions; the recorded training
+            rows by default.
         progress: told a sentence before every long step.
 
     Raises:
@@ -104,7 +107,7 @@ def reproduce(
     tell = progress or (lambda _: None)
     runs = _runs_to_repeat(context, run)
     with tempfile.TemporaryDirectory(prefix="trivet-reproduce-", ignore_cleanup_errors=True) as name:
-        place = _Place(context, Path(name), environment, tell)
+        place = _Place(context, Path(name), environment, data, tell)
         attempt = _begin_attempt(context, run, runs, environment)
         try:
             outputs, causes = place.repeat_all(runs, tolerance, prefixed=run.kind == "pipeline")
@@ -122,18 +125,19 @@ def predictions_agree(recorded: Any, repeated: Any, data: Any) -> dict[str, Any]
     """Whether two models answer the same bits for the rows of ``data``. Runs in the restored environment."""
     import numpy as np
 
-    frame = data.to_polars() if hasattr(data, "to_polars") else data
-    methods = [name for name in ("predict", "predict_proba") if hasattr(recorded, name)]
-    pairs = [(np.asarray(getattr(recorded, name)(frame)), np.asarray(getattr(repeated, name)(frame))) for name in methods]
+    methods = [name for name in ("predict", "predict_proba") if hasattr(recorded.estimator, name)]
+    pairs = [(np.asarray(getattr(recorded, name)(data)), np.asarray(getattr(repeated, name)(data))) for name in methods]
     same = all(one.dtype == other.dtype and one.tobytes() == other.tobytes() for one, other in pairs)
-    return {"same": bool(same and pairs), "rows": len(frame)}
+    return {"same": bool(same and pairs), "rows": len(data)}
 
 
 class _Place:
     """A temporary folder with blobs of its own, where runs are made again."""
 
-    def __init__(self, context: Context, folder: Path, environment: Where, tell: Callable[[str], None]) -> None:
-        self.context, self.folder, self.environment, self.tell = context, folder, environment, tell
+    def __init__(
+        self, context: Context, folder: Path, environment: Where, data: Artifact | None, tell: Callable[[str], None]
+    ) -> None:
+        self.context, self.folder, self.environment, self.data, self.tell = context, folder, environment, data, tell
         self.url = f"file:{folder / 'blobs'}"
         self.blobs: Blobs = open_url("blobs", self.url, folder)
         self.runner: Runner = open_url("runner", "local:", folder)
@@ -161,7 +165,8 @@ class _Place:
         outcome = self.runner.submit(job).result()
         if outcome.status != "finished":
             raise StepFailed(
-                f"{run.name!r} (run {run.id}) could not be run again: {outcome.error}\n{outcome.tail}".rstrip(), run=run.id
+                f"{run.name!r} (run {run.id}) could not be run again: {outcome.error}\n{outcome.tail}".rstrip(),
+                run=run.id,
             )
         return job, outcome
 
@@ -179,10 +184,9 @@ class _Place:
 
     def _by_predictions(self, run: Run, job: Job, found: Comparison) -> Comparison:
         """Models that differ in content may still answer alike, which their own libraries can tell."""
-        data = next((one for one in job.inputs.values() if one.kind in _FRAMES), None)
-        if data is None:
+        if (data := self.data or _training_rows(found.recorded, job.inputs)) is None:
             return found
-        self._stage([found.recorded])
+        self._stage([found.recorded, data])
         inputs = {"recorded": found.recorded, "repeated": found.repeated, "data": data}
         entry = f"{predictions_agree.__module__}:{predictions_agree.__qualname__}"
         outcome = self.runner.submit(self._job(run.id, _recipe(run), entry, inputs, {})).result()
@@ -237,6 +241,13 @@ class _Place:
             copy = self.context.blobs.fetch(digest, self.folder / "staged")
             self.blobs.put(copy)
             copy.unlink()
+
+
+def _training_rows(model: Artifact, inputs: Mapping[str, Artifact]) -> Artifact | None:
+    """What the model was fitted on: the training set that it names, else the input ``train``, else any frame."""
+    frames = {slot: one for slot, one in inputs.items() if one.kind in _FRAMES}
+    named = [one for one in frames.values() if one.digest == model.spec.get("training_set")]
+    return next(iter([*named, *(frames[slot] for slot in ("train",) if slot in frames), *frames.values()]), None)
 
 
 def _runs_to_repeat(context: Context, run: Run) -> list[Run]:

@@ -80,7 +80,8 @@ class Piece:
         loads: everything global that it may read, at any time.
         runs: what it reads while the module is imported; empty unless it then calls something.
         callees: the part of ``runs`` that is called (decorators are calls).
-        stores: what function bodies in it may change in place.
+        stores: global names that are changed in place, now or when a function in it is called.
+        mutates: function bodies change something local in place, which may be a global by another name.
         modules: modules that it imports inside function bodies.
         effect: it stands there for what it does rather than for what it binds.
         constant: it binds nothing but immutable literals.
@@ -94,6 +95,7 @@ class Piece:
     runs: set[Ref] = field(default_factory=set)
     callees: set[Ref] = field(default_factory=set)
     stores: set[Ref] = field(default_factory=set)
+    mutates: bool = False
     modules: set[str] = field(default_factory=set)
     effect: bool = False
     constant: bool = False
@@ -272,6 +274,8 @@ class _PieceReader(ast.NodeVisitor):
         return Ref("", chain)
 
     def _load(self, chain: Chain, *, called: bool = False) -> None:
+        if not _REFLECTION.isdisjoint(chain):
+            self.piece.dynamic = "project"
         ref = self._refer(chain)
         if ref is None:
             return
@@ -335,7 +339,9 @@ class _PieceReader(ast.NodeVisitor):
                 case _:
                     return
         ref = self._refer(chain)
-        if ref is not None:
+        if ref is None:
+            self.piece.mutates = True
+        else:
             self.piece.stores.add(ref)
             self.piece.effect = self.piece.effect or not self.in_function
 

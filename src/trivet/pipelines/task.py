@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 import msgspec
 
@@ -52,7 +52,7 @@ class _Wrapped(Generic[P, R]):
         Raises:
             Invalid: it cannot be imported (a lambda, a nested function, a notebook cell).
         """
-        return locate(self, self.function)
+        return locate(cast("Callable[..., Any]", self), self.function)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ class Task(_Wrapped[P, R]):
         drawn = graph.current()
         if drawn is None:
             return self.function(*args, **kwargs)
-        return drawn.add(self, args, kwargs)  # type: ignore[return-value] - handles stand for what it will return
+        return cast("R", drawn.add(self, args, kwargs))  # handles stand for what it will return
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +100,7 @@ class Pipeline(_Wrapped[P, R]):
             raise Invalid(f"The pipeline {self.name!r} has no steps: it called no function decorated with @task.")
         return drawn
 
-    def parse(
-        self, arguments: Mapping[str, str], *, resolve: Callable[[str], object] | None = None
-    ) -> dict[str, Any]:
+    def parse(self, arguments: Mapping[str, str], *, resolve: Callable[[str], object] | None = None) -> dict[str, Any]:
         """Values for text, by the annotations of the parameters: what a command line hands over.
 
         ``resolve`` answers for parameters of a type that has no textual form (a training set, a model).
@@ -131,8 +129,8 @@ class Pipeline(_Wrapped[P, R]):
             if resolve is not None:
                 return resolve(text)
             raise Invalid(
-                f"The parameter {name!r} of pipeline {self.name!r} is a {_shown(hint)}, which cannot be written as text. "
-                "Run the pipeline from Python."
+                f"The parameter {name!r} of pipeline {self.name!r} is a {_shown(hint)}, which cannot be written as "
+                "text. Run the pipeline from Python."
             )
         try:
             return _from_text(text, hint)
@@ -223,7 +221,7 @@ def _check_names(name: str, outputs: tuple[str, ...] | None) -> None:
     if isinstance(outputs, str):
         raise Invalid(f"The outputs of task {name!r} are a text. Write a tuple of names: outputs=({outputs!r},).")
     slots = outputs or ()
-    wrong = [slot for slot in slots if not isinstance(slot, str) or not slot.isidentifier()]
+    wrong = [slot for slot in slots if not str(slot).isidentifier()]
     if wrong or len(set(slots)) < len(slots) or outputs == ():
         raise Invalid(f"The outputs of task {name!r} are {outputs!r}. Give one or more different names like 'train'.")
 

@@ -55,7 +55,7 @@ def perform(job: Job) -> Outcome:
     context = _context(job)
     try:
         function = resolve(job.entry)
-        inputs = {slot: values.load(artifact, context) for slot, artifact in job.inputs.items()}
+        inputs = {slot: values.load(artifact, context.blobs) for slot, artifact in job.inputs.items()}
         _seed(job.seed)
         outputs, _, metrics = call(function, inputs, job.parameters, context)
     except BaseException as exc:  # noqa: BLE001 - a task may raise anything, sys.exit included, and all of it is its outcome
@@ -176,7 +176,7 @@ def _seed(seed: int) -> None:
     if "numpy" in sys.modules:
         import numpy as np
 
-        np.random.seed(seed % 2**32)  # noqa: NPY002 - what tasks written before Generator rely on
+        np.random.seed(seed % 2**32)
 
 
 def _print_traceback(exc: BaseException) -> None:
@@ -201,7 +201,6 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    # the module under its own name, so that it exists once even where tasks import it
-    from trivet.pipelines import worker
+    from trivet.pipelines import worker  # noqa: PLW0406 - under its own name, so that its frames and state exist once
 
     sys.exit(worker.main(Path(sys.argv[1])))

@@ -19,7 +19,9 @@ from pathlib import Path
 
 import msgspec
 
+from trivet.errors import Conflict, TrivetError
 from trivet.pipelines.runners.contract import Job, Outcome
+from trivet.pipelines.worker import JOB, OUTCOME, sentence
 from trivet.plugins import open_url
 
 __all__ = ["LocalRunner", "child_environment", "open_runner"]
@@ -41,6 +43,14 @@ _NEEDED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBRARY_PATH", "D
 _GRACE = 2.0  # seconds between asking a worker to end and ending it
 _TAIL_LINES, _TAIL_BYTES = 15, 8192
 _MOST_JOBS = 512
+_CRASH = "A library crashed; the log shows where."
+_HINTS = {
+    "SIGKILL": "The system does that when memory runs out: give it less data at a time, or run fewer steps at once "
+    "([pipelines] workers).",
+    "SIGSEGV": _CRASH,
+    "SIGABRT": _CRASH,
+    "SIGBUS": _CRASH,
+}
 
 
 class LocalRunner:
@@ -53,8 +63,15 @@ class LocalRunner:
         self._closed = False
 
     def submit(self, job: Job) -> Future[Outcome]:
-        """Start a job."""
-        return self._threads.submit(self._perform, job)
+        """Start a job.
+
+        Raises:
+            Conflict: this runner was closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise Conflict("This runner is closed and starts no more jobs. Open another.")
+            return self._threads.submit(self._perform, job)
 
     def close(self) -> None:
         """End every process that still runs and wait for it."""
@@ -71,9 +88,15 @@ class LocalRunner:
         self._threads.shutdown(wait=True)
 
     def _perform(self, job: Job) -> Outcome:
+        try:
+            return self._in_a_folder(job)
+        except (OSError, TrivetError) as exc:  # no interpreter, no space for the job or its log
+            return Outcome(status="failed", error=sentence(exc))
+
+    def _in_a_folder(self, job: Job) -> Outcome:
         with tempfile.TemporaryDirectory(prefix="trivet-job-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
-            (folder / "job.json").write_bytes(msgspec.json.encode(job))
+            (folder / JOB).write_bytes(msgspec.json.encode(job))
             status = self._run(job, folder)
             return self._outcome(job, folder, status)
 
@@ -103,7 +126,7 @@ class LocalRunner:
                     process.stdin.close()
 
     def _outcome(self, job: Job, folder: Path, status: int | None) -> Outcome:
-        result = folder / "outcome.json"
+        result = folder / OUTCOME
         if result.exists():
             outcome = msgspec.json.decode(result.read_bytes(), type=Outcome)
         elif self._closed:
@@ -147,10 +170,7 @@ def child_environment(job: Job, inherited: Mapping[str, str]) -> dict[str, str]:
 def _without_result(status: int) -> Outcome:
     if status < 0:
         name = signal.Signals(-status).name
-        hint = " The system does that when memory runs out: give it less data at a time, or run fewer steps at once ([pipelines] workers)."
-        crash = " A library crashed; the log shows where."
-        ending = {"SIGKILL": hint, "SIGSEGV": crash, "SIGABRT": crash, "SIGBUS": crash}.get(name, "")
-        return Outcome(status="killed", error=f"Its process was ended by {name}.{ending}")
+        return Outcome(status="killed", error=f"Its process was ended by {name}. {_HINTS.get(name, '')}".rstrip())
     return Outcome(status="failed", error=f"Its process ended with status {status} and left no result.")
 
 

@@ -23,10 +23,7 @@ _BY_LIBRARY = {"pandas": "table", "polars": "table", "pyarrow": "table", "sklear
 
 
 def save(value: object, context: Context, kind: str | None = None) -> Artifact:
-    """Store a value and record it in the ledger.
-
-    Args:
-        kind: the kind's name, where the value is not of the kind that its type tells.
+    """Store a value and record it in the ledger; ``kind`` is named where the type does not tell the kind.
 
     Raises:
         Invalid: the value cannot be of that kind; the sentence says why.

@@ -19,7 +19,7 @@ import pyarrow.types as pt
 from numpy.typing import NDArray
 
 from trivet.errors import Invalid, NotFound
-from trivet.types import Digest, Json
+from trivet.types import Digest
 
 __all__ = ["Column", "Signature", "column_of", "encode_table", "row_encoder"]
 
@@ -49,7 +49,7 @@ class Signature(msgspec.Struct, frozen=True):
 
     inputs: tuple[Column, ...]
     target: str
-    classes: tuple[Json, ...] | None = None
+    classes: tuple[bool | int | float | str, ...] | None = None
 
 
 def column_of(name: str, values: pa.ChunkedArray) -> Column:

@@ -210,7 +210,7 @@ class ModelKind:
         kind = type(model.estimator)
         spec = {
             "estimator": f"{kind.__module__}.{kind.__qualname__}",
-            "signature": msgspec.to_builtins(model.signature),
+            "signature": msgspec.json.decode(msgspec.json.encode(model.signature)),
             "training_set": model.training_set,
         }
         return Saved(spec, files, content)
@@ -356,11 +356,9 @@ def _prepared(estimator: Any, signature: Signature) -> Any:
     return clean.set_params(categorical_features=few or None)
 
 
-def _classes(estimator: Any) -> tuple[Json, ...] | None:
+def _classes(estimator: Any) -> tuple[Any, ...] | None:
     classes = getattr(estimator, "classes_", None)
-    if classes is None:
-        return None
-    return tuple(_json(value) for value in classes)
+    return None if classes is None else tuple(_json(value) for value in classes)
 
 
 def _own_categories(estimator: Any) -> dict[str, tuple[str, ...]]:

@@ -36,7 +36,7 @@ def test_bounds_hold_as_often_as_they_say(name: str) -> None:
     held = 0
     for seed in range(200):
         y, p, _ = draw(300, seed)
-        found = bounds(name, y, said(name, p), resamples=400, seed=seed)
+        found = bounds(name, y, said(name, p), resamples=200, seed=seed)
         held += found.low <= truth <= found.high
     assert 0.90 <= held / 200 <= 0.99
 
@@ -47,7 +47,7 @@ def test_bounds_of_a_difference_hold_as_often_as_they_say(name: str) -> None:
     held = 0
     for seed in range(200):
         y, p, other = draw(300, seed)
-        found = difference(name, y, said(name, p), said(name, other), resamples=400, seed=seed)
+        found = difference(name, y, said(name, p), said(name, other), resamples=200, seed=seed)
         held += found.low <= truth <= found.high
     assert 0.90 <= held / 200 <= 0.99
 

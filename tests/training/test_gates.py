@@ -47,7 +47,7 @@ class Memory:
 
 
 def only(condition: Any, model: Any = GOOD, test: Any = None, **options: Any) -> Finding:
-    report = judge(model, rows() if test is None else test, Gate("g", [condition]), **options)
+    report = judge(model, rows() if test is None else test, Gate("g", [condition], resamples=200), **options)
     assert report.verdict == report.conditions[0].verdict
     return report.conditions[0]
 

@@ -208,6 +208,19 @@ def test_rows_come_in_any_frame(convert: Any) -> None:
     assert judge(GOOD, convert(rows()), gate) == judge(GOOD, rows(), gate)
 
 
+def test_a_training_set_knows_its_label() -> None:
+    class Trained:
+        label = "was_late"
+
+        def to_polars(self) -> pl.DataFrame:
+            return rows().rename({"late": "was_late"})
+
+    gate = Gate("g", [at_least("auc", 0.7), better_than("auc")])
+    report = judge(GOOD, Trained(), gate, baseline=NOISY)
+    assert report.passed
+    assert report.conditions == judge(GOOD, rows(), gate, baseline=NOISY).conditions
+
+
 def test_refusals_are_sentences() -> None:
     with pytest.raises(NotFound, match=r"There is no column 'orgin'\. Did you mean 'origin'"):
         only(slices("auc", ["orgin"], at_least=0.5))

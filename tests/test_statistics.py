@@ -177,3 +177,23 @@ def test_means_with_bounds() -> None:
     assert (found.low, found.high) == pytest.approx(expected)
     assert statistics.mean_interval([2.0]).high == math.inf
     assert math.isnan(statistics.mean_interval([]).estimate)
+
+
+def test_paired_proportions_hold_as_often_as_they_say() -> None:
+    generator = np.random.default_rng(3)
+    held = 0
+    for _ in range(1000):
+        hard = generator.random(80)
+        right, other = hard + 0.2 * generator.random(80) < 0.8, hard + 0.3 * generator.random(80) < 0.8
+        found = statistics.paired_proportions(right, other)
+        assert found.low <= found.estimate <= found.high
+        held += found.low <= 0.05 <= found.high
+    assert 0.93 <= held / 1000 <= 0.98
+
+
+def test_paired_proportions_are_those_newcombe_printed() -> None:
+    # 1998, Table III, method 10, for the table 36, 12, 2, 0 of n = 50
+    first = [1] * 36 + [1] * 12 + [0] * 2
+    second = [1] * 36 + [0] * 12 + [1] * 2
+    found = statistics.paired_proportions(first, second)
+    assert (round(found.low, 4), round(found.high, 4)) == (0.0569, 0.3404)

@@ -47,7 +47,7 @@ class Memory:
 
 
 def only(condition: Any, model: Any = GOOD, test: Any = None, **options: Any) -> Finding:
-    report = judge(model, rows() if test is None else test, Gate("g", [condition]), **options)
+    report = judge(model, rows() if test is None else test, Gate("g", [condition], resamples=200), **options)
     assert report.verdict == report.conditions[0].verdict
     return report.conditions[0]
 
@@ -202,12 +202,23 @@ def test_the_same_seed_gives_the_same_report() -> None:
     assert judge(GOOD, rows(), gate, seed=1) != judge(GOOD, rows(), gate, seed=2)
 
 
-@pytest.mark.parametrize(
-    "convert", [lambda frame: frame.to_pandas(), lambda frame: frame.to_arrow()]
-)
+@pytest.mark.parametrize("convert", [lambda frame: frame.to_pandas(), lambda frame: frame.to_arrow()])
 def test_rows_come_in_any_frame(convert: Any) -> None:
     gate = Gate("g", [at_least("auc", 0.7)])
     assert judge(GOOD, convert(rows()), gate) == judge(GOOD, rows(), gate)
+
+
+def test_a_training_set_knows_its_label() -> None:
+    class Trained:
+        label = "was_late"
+
+        def to_polars(self) -> pl.DataFrame:
+            return rows().rename({"late": "was_late"})
+
+    gate = Gate("g", [at_least("auc", 0.7), better_than("auc")])
+    report = judge(GOOD, Trained(), gate, baseline=NOISY)
+    assert report.passed
+    assert report.conditions == judge(GOOD, rows(), gate, baseline=NOISY).conditions
 
 
 def test_refusals_are_sentences() -> None:

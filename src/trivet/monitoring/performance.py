@@ -27,6 +27,7 @@ CALENDAR = {"hour": "1h", "day": "1d", "week": "1w", "month": "1mo", "quarter": 
 
 Shift: TypeAlias = Literal["stable", "shift", "not enough data"]
 SHIFT_FALSE_ALARMS = 0.01
+_FEW_OF_A_CLASS = 5  # labels of either class below which an AUC has no honest bounds
 _FEW = 30  # labels below which a shift of the base rate is not judged
 
 
@@ -152,7 +153,7 @@ def _period(group: pl.DataFrame, start: datetime, end: datetime, kind: str, leve
 
 def _classified(y: np.ndarray, p: np.ndarray, level: float) -> dict[str, Interval]:
     found = {"base_rate": statistics.wilson(float(y.sum()), len(y), level=level)}
-    if min(int(y.sum()), len(y) - int(y.sum())) >= 2:
+    if min(int(y.sum()), len(y) - int(y.sum())) >= _FEW_OF_A_CLASS:
         found["auc"] = statistics.auc_interval(y, p, level=level)
     if len(y) >= 2 and ((p >= 0) & (p <= 1)).all():
         found["log_loss"] = statistics.mean_interval(statistics.log_losses(y, p), level=level)

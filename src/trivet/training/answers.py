@@ -35,7 +35,7 @@ def as_polars(data: Any) -> pl.DataFrame:
 
 
 class Answers:
-    """A model's answers about the labelled rows of ``test``.
+    """A model's answers about the labelled rows of ``test``. ``label`` is asked of the rows and of the model.
 
     Attributes:
         frame: the rows that have a label.
@@ -46,9 +46,9 @@ class Answers:
         NotFound: the label is no column of ``test``.
     """
 
-    def __init__(self, model: Any, test: Any) -> None:
+    def __init__(self, model: Any, test: Any, *, label: str | None = None) -> None:
         frame = as_polars(test)
-        label = getattr(test, "label", None) or model.signature.target
+        label = label or getattr(test, "label", None) or model.signature.target
         if not label:
             raise Invalid("The model does not know which column it predicts. Make it with Model.fit(label=).")
         if label not in frame.columns:

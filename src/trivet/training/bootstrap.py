@@ -3,13 +3,15 @@
 The method follows from the measure, and every answer names it:
 
 * ``delong``: AUC, by its variance in closed form (``trivet.statistics``): 82,000 rows take milliseconds;
-* ``wilson``: accuracy, a plain proportion;
+* ``wilson``: accuracy, a plain proportion; ``newcombe``: differences of accuracy, by the score interval for paired
+  proportions;
 * ``bca``: measures that are functions of means, by the bias-corrected and accelerated bootstrap (Efron, Journal of
   the American Statistical Association 82 (1987) 171). The acceleration comes from the exact jackknife, which
   means allow in one pass;
 * ``bootstrap-logit``: average precision, by the bootstrap's standard error on the logit scale (Boyd, Eng and Page,
   ECML PKDD 2013, find logit bounds to keep their coverage for precision and recall);
-* ``bootstrap-normal``: differences of average precision.
+* ``bootstrap-normal``: differences of average precision;
+* ``none``: fewer than twenty rows to resample, or five of either class to rank.
 
 A resample is how often each row is drawn, not a copy of the rows: terms, sorting and ties are worked out once.
 Resamples beyond ``resamples`` are drawn where a bound far in the tail needs them (simultaneous bounds of many slices).
@@ -36,6 +38,8 @@ __all__ = ["Bounds", "bounds", "difference"]
 
 _CELLS = 4_000_000  # rows x resamples in memory at once: 32 MB of weights
 _EDGE = 1e-9  # as near as the logit scale goes to 0 and 1
+_FEWEST = 20  # rows to resample
+_FEWEST_OF_A_CLASS = 5  # rows of either class for ranked measures
 _IN_TAIL = 10  # resamples that should lie beyond each bound
 
 
@@ -117,6 +121,8 @@ def difference(
         return Bounds(measure(y, p) - measure(y, baseline), -math.inf, math.inf, level, "none", len(y))
     if measure.name == "auc":
         return _bounds(statistics.auc_difference_interval(y, p, baseline, level=level), level, "delong", y)
+    if measure.name == "accuracy":
+        return _bounds(statistics.paired_proportions(y == p, y == baseline, level=level), level, "newcombe", y)
     draws = _resamples(len(y), _enough_draws(resamples, level), seed)
     if isinstance(measure, Mean):
         terms = np.concatenate([measure.terms(y, p), measure.terms(y, baseline)], axis=1)
@@ -131,10 +137,12 @@ def _bounds(interval: Interval, level: float, method: str, y: Array) -> Bounds:
 
 
 def _enough(measure: Measure, y: Array) -> bool:
-    """Whether the rows define the measure and its spread: two at least, for ranked measures two of each class."""
+    """Whether the rows can tell the spread of the measure; below, bounds would be fiction."""
+    if measure.name == "accuracy":
+        return len(y) >= 1
     if isinstance(measure, Mean):
-        return len(y) >= 2 and (measure.name != "r2" or len(np.unique(y)) >= 2)
-    return min(int((y == 1).sum()), int((y != 1).sum())) >= 2
+        return len(y) >= _FEWEST and (measure.name != "r2" or len(np.unique(y)) >= 2)
+    return min(int((y == 1).sum()), int((y != 1).sum())) >= _FEWEST_OF_A_CLASS
 
 
 def _enough_draws(resamples: int, level: float) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from trivet.errors import Invalid
 from trivet.training.answers import Answers
 from trivet.training.measures import find
 
@@ -31,6 +32,8 @@ def evaluate(model: Any, test: Any) -> dict[str, float]:
         Invalid: there are no labelled rows, or labels that the model does not know.
     """
     answers = Answers(model, test)
+    if not answers.frame.height:
+        raise Invalid(f"There are no labelled rows to evaluate on: {answers.unlabelled} have no {answers.label!r}.")
     names = [
         name for name in STANDARD[answers.kind] if find(name).needs != "probability" or _answers_probability(model)
     ]

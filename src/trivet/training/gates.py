@@ -85,7 +85,7 @@ def judge(
 
     gate = gate if isinstance(gate, Gate) else Gate.from_json(gate)
     answers = Answers(model, test)
-    other = None if baseline is None else Answers(baseline, test)
+    other = None if baseline is None else Answers(baseline, test, label=answers.label)
     findings = tuple(judge_condition(each, gate, answers, other, seed=seed) for each in gate.conditions)
     return GateReport(
         gate=gate.name,

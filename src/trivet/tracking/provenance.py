@@ -3,7 +3,8 @@
 Capturing may take seconds, so a thread does it while the run works; runs opened inside one another share it. The code
 is the project's folder; what lies outside it (a notebook's cells, a script elsewhere) is kept as a file beside it.
 ``entry`` says what would have to be started again: ``script:train.py``, ``module:package.train``, an installed
-``program:pytest``, ``notebook:`` or ``interactive:``. A capture that fails never stops a run: the sentence is logged and kept as a tag.
+``program:pytest``, ``notebook:`` or ``interactive:``. A capture that fails never stops a run: the sentence is logged
+and kept as a tag.
 """
 
 from __future__ import annotations
@@ -99,10 +100,9 @@ def loose_source(root: Path) -> tuple[str, bytes] | None:
     In IPython the source of every cell executed so far, in order; else a script that lies outside the project.
     """
     if (shell := _shell()) is not None:
-        sources = enumerate(shell.user_ns.get("In", []))
-        return "cells.py", (
-            "\n\n".join(f"# In [{number}]\n{text}" for number, text in sources if text.strip()) + "\n"
-        ).encode()
+        cells = enumerate(shell.user_ns.get("In", []))
+        text = "\n\n".join(f"# In [{number}]\n{source}" for number, source in cells if source.strip())
+        return "cells.py", f"{text}\n".encode("utf-8", "replace")
     script = _script()
     outside = script is not None and entry(root).startswith("script:") and not script.is_relative_to(root.resolve())
     return (script.name, script.read_bytes()) if script is not None and outside else None

@@ -2,7 +2,7 @@
 
 Code that needs the present takes a ``Clock``; only this module asks the operating system. Ids are ULIDs
 (https://github.com/ulid/spec): 48 bits of milliseconds and 80 random bits in Crockford's base 32, strictly
-increasing within a process.
+increasing within a process, and different between processes even where one is a fork of the other.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ def new_id(clock: Clock = system_clock) -> str:
     global _last  # noqa: PLW0603 - the one piece of state: ids of a process strictly increase
     value = (to_micros(clock()) // 1000) << _RANDOM_BITS | int.from_bytes(os.urandom(_RANDOM_BITS // 8))
     with _lock:
-        value = max(value, _last + 1) if value >> _RANDOM_BITS <= _last >> _RANDOM_BITS else value
-        _last = max(value, _last)
+        if value <= _last:
+            # A random step and not one, or a forked process at the same millisecond would make the same ids.
+            value = _last + 1 + int.from_bytes(os.urandom(8))
+        _last = value
     return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -5, -5))

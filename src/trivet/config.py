@@ -3,6 +3,10 @@
 Nothing else in Trivet reads an environment variable or a configuration file. Every setting has a default that
 needs no server; a URL moves a part elsewhere and no user code changes. ``TRIVET_LEDGER_URL`` overrides
 ``[ledger] url``, and so on for every key. Relative paths are relative to the folder of the project.
+
+A misspelt key never passes in silence: an unknown one in the file is an error, and so is a variable that is
+almost the name of a setting. Other ``TRIVET_`` variables are left alone, because they are not ours to judge:
+Kubernetes makes some for every service, ``TRIVET_SERVER_PORT=tcp://...`` among them.
 """
 
 from __future__ import annotations
@@ -10,16 +14,20 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from trivet.errors import ConfigError, NotFound, nearest
+from trivet.errors import ConfigError, Invalid, NotFound, nearest
 from trivet.types import as_duration
 
 __all__ = ["Settings", "find_root", "load_settings", "url_path"]
+
+_Port: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 
 FILE = "trivet.toml"
 FOLDER = ".trivet"
@@ -48,15 +56,15 @@ class Pipelines(msgspec.Struct, frozen=True):
     """How steps run. ``threads`` is set before any numeric library is imported, because it changes results."""
 
     runner: str = "local:"
-    threads: int = 1
-    workers: int = 2
+    threads: _Count = 1
+    workers: _Count = 2
 
 
 class Serving(msgspec.Struct, frozen=True):
     """The prediction service."""
 
     host: str = "127.0.0.1"
-    port: int = 8417
+    port: _Port = 8417
     records: str = f"{FOLDER}/tables"
     flush_every: str = "2s"
 
@@ -65,7 +73,7 @@ class Server(msgspec.Struct, frozen=True):
     """The pages and the API."""
 
     host: str = "127.0.0.1"
-    port: int = 8416
+    port: _Port = 8416
 
 
 class Monitoring(msgspec.Struct, frozen=True):
@@ -94,6 +102,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 
 def find_root(start: Path) -> Path:
     """The nearest folder from ``start`` upwards that holds ``trivet.toml`` or ``.trivet``, else ``start``."""
+    start = start.absolute()
     for folder in (start, *start.parents):
         if (folder / FILE).is_file() or (folder / FOLDER).is_dir():
             return folder
@@ -104,8 +113,8 @@ def load_settings(root: Path, environment: Mapping[str, str] | None = None) -> S
     """The settings of the project in ``root``.
 
     Raises:
-        ConfigError: the file is no TOML, a section or key is unknown (the nearest is named), a value has
-            another type than the setting.
+        ConfigError: the file is no TOML, a section or key is unknown (the nearest is named), a variable is
+            misspelt, a value has another type than the setting or is out of its range.
 
     Example:
         >>> load_settings(Path("/nowhere"), {"TRIVET_SERVING_PORT": "9000"}).serving.port
@@ -113,20 +122,23 @@ def load_settings(root: Path, environment: Mapping[str, str] | None = None) -> S
     """
     environment = os.environ if environment is None else environment
     path = root / FILE
-    values = _read(path)
-    for section, shape in SECTIONS.items():
-        for key in shape.__struct_fields__:
-            if (text := environment.get(f"TRIVET_{section}_{key}".upper())) is not None:
-                values.setdefault(section, {})[key] = text
-    parts: dict[str, Any] = {section: _section(path, section, value) for section, value in values.items()}
-    settings = Settings(root=root.resolve(), **parts)
-    for duration in (settings.serving.flush_every, settings.monitoring.max_silence):
-        as_duration(duration)
+    parts = {section: _section(str(path), section, value) for section, value in _read(path).items()}
+    for section, values in _overrides(environment).items():
+        given = msgspec.structs.asdict(parts.get(section, SECTIONS[section]()))
+        parts[section] = _section("The environment", section, {**given, **values})
+    settings = Settings(root=root.resolve(), **parts)  # type: ignore[arg-type]
+    _check_durations(settings)
     return settings
 
 
 def url_path(url: str, root: Path) -> Path:
     """The folder or file that a ``file:``, ``lmdb:`` or ``sqlite:`` URL names, relative to ``root``.
+
+    ``sqlite:///FILE`` is relative and ``sqlite:////FILE`` absolute, as in SQLAlchemy; of the others, ``file:FOLDER``
+    is relative and ``file:/FOLDER`` or ``file:///FOLDER`` absolute, as everywhere else.
+
+    Raises:
+        ConfigError: the URL names a host, or no file.
 
     Example:
         >>> url_path("sqlite:///.trivet/ledger.db", Path("/p")), url_path("file:/abs", Path("/p"))
@@ -134,9 +146,16 @@ def url_path(url: str, root: Path) -> Path:
     """
     parts = urlsplit(url)
     path = unquote(parts.path)
-    if parts.netloc == "" and url.startswith(f"{parts.scheme}:///"):
+    if parts.netloc:
+        raise ConfigError(
+            f"{url!r} names the host {parts.netloc!r}, and a file has none. "
+            f"Write {parts.scheme}:FOLDER for a relative path and {parts.scheme}:/FOLDER for an absolute one."
+        )
+    if parts.scheme == "sqlite" and url.startswith("sqlite:///"):
         path = path.removeprefix("/")  # SQLAlchemy's habit: three slashes are relative, four are absolute
-    return root / path
+    if not path.strip("/"):
+        raise ConfigError(f"{url!r} names no file. Write its path after the colon, for example {parts.scheme}:data.")
+    return root / (path if not path.startswith("//") else path[1:])
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -146,21 +165,53 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path} cannot be read as TOML: {exc}.") from exc
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be read: {exc.strerror}.") from exc
 
 
-def _section(path: Path, section: str, value: Any) -> msgspec.Struct:
+def _overrides(environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """The settings that the environment changes, by section and key."""
+    names = {
+        f"TRIVET_{section}_{key}".upper(): (section, key)
+        for section, shape in SECTIONS.items()
+        for key in shape.__struct_fields__
+    }
+    found: dict[str, dict[str, str]] = {}
+    for name, text in environment.items():
+        if name in names:
+            section, key = names[name]
+            if not (key == "port" and text.startswith("tcp://")):  # Kubernetes, telling of a service of that name
+                found.setdefault(section, {})[key] = text
+        elif name.startswith("TRIVET_") and (close := get_close_matches(name, names, n=1, cutoff=0.9)):
+            raise ConfigError(f"The environment variable {name} is no setting. Did you mean {close[0]}?")
+    return found
+
+
+def _check_durations(settings: Settings) -> None:
+    durations = {
+        "[serving] flush_every": settings.serving.flush_every,
+        "[monitoring] max_silence": settings.monitoring.max_silence,
+    }
+    for key, text in durations.items():
+        try:
+            as_duration(text)
+        except Invalid as exc:
+            raise ConfigError(f"{key}: {exc}") from exc
+
+
+def _section(where: str, section: str, value: Any) -> msgspec.Struct:
     if section not in SECTIONS:
-        raise ConfigError(f"{path}: {NotFound('section', section, SECTIONS)}")
+        raise ConfigError(f"{where}: {NotFound('section', section, SECTIONS)}")
     shape = SECTIONS[section]
     if not isinstance(value, dict):
-        raise ConfigError(f"{path}: {section!r} is a section. Write [{section}] and its keys on lines of their own.")
+        raise ConfigError(f"{where}: {section!r} is a section. Write [{section}] and its keys on lines of their own.")
     for key in value:
         if key not in shape.__struct_fields__:
             close = nearest(key, shape.__struct_fields__)
             known = ", ".join(shape.__struct_fields__)
             help_ = f"Did you mean {close[0]!r}?" if close else f"It has: {known}."
-            raise ConfigError(f"{path}: [{section}] has no key {key!r}. {help_}")
+            raise ConfigError(f"{where}: [{section}] has no key {key!r}. {help_}")
     try:
         return msgspec.convert(value, shape, strict=False)
     except msgspec.ValidationError as exc:
-        raise ConfigError(f"{path}: [{section}] {exc}.") from exc
+        raise ConfigError(f"{where}: [{section}] {exc}.") from exc

@@ -1,9 +1,11 @@
 """Names for content: SHA-256 over canonical bytes that carry the type of the record.
 
 The encoding is injective: two values have the same bytes only if they are equal and of the same type, so
-``1``, ``1.0``, ``True`` and ``"1"`` all differ, and so do ``["a", "bc"]`` and ``["ab", "c"]``. Every digest of
-a record starts from the record's name, so a task and a model with the same fields never collide. The
-literals in ``tests/test_digest.py`` pin the encoding: to change one of them breaks a promise to users.
+``1``, ``1.0``, ``True`` and ``"1"`` all differ, and so do ``["a", "bc"]`` and ``["ab", "c"]``. Types that only
+differ in whether they can be changed are one type here: list and tuple, set and frozenset, bytes and bytearray.
+Every digest of a record starts from the record's name, so a task and a model with the same fields never
+collide. The literals in ``tests/test_digest.py`` pin the encoding: to change one of them breaks a promise to
+users. ``docs/design/identity.md`` argues for it.
 
 Encoding, byte by byte (``len`` is the decimal length of what follows the colon):
 
@@ -23,7 +25,7 @@ import struct
 from collections.abc import Iterable, Mapping, Set
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
@@ -34,6 +36,8 @@ __all__ = ["canonical", "digest", "digest_bytes", "digest_file", "digest_stream"
 
 _VERSION = b"trivet/1"
 _CHUNK = 1 << 20
+_Time = TypeVar("_Time", datetime, timedelta)
+_LONGEST = 8192  # bits of a whole number; Python itself refuses to write much longer ones
 _NAN = struct.pack(">d", float("nan")).hex().encode()
 
 
@@ -84,7 +88,10 @@ def canonical(value: object) -> bytes:
         >>> canonical({"b": [1, 1.0], "a": None})
         b'{s1:ans1:b[i1;d3ff0000000000000]}'
     """
-    return b"".join(_encode(value))
+    try:
+        return b"".join(_encode(value))
+    except RecursionError as exc:
+        raise Invalid("A value that holds itself, or is nested too deeply, has no canonical form.") from exc
 
 
 def _encode(value: object) -> Iterable[bytes]:
@@ -94,6 +101,8 @@ def _encode(value: object) -> Iterable[bytes]:
         case bool():
             yield b"t" if value else b"f"
         case int():
+            if value.bit_length() > _LONGEST:
+                raise Invalid(f"A whole number of {value.bit_length()} bits is too long for a canonical form.")
             yield b"i%d;" % value
         case float():
             yield b"d" + (_NAN if value != value else struct.pack(">d", value).hex().encode())
@@ -109,18 +118,17 @@ def _encode(value: object) -> Iterable[bytes]:
             yield b"]"
         case Mapping():
             yield b"{"
-            for key, item in sorted((canonical(key), item) for key, item in value.items()):
-                yield key
-                yield from _encode(item)
+            # No encoding is the beginning of another one, so this is the order of the keys.
+            yield from sorted(canonical(key) + canonical(item) for key, item in value.items())
             yield b"}"
         case Set():
             yield b"<" + b"".join(sorted(canonical(item) for item in value)) + b">"
         case datetime():
-            yield b"T%d;" % to_micros(value)
+            yield b"T%d;" % to_micros(_whole(value, "nanosecond"))
         case date():
             yield b"D" + value.isoformat().encode() + b";"
         case timedelta():
-            yield b"w%d;" % (value // timedelta(microseconds=1))
+            yield b"w%d;" % (_whole(value, "nanoseconds") // timedelta(microseconds=1))
         case msgspec.Struct():
             yield from _record(type(value).__name__, msgspec.structs.asdict(value))
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -131,6 +139,13 @@ def _encode(value: object) -> Iterable[bytes]:
                 f"A value of type {type(value).__module__}.{type(value).__qualname__} has no canonical form, so it "
                 "cannot be part of an identity. Use numbers, text, bytes, times, lists, dicts, sets or dataclasses."
             )
+
+
+def _whole(value: _Time, finer: str) -> _Time:
+    # pandas subclasses datetime and timedelta, and counts nanoseconds beside their fields.
+    if getattr(value, finer, 0):
+        raise Invalid(f"{value!r} is finer than a microsecond, so it has no canonical form. Round it first.")
+    return value
 
 
 def _record(name: str, fields: Mapping[str, object]) -> Iterable[bytes]:

@@ -47,6 +47,9 @@ class TrivetError(Exception):
     def __str__(self) -> str:  # KeyError would show the repr of its argument
         return self.message
 
+    def __reduce__(self) -> tuple[object, ...]:  # errors cross between processes, whatever they are made from
+        return _again, (type(self), self.message, dict(self.__dict__))
+
 
 class NotFound(TrivetError, KeyError):
     """A thing that does not exist.
@@ -140,6 +143,12 @@ def nearest(asked: str, available: Iterable[str], *, most: int = 3) -> list[str]
     names = list(available)
     folded = {name.casefold(): name for name in names}
     return [folded[name] for name in get_close_matches(asked.casefold(), folded, n=most, cutoff=0.6)]
+
+
+def _again(kind: type[TrivetError], message: str, state: dict[str, object]) -> TrivetError:
+    error = kind.__new__(kind, message)
+    error.__dict__.update(state)
+    return error
 
 
 def _what_exists(asked: str, available: list[str]) -> str:

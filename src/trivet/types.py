@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import TypeAlias
 
 from trivet.errors import Invalid
@@ -41,35 +42,43 @@ _UNITS = {
     "d": 86_400_000_000,
     "w": 604_800_000_000,
 }
-_PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|[smhdw])")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) *(us|ms|[smhdw])")
+_PARTS = re.compile(rf" *(?:{_PART.pattern} *)+")
 
 
 def as_duration(value: Duration) -> Micros:
     """The length of a duration in microseconds.
 
     Raises:
-        Invalid: the text is not a sum of ``NUMBER UNIT`` with units us, ms, s, m, h, d, w.
+        Invalid: the text is not a sum of ``NUMBER UNIT`` with units us, ms, s, m, h, d, w, or the length is
+            negative.
 
     Example:
         >>> as_duration("1h30m") == as_duration("90m") == 5_400_000_000
         True
     """
-    if isinstance(value, timedelta):
-        return value // timedelta(microseconds=1)
-    text = value.replace(" ", "")
-    parts = _PART.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise Invalid(f"{value!r} is not a duration. Write a number and a unit: 30s, 15m, 3h, 7d, 2w, 1h30m.")
-    return sum(round(float(number) * _UNITS[unit]) for number, unit in parts)
+    match value:
+        case timedelta() if value >= timedelta(0):
+            return value // timedelta(microseconds=1)
+        case str() if _PARTS.fullmatch(value):
+            # Fractions, because floats lose microseconds from 285 years on.
+            return sum(round(Fraction(number) * _UNITS[unit]) for number, unit in _PART.findall(value))
+        case _:
+            raise Invalid(f"{value!r} is not a duration. Write a number and a unit: 30s, 15m, 3h, 7d, 2w, 1h30m.")
 
 
 def duration_text(micros: Micros) -> str:
-    """The shortest text that ``as_duration`` reads back as ``micros``.
+    """The length in whole days, hours, minutes and so on, as ``as_duration`` reads it back.
+
+    Raises:
+        Invalid: the length is negative.
 
     Example:
         >>> duration_text(5_400_000_000), duration_text(604_800_000_000), duration_text(0)
         ('1h30m', '7d', '0s')
     """
+    if micros < 0:
+        raise Invalid(f"{micros} microseconds are negative, and a duration is not.")
     parts, rest = [], micros
     for unit in ("d", "h", "m", "s", "ms", "us"):
         count, rest = divmod(rest, _UNITS[unit])
@@ -82,7 +91,7 @@ def as_utc(value: datetime | str) -> datetime:
     """``value`` in UTC; text is read as ISO 8601.
 
     Raises:
-        Invalid: the text is no time, or the time has no zone.
+        Invalid: the text is no time, or the time has no zone, or in UTC it is before the year 1 or after 9999.
 
     Example:
         >>> as_utc("2013-11-03T01:30:00-05:00").isoformat()
@@ -93,9 +102,14 @@ def as_utc(value: datetime | str) -> datetime:
             value = datetime.fromisoformat(value)
         except ValueError as exc:
             raise Invalid(f"{value!r} is not a time. Write it as 2013-11-03T01:30:00Z.") from exc
-    if value.tzinfo is None:
+    if not isinstance(value, datetime):
+        raise Invalid(f"{value!r} is not a time. Give a datetime with a time zone, or text in ISO 8601.")
+    if value.utcoffset() is None:
         raise Invalid(f"{value.isoformat()} has no time zone. Add one, for example {value.isoformat()}Z.")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as exc:
+        raise Invalid(f"{value.isoformat()} is not a time that can be told in UTC: years are 1 to 9999.") from exc
 
 
 def to_micros(value: datetime) -> Micros:
@@ -111,8 +125,14 @@ def to_micros(value: datetime) -> Micros:
 def from_micros(micros: Micros) -> datetime:
     """The UTC time of ``micros``.
 
+    Raises:
+        Invalid: it is before the year 1 or after 9999.
+
     Example:
         >>> from_micros(1_000_000).isoformat()
         '1970-01-01T00:00:01+00:00'
     """
-    return EPOCH + timedelta(microseconds=micros)
+    try:
+        return EPOCH + timedelta(microseconds=micros)
+    except OverflowError as exc:
+        raise Invalid(f"{micros} microseconds since 1970 is no time: years are 1 to 9999.") from exc

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-
 from tests import servers
 
 pytest.register_assert_rewrite(*(f"trivet.testing.{name}" for name in ("ledger", "pointers", "blobs")))

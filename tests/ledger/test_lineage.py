@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trivet.errors import Invalid
-from trivet.ledger import RunQuery, lineage
+from trivet.ledger import lineage
 from trivet.ledger.lineage import Edge, ancestors, descendants, path
 from trivet.ledger.stores.memory import MemoryStore
 from trivet.testing.records import a_run
@@ -17,10 +17,10 @@ def ledger_of(*runs):
     return store
 
 
-def step(id, inputs, outputs, status="finished"):
+def step(name, inputs, outputs, status="finished"):
     """``step("1", "ab", "c")``: run 1 made c from a and b; the slots are i0, i1 and o0."""
     slots = {f"i{n}": one for n, one in enumerate(inputs)}, {f"o{n}": one for n, one in enumerate(outputs)}
-    return a_run(id, inputs=slots[0], outputs=slots[1], status=status)
+    return a_run(name, inputs=slots[0], outputs=slots[1], status=status)
 
 
 CHAIN = (step("1", "a", "b"), step("2", "bx", "c"), step("3", "c", "de"))
@@ -176,7 +176,7 @@ def test_each_artifact_is_asked_about_once():
     asked = []
 
     class Counting:
-        def runs(self, query=RunQuery()):
+        def runs(self, query):
             asked.append(query.output)
             return [run for run in CHAIN if query.output in run.outputs.values()]
 

@@ -8,13 +8,17 @@ from trivet.errors import Invalid
 from trivet.ledger.naming import check_label, check_name, is_alias, is_name, is_version, split_name
 
 
-@pytest.mark.parametrize("name", ["model/delay", "model/late flights", "model/délai", "feature_view/a.b-c_d", "a/🛫", "m/1"])
+@pytest.mark.parametrize(
+    "name", ["model/delay", "model/late flights", "model/délai", "feature_view/a.b-c_d", "a/🛫", "m/1"]
+)
 def test_names(name):
     assert check_name(name) == name
     assert "/".join(split_name(name)) == name
 
 
-@pytest.mark.parametrize("name", ["", "model", "model/", "/a", "Model/a", "1/a", "m/a/b", "m/a@1", "m/a:1", "m/*", "m/ a", "m/a\n"])
+@pytest.mark.parametrize(
+    "name", ["", "model", "model/", "/a", "Model/a", "1/a", "m/a/b", "m/a@1", "m/a:1", "m/*", "m/ a", "m/a\n"]
+)
 def test_what_is_no_name(name):
     assert not is_name(name)
     with pytest.raises(Invalid, match="KIND/NAME"):
@@ -33,7 +37,9 @@ def test_numbers_are_versions_and_never_aliases(number):
     assert not is_alias(str(number))
 
 
-@pytest.mark.parametrize("label", ["0", "01", "-1", "1.0", "1e3", "٣", "²", "", " 1", "1\n", "1_000", "2026-10-01", "é"])
+@pytest.mark.parametrize(
+    "label", ["0", "01", "-1", "1.0", "1e3", "٣", "²", "", " 1", "1\n", "1_000", "2026-10-01", "é"]
+)
 def test_what_is_no_label(label):
     with pytest.raises(Invalid, match="not a label"):
         check_label(label)

@@ -48,11 +48,31 @@ def test_parse(text, reference):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "@", "delay@", "@champion", "delay@01", "delay@2026-10-01", "a@b@c", "Model:123456", "a:b:123456", "x/", "/x"]
-    + ["a/b/c", "model:", ":123456", "model:12/34", "a b", "🛫", "-rf", "../etc"],
+    [
+        "",
+        " ",
+        "@",
+        "delay@",
+        "@champion",
+        "delay@01",
+        "delay@2026-10-01",
+        "a@b@c",
+        "Model:123456",
+        "a:b:123456",
+        "x/",
+        "/x",
+        "a/b/c",
+        "model:",
+        ":123456",
+        "model:12/34",
+        "a b",
+        "🛫",
+        "-rf",
+        "../etc",
+    ],
 )
 def test_what_is_no_reference_is_a_sentence(text):
-    with pytest.raises(Invalid, match="not a reference.*Write KIND:ID"):
+    with pytest.raises(Invalid, match=r"not a reference.*Write KIND:ID"):
         parse(text)
 
 
@@ -121,6 +141,6 @@ def test_an_empty_ledger_says_so():
 
 def test_a_prefix_that_fits_a_run_and_an_artifact(ledger):
     ledger.write(a_run(MODELS[0].digest[:12]))
-    with pytest.raises(Ambiguous, match="fits several things: model:.*, run:"):
+    with pytest.raises(Ambiguous, match=r"fits several things: model:.*, run:"):
         resolve(ledger, MODELS[0].digest[:8])
     assert resolve(ledger, f"model:{MODELS[0].digest[:8]}") == MODELS[0]

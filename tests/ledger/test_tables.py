@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 from datetime import UTC, datetime
+from itertools import chain
 
 import duckdb
 import pyarrow as pa
@@ -102,11 +103,11 @@ def append_many(job):
 
 
 def test_processes_that_append_at_once_lose_nothing(tables, tmp_path):
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
-        made = pool.map(append_many, [(tmp_path / "tables", worker) for worker in range(4)], chunksize=1)
-    expected = {worker: [worker * 100 + number for number in range(10)] for worker in range(4)}
-    assert sorted(tables.read("shared")["n"].to_pylist()) == sorted(sum(expected.values(), []))
-    assert sorted(sum(made, [])) == list(range(1, 41))  # each append its own version
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        made = pool.map(append_many, [(tmp_path / "tables", worker) for worker in range(3)], chunksize=1)
+    expected = {worker: [worker * 100 + number for number in range(10)] for worker in range(3)}
+    assert sorted(tables.read("shared")["n"].to_pylist()) == sorted(chain(*expected.values()))
+    assert sorted(chain(*made)) == list(range(1, 31))  # each append its own version
     for worker, versions in enumerate(made):
         for version, value in zip(versions, expected[worker], strict=True):
             assert value in tables.read("shared", version=version)["n"].to_pylist()

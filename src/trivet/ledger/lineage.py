@@ -105,9 +105,7 @@ def path(ledger: Runs, a: Digest, b: Digest) -> tuple[Hop, ...] | None:
     )
 
 
-def _explore(
-    origin: Digest, depth: int | None, touching: _Step, beyond: Callable[[Run], Iterable[Digest]]
-) -> Lineage:
+def _explore(origin: Digest, depth: int | None, touching: _Step, beyond: Callable[[Run], Iterable[Digest]]) -> Lineage:
     if depth is not None and depth < 0:
         raise Invalid(f"A depth of {depth} makes no sense. Ask for 0 or more generations, or for all with None.")
     artifacts, runs = {origin: None}, dict[str, Run]()  # dictionaries, because they keep their order

@@ -113,14 +113,17 @@ class PointersContract:
         assert list(store.pointers(history=True)) == []
 
     @pytest.mark.parametrize(
-        "name", ["delay", "/delay", "model/", "Model/x", "model/a/b", "model/a@b", "model/a:b", "model/*", "model/ a", "m\0/a"]
+        "name",
+        ["delay", "/delay", "model/", "Model/x", "model/a/b", "model/a@b", "model/a:b", "model/*", "model/ a", "m\0/a"],
     )
     def test_what_is_no_name_is_refused(self, store: Ledger, models: list[Artifact], name: str) -> None:
         """``KIND/NAME`` and nothing else."""
         with pytest.raises(Invalid, match="KIND/NAME"):
             store.point(name, "champion", models[0].digest, by="ada")
 
-    @pytest.mark.parametrize("label", ["", "0", "01", "1.5", "-1", "٣", "a b", "a/b", "@", "2026-10-01", "x" * 200, "9" * 30])
+    @pytest.mark.parametrize(
+        "label", ["", "0", "01", "1.5", "-1", "٣", "a b", "a/b", "@", "2026-10-01", "x" * 200, "9" * 30]
+    )
     def test_what_is_no_label_is_refused(self, store: Ledger, models: list[Artifact], label: str) -> None:
         """A version number as it is written, or an alias."""
         with pytest.raises(Invalid, match="not a label"):

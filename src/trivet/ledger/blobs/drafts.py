@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from trivet.errors import Corrupt, Invalid, TrivetError
 from trivet.digest import is_digest
+from trivet.errors import Corrupt, Invalid, TrivetError
 from trivet.ledger.records import File
 from trivet.types import Digest
 
@@ -137,5 +137,7 @@ def _sentences(folder: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         if exc.errno in _FULL:
-            raise TrivetError(f"There is no space left for {folder}: nothing was stored. Free some, and try again.") from exc
+            raise TrivetError(
+                f"There is no space left for {folder}: nothing was stored. Free some, and try again."
+            ) from exc
         raise TrivetError(f"Nothing can be written to {folder}: {exc.strerror}.") from exc

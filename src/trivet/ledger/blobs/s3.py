@@ -45,9 +45,13 @@ def open_blobs(url: str, root: Path) -> Blobs:  # noqa: ARG001 - the signature o
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if not parts.netloc or "@" in parts.netloc:
-        raise ConfigError("A store of blobs in S3 is written s3://BUCKET/PREFIX, without credentials before the bucket.")
+        raise ConfigError(
+            "A store of blobs in S3 is written s3://BUCKET/PREFIX, without credentials before the bucket."
+        )
     if unknown := sorted(set(options) - _OPTIONS):
-        raise ConfigError(f"s3://{parts.netloc} has no option {unknown[0]!r}. There are: {', '.join(sorted(_OPTIONS))}.")
+        raise ConfigError(
+            f"s3://{parts.netloc} has no option {unknown[0]!r}. There are: {', '.join(sorted(_OPTIONS))}."
+        )
     return S3Blobs(parts.netloc, unquote(parts.path).strip("/"), options)
 
 
@@ -118,7 +122,9 @@ class S3Blobs:
         if self._size(file.digest) != size:
             part = max(PART, size // 9_000)
             with self._sentences():
-                obstore.put(self._store, _key(file.digest), _unchanged(stream, file), chunk_size=part, max_concurrency=4)
+                obstore.put(
+                    self._store, _key(file.digest), _unchanged(stream, file), chunk_size=part, max_concurrency=4
+                )
         return file
 
     def _chunks(self, digest: Digest) -> Iterator[bytes]:

@@ -31,7 +31,14 @@ _BEGIN = "trivet_begin"
 
 # A connection must not be used by two processes. A child forgets those of its parent without closing them.
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-os.register_at_fork(after_in_child=lambda: [engine.dispose(close=False) for engine in _engines])
+
+
+def _forget_connections() -> None:
+    for engine in _engines:
+        engine.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_forget_connections)
 
 
 def connect(url: str, root: Path) -> Engine:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias, get_args
+from typing import Any, Protocol, TypeAlias, get_args
 
 import msgspec
 
@@ -20,6 +20,7 @@ from trivet.types import from_micros, to_micros
 
 __all__ = [
     "Cells",
+    "Row",
     "artifact_row",
     "edge_rows",
     "metric_row",
@@ -33,6 +34,15 @@ __all__ = [
 
 Cells: TypeAlias = dict[str, Any]
 """A row by column: text, whole numbers, floats and None."""
+
+
+class Row(Protocol):
+    """A row of any store, to be read by column."""
+
+    def __getitem__(self, column: str, /) -> Any:
+        """The cell of a column."""
+        ...
+
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=True).encode
 _decode = json.loads
@@ -52,7 +62,7 @@ def artifact_row(artifact: Artifact) -> Cells:
     }
 
 
-def read_artifact(row: Mapping[str, Any]) -> Artifact:
+def read_artifact(row: Row) -> Artifact:
     """The artifact of a row."""
     return Artifact(
         digest=row["digest"],
@@ -89,7 +99,7 @@ def run_row(run: Run) -> Cells:
     }
 
 
-def read_run(row: Mapping[str, Any], metrics: dict[str, float]) -> Run:
+def read_run(row: Row, metrics: dict[str, float]) -> Run:
     """The run of a row and of its metrics."""
     return Run(
         id=row["id"],
@@ -133,7 +143,7 @@ def metric_row(metric: Metric) -> Cells:
     }
 
 
-def read_metric(row: Mapping[str, Any]) -> Metric:
+def read_metric(row: Row) -> Metric:
     """The metric of a row."""
     return Metric(row["run"], row["name"], row["step"], row["value"], from_micros(row["at"]))
 
@@ -150,7 +160,7 @@ def pointer_row(pointer: Pointer) -> Cells:
     }
 
 
-def read_pointer(row: Mapping[str, Any]) -> Pointer:
+def read_pointer(row: Row) -> Pointer:
     """The pointer of a row."""
     return Pointer(row["name"], row["label"], row["digest"], from_micros(row["at"]), row["by"], row["why"])
 

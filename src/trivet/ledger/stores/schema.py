@@ -25,7 +25,18 @@ from sqlalchemy import (
     Text,
 )
 
-__all__ = ["HEAD", "VERSION_TABLE", "artifacts", "edges", "latest", "metadata", "metrics", "pointers", "runs", "version"]
+__all__ = [
+    "HEAD",
+    "VERSION_TABLE",
+    "artifacts",
+    "edges",
+    "latest",
+    "metadata",
+    "metrics",
+    "pointers",
+    "runs",
+    "version",
+]
 
 HEAD = "0001"
 """The newest migration in ``migrations/versions``."""

@@ -42,8 +42,12 @@ def open_store(url: str, root: Path) -> Ledger:
         TrivetError: the database cannot be reached.
     """
     engine = connect(url, root)
-    with sentences(engine):
-        bring_to_head(engine)
+    try:
+        with sentences(engine):
+            bring_to_head(engine)
+    except BaseException:
+        engine.dispose()
+        raise
     return SqlStore(engine)
 
 

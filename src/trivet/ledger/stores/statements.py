@@ -45,9 +45,7 @@ class Statements:
         self.artifact = select(artifacts).where(artifacts.c.digest == bindparam("one"))
         self.run = select(runs).where(runs.c.id == bindparam("one"))
         self.latest = select(latest).where(latest.c.run.in_(bindparam("some", expanding=True)))
-        self.metrics = (
-            select(metrics).where(metrics.c.run == bindparam("one")).order_by(metrics.c.name, metrics.c.step)
-        )
+        self.metrics = select(metrics).where(metrics.c.run == bindparam("one")).order_by(metrics.c.name, metrics.c.step)
         self.has_artifact = select(artifacts.c.digest).where(artifacts.c.digest == bindparam("one"))
         self.standing = self._last_of_label()
         self.own_version = (

@@ -22,7 +22,7 @@ from trivet.pipelines.code import capture_code, git_facts, restore_code
 from trivet.pipelines.context import Context
 
 
-@pytest.fixture()
+@pytest.fixture
 def context(tmp_path):
     store, blobs = open_store("memory:", tmp_path), open_blobs("memory:", tmp_path)
     return Context(tmp_path, load_settings(tmp_path, {}), store, blobs, system_clock, "ada", "here")

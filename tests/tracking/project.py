@@ -10,6 +10,7 @@ from pathlib import Path
 from trivet import plugins
 from trivet.clock import system_clock
 from trivet.config import load_settings
+from trivet.ledger import Artifact
 from trivet.pipelines.context import Context
 
 HOST = "here"
@@ -27,6 +28,13 @@ def open_context(root: Path, ledger: str = "sqlite:///.trivet/ledger.db") -> Con
         user="ada",
         host=HOST,
     )
+
+
+def a_model(context: Context, number: object, kind: str = "model") -> Artifact:
+    """An artifact that is a model as far as names are concerned."""
+    artifact = Artifact.of(kind, {"number": number}, created=context.clock())
+    context.ledger.write(artifact)
+    return artifact
 
 
 def run_script(root: Path, text: str) -> subprocess.CompletedProcess[str]:

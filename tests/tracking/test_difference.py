@@ -123,9 +123,10 @@ def test_packages_up_down_added_and_removed(memory):
     }
 
 
-def test_files_that_are_no_text_are_named_without_a_patch(memory):
+@pytest.mark.parametrize("content", [b"\x89PNG\xff", b"x\n" * 150_000])
+def test_files_that_are_no_text_or_very_long_are_named_without_a_patch(memory, content):
     a = a_fit(memory, "a", 2, 4)
-    (memory.root / "logo.png").write_bytes(b"\x89PNG\xff")
+    (memory.root / "logo.png").write_bytes(content)
     b = a_fit(memory, "b", 2, 4)
     (change,) = diff(memory, a, b).code
     assert (change.how, change.patch) == ("added", "")

@@ -30,24 +30,27 @@ def test_a_script_is_named_from_the_project(monkeypatch, tmp_path):
     (tmp_path / "train.py").touch()
     main(monkeypatch, __file__=str(tmp_path / "train.py"))
     assert provenance.entry(tmp_path) == "script:train.py"
-    assert provenance.folders(tmp_path) == [tmp_path]
+    assert provenance.loose_source(tmp_path) is None
 
 
-def test_a_script_elsewhere_brings_its_folder(monkeypatch, tmp_path):
+def test_a_script_elsewhere_is_kept_beside_the_code(monkeypatch, tmp_path):
     project = tmp_path / "project"
     project.mkdir()
-    (tmp_path / "train.py").touch()
+    (tmp_path / "train.py").write_text("x = 1")
     main(monkeypatch, __file__=str(tmp_path / "train.py"))
     assert provenance.entry(project) == f"script:{tmp_path}/train.py"
-    assert provenance.folders(project) == [project, tmp_path]
+    assert provenance.loose_source(project) == ("train.py", b"x = 1")
 
 
-def test_modules_and_text_from_a_pipe(monkeypatch, tmp_path):
+def test_modules_programs_and_text_from_a_pipe(monkeypatch, tmp_path):
     main(monkeypatch, __spec__=types.SimpleNamespace(name="package.train.__main__"), __file__="/x/__main__.py")
     assert provenance.entry(tmp_path) == "module:package.train"
+    main(monkeypatch, __file__=sys.prefix + "/bin/activate")
+    assert provenance.entry(tmp_path) == "program:activate"
+    assert provenance.loose_source(tmp_path) is None
     main(monkeypatch, __file__="<stdin>")
     assert provenance.entry(tmp_path) == "interactive:"
-    assert provenance.folders(tmp_path) == [tmp_path]
+    assert provenance.loose_source(tmp_path) is None
 
 
 def test_the_cells_of_a_notebook_are_kept(memory, notebook):
@@ -55,14 +58,10 @@ def test_the_cells_of_a_notebook_are_kept(memory, notebook):
         pass
     record = memory.ledger.run(run.id)
     assert record.recipe.entry == "notebook:"
-    path = values.load(memory.ledger.artifact(record.inputs["cells"]), memory.blobs)
+    path = values.load(memory.ledger.artifact(record.inputs["script"]), memory.blobs)
     assert path.name == "cells.py"
     assert path.read_text() == "# In [1]\nimport trivet as tv\n\n# In [3]\nrun = project.run('x')\n"
     assert provenance.arguments() == ""
-
-
-def test_outside_ipython_there_are_no_cells():
-    assert provenance.cells() is None
 
 
 def test_a_script_can_be_found_again_with_its_arguments(root, tmp_path):

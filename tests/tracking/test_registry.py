@@ -5,19 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.tracking.project import open_context, process_environment
+from tests.tracking.project import a_model, open_context, process_environment
 
 from trivet.errors import Conflict, Invalid, NotFound
-from trivet.ledger import Artifact
 from trivet.tracking.registry import Move, Registry
 
 NOW = datetime(2026, 11, 20, 22, 5, tzinfo=UTC)
-
-
-def a_model(context, number, kind="model"):
-    artifact = Artifact.of(kind, {"number": number}, created=NOW)
-    context.ledger.write(artifact)
-    return artifact
 
 
 @pytest.fixture
@@ -175,8 +168,7 @@ def test_eight_processes_at_once_each_get_their_own_version(root):
     script = """
 import sys
 from pathlib import Path
-from tests.tracking.project import open_context
-from tests.tracking.test_registry import a_model
+from tests.tracking.project import a_model, open_context
 from trivet.tracking.registry import Registry
 context = open_context(Path.cwd())
 sys.stdin.readline()

@@ -315,7 +315,8 @@ class TestProcesses:
 run = start(context, "doomed").__enter__()
 run.params(depth=3)
 for step in range(500): run.log(loss=step)
-time.sleep(1.5)
+deadline = time.monotonic() + 60
+while len(context.ledger.metrics(run.id)) < 500 and time.monotonic() < deadline: time.sleep(0.05)
 for step in range(500): run.log(loss=step)
 os.kill(os.getpid(), signal.SIGKILL)
 """,

@@ -33,6 +33,7 @@ __all__ = ["Change", "Difference", "FileChange", "diff"]
 
 _PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)", re.MULTILINE)
 _MARKER = ".trivet-code"
+_LONGEST = 200_000  # bytes of a file that is compared by lines; the time grows with the square
 
 
 class Change(Struct, frozen=True, omit_defaults=True):
@@ -51,7 +52,7 @@ class Change(Struct, frozen=True, omit_defaults=True):
 
 
 class FileChange(Struct, frozen=True):
-    """One file of the code that differs, with a unified diff (empty where a side is not text)."""
+    """One file of the code that differs, with a unified diff (empty where a side is not text, or very long)."""
 
     file: str
     how: Literal["added", "removed", "changed"]
@@ -202,6 +203,8 @@ def _files(artifact: Artifact, blobs: Blobs, to: Path) -> dict[str, Path]:
 
 
 def _patch(name: str, before: bytes | None, after: bytes | None) -> str:
+    if max(len(before or b""), len(after or b"")) > _LONGEST:
+        return ""
     try:
         old, new = ((text or b"").decode("utf-8").splitlines(keepends=True) for text in (before, after))
     except UnicodeDecodeError:

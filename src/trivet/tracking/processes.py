@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from socket import gethostname
 
 from trivet.ledger import Run
 
@@ -22,14 +23,15 @@ def process_tags(host: str) -> dict[str, str]:
     return {PID: str(os.getpid()), HOST: host, BIRTH: _birth(os.getpid()) or ""}
 
 
-def is_stale(run: Run, *, host: str) -> bool:
-    """Whether ``run`` says ``running`` although its process on this machine, ``host``, is gone."""
+def is_stale(run: Run, *, host: str | None = None) -> bool:
+    """Whether ``run`` says ``running`` although its process is gone, as seen from ``host`` (this machine)."""
+    host = gethostname() if host is None else host
     if run.status != "running" or run.tags.get(HOST) != host or not run.tags.get(PID, "").isdecimal():
         return False
     return not _lives(int(run.tags[PID]), run.tags)
 
 
-def status_of(run: Run, *, host: str) -> str:
+def status_of(run: Run, *, host: str | None = None) -> str:
     """The status to show: the recorded one, or ``dead``."""
     return "dead" if is_stale(run, host=host) else run.status
 

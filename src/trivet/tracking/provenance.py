@@ -1,8 +1,10 @@
 """Where a run came from: the code and environment of this process, captured beside it, and what was started.
 
-Capturing may take seconds, so a thread does it while the run works; runs opened inside one another share it.
-``entry`` says what would have to be started again: ``script:train.py``, ``module:package.train``, ``notebook:`` or
-``interactive:``. A capture that fails never stops a run: the sentence is logged and kept as a tag.
+Capturing may take seconds, so a thread does it while the run works; runs opened inside one another share it. The code
+is the project's folder; what lies outside it (a notebook's cells, a script elsewhere) is kept as a file beside it.
+``entry`` says what would have to be started again: ``script:train.py``, ``module:package.train``, an installed
+``program:pytest``, ``notebook:`` or ``interactive:``. A capture that fails never stops a run: the sentence is logged
+and kept as a tag.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from trivet.pipelines.code import capture_code, git_facts
 from trivet.pipelines.context import Context
 from trivet.pipelines.environment import active, capture_environment
 
-__all__ = ["ARGUMENTS", "Provenance", "arguments", "cells", "entry", "folders"]
+__all__ = ["ARGUMENTS", "Provenance", "arguments", "entry", "loose_source"]
 
 FAILED = "trivet.capture"
 ARGUMENTS = "trivet.arguments"
@@ -58,7 +60,7 @@ class Provenance:
     def _capture(self, context: Context) -> None:
         for attempt in range(ATTEMPTS):
             try:
-                code = capture_code(context, folders(context.root))
+                code = capture_code(context, [context.root])
                 environment = capture_environment(context)
                 self._recipe = Recipe(entry=self._entry, code=code.digest, environment=environment.digest)
                 self._tags = git_facts(context.root)
@@ -81,16 +83,10 @@ def entry(root: Path) -> str:
     script = _script()
     if script is None:
         return "interactive:"
+    if script.is_relative_to(Path(sys.prefix).resolve()):
+        return f"program:{script.stem}"
     place = script.relative_to(root.resolve()) if script.is_relative_to(root.resolve()) else script
     return f"script:{place.as_posix()}"
-
-
-def folders(root: Path) -> list[Path]:
-    """Where the code of this process lives: the project, and the script's folder where it is elsewhere."""
-    script, project = _script(), root.resolve()
-    if script is None or script.is_relative_to(project) or not entry(root).startswith("script:"):
-        return [project]
-    return [project, script.parent]
 
 
 def arguments() -> str:
@@ -98,13 +94,18 @@ def arguments() -> str:
     return "" if _shell() is not None else shlex.join(sys.argv[1:])
 
 
-def cells() -> str | None:
-    """The source of every notebook cell executed so far, in order, or None outside IPython."""
-    shell = _shell()
-    if shell is None:
-        return None
-    sources = list(shell.user_ns.get("In", []))
-    return "\n\n".join(f"# In [{number}]\n{text}" for number, text in enumerate(sources) if text.strip()) + "\n"
+def loose_source(root: Path) -> tuple[str, bytes] | None:
+    """What this process runs that the archive of the project does not hold: a file's name and content.
+
+    In IPython the source of every cell executed so far, in order; else a script that lies outside the project.
+    """
+    if (shell := _shell()) is not None:
+        cells = enumerate(shell.user_ns.get("In", []))
+        text = "\n\n".join(f"# In [{number}]\n{source}" for number, source in cells if source.strip())
+        return "cells.py", f"{text}\n".encode("utf-8", "replace")
+    script = _script()
+    outside = script is not None and entry(root).startswith("script:") and not script.is_relative_to(root.resolve())
+    return (script.name, script.read_bytes()) if script is not None and outside else None
 
 
 def _script() -> Path | None:

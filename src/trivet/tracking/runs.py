@@ -37,7 +37,7 @@ from trivet.tracking.entries import check_name, check_path, check_step, free_slo
 from trivet.tracking.files import figure_bytes, save_file
 from trivet.tracking.journal import Journal
 from trivet.tracking.processes import process_tags
-from trivet.tracking.provenance import ARGUMENTS, Provenance, arguments, cells
+from trivet.tracking.provenance import ARGUMENTS, Provenance, arguments, loose_source
 from trivet.tracking.registry import Registry
 
 __all__ = ["ActiveRun", "start"]
@@ -314,8 +314,9 @@ class ActiveRun:
     def _keep_provenance(self) -> None:
         recipe, tags = self.provenance.recipe(), self.provenance.tags()
         self._journal.change(lambda run: replace(run, recipe=recipe, tags=tags | run.tags))
-        if (source := cells()) is not None:
-            self.input(save_file(self.context, source.encode(), "cells.py"), "cells")
+        if (source := loose_source(self.context.root)) is not None:
+            name, content = source
+            self.input(save_file(self.context, content, name), "script")
 
 
 def _parent(context: Context, parent: str | Run | ActiveRun | None) -> Run | ActiveRun | None:

@@ -27,7 +27,7 @@ _STATUSES = ("running", "finished", "failed", "killed", "cached", "dead")
 class RunList(Sequence[Run]):
     """Runs as they were when asked for, newest first: a sequence that prints as a table and becomes a data frame."""
 
-    def __init__(self, found: Sequence[Run], *, host: str = "") -> None:
+    def __init__(self, found: Sequence[Run], *, host: str | None = None) -> None:
         self._runs, self._host = list(found), host
 
     def __len__(self) -> int:
@@ -122,7 +122,7 @@ def runs(
     return RunList(found, host=context.host)
 
 
-def as_table(found: Sequence[Run], *, host: str = "") -> list[dict[str, Any]]:
+def as_table(found: Sequence[Run], *, host: str | None = None) -> list[dict[str, Any]]:
     """One flat row for each run: ``id``, ``name``..., then ``params.*``, ``metrics.*`` and ``tags.*``.
 
     Every row has every column, None where a run has no such entry. Trivet's own tags are left out.
@@ -142,7 +142,7 @@ def _pages(context: Context, query: RunQuery, size: int) -> Iterator[Run]:
         query = replace(query, before=page[-1].id)
 
 
-def _facts(run: Run, host: str) -> dict[str, Any]:
+def _facts(run: Run, host: str | None) -> dict[str, Any]:
     return {
         "id": run.id,
         "name": run.name,

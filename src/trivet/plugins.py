@@ -47,6 +47,8 @@ BUILTIN: dict[str, dict[str, tuple[str, str]]] = {
         "folder": ("trivet.pipelines.values.folder:open_kind", ""),
         "model": ("trivet.pipelines.values.model:open_kind", "training"),
         "training_set": ("trivet.features.training_set:open_kind", "features"),
+        "feature_view": ("trivet.features.catalogue:open_kind", "features"),
+        "source": ("trivet.features.sources:open_kind", "features"),
         "gate_report": ("trivet.training.gates:open_kind", "training"),
     },
     "runner": {"local": ("trivet.pipelines.runners.local:open_runner", "")},

@@ -1,1 +1,83 @@
-"""How Python values become artifacts and come back: one file per kind."""
+"""How Python values become artifacts and come back: one file per kind.
+
+A value names its kind by the attribute ``__trivet_kind__`` of its class; data frames, paths and scikit-learn
+estimators are known by the library of their class, without importing it; kinds of other packages (entry points
+``trivet.kind``) are asked; what remains is JSON.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import cast
+
+from trivet import plugins
+from trivet.ledger import Artifact, Blobs
+from trivet.pipelines.context import Context
+from trivet.pipelines.values.contract import Kind, Saved
+
+__all__ = ["Kind", "Saved", "kind_of", "load", "save", "store"]
+
+_BY_LIBRARY = {"pandas": "table", "polars": "table", "pyarrow": "table", "sklearn": "model"}
+
+
+def save(value: object, context: Context, kind: str | None = None) -> Artifact:
+    """Store a value and record it in the ledger; ``kind`` is named where the type does not tell the kind.
+
+    Raises:
+        Invalid: the value cannot be of that kind; the sentence says why.
+    """
+    name, saved = store(value, context.blobs, kind)
+    artifact = Artifact.of(name, saved.spec, saved.files, content=saved.content, created=context.clock())
+    context.ledger.write(artifact)
+    return artifact
+
+
+def load(artifact: Artifact, blobs: Blobs) -> object:
+    """The value of an artifact again.
+
+    Raises:
+        ConfigError: no kind has that name.
+        Corrupt: stored bytes are not the bytes that were stored.
+        Refused: the content holds something that may not be loaded.
+    """
+    return _kind(artifact.kind).load(artifact, blobs)
+
+
+def store(value: object, blobs: Blobs, kind: str | None = None) -> tuple[str, Saved]:
+    """Store a value's content without recording it: the kind's name, and what an artifact is made of.
+
+    Raises:
+        Invalid: as ``save``.
+    """
+    name = kind or kind_of(value)
+    return name, _kind(name).save(value, blobs)
+
+
+def kind_of(value: object) -> str:
+    """The name of the kind that ``value`` is of.
+
+    Example:
+        >>> kind_of({"auc": 0.7}), kind_of(Path("report"))
+        ('json', 'folder')
+    """
+    if (named := getattr(type(value), "__trivet_kind__", None)) is not None:
+        return str(named)
+    if isinstance(value, Path):
+        return "folder"
+    for parent in type(value).__mro__:
+        if (library := parent.__module__.partition(".")[0]) in _BY_LIBRARY:
+            return _BY_LIBRARY[library]
+    return next((name for name in _outside() if _kind(name).accepts(value)), "json")
+
+
+@cache
+def _outside() -> tuple[str, ...]:
+    return tuple(sorted(point.name for point in entry_points(group="trivet.kind")))
+
+
+@cache
+def _kind(name: str) -> Kind:
+    opener = plugins.load("kind", name)
+    return cast("type[Kind]", opener)()

@@ -1,0 +1,268 @@
+"""The main job: real flights, from raw files to a served, gated, watched and reproducible model.
+
+``make demo`` runs it; each part below is what a user would type, with a line of output around it. It can be
+interrupted anywhere and run again: what is recorded stays, and steps whose inputs are the same are not repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import data
+import features
+import pipeline
+import polars as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import trivet as tv
+
+HERE = Path(__file__).parent
+ENTITIES = ["origin", "carrier", "dest", "tailnum"]
+MOMENTS_A_DAY = 6
+MAX_SILENCE = "5s"
+console = Console(highlight=False)
+
+
+def main() -> None:
+    """All seven parts, then what was made and what to type next."""
+    started = time.monotonic()
+    with tv.open(HERE) as project, pages(project) as address:
+        console.print(f"[bold]Trivet's main job.[/bold] The pages fill up at {address} while it runs.\n")
+        flights = training_set(project)
+        model, baseline, test, scores = train(project, flights)
+        version = gate_and_register(project, model, baseline, test)
+        predictions = serve_and_replay(project)
+        report = watch(project, predictions)
+        remade = reproduce(project, flights, model, predictions)
+        summary(
+            {
+                "training set": (flights.artifact.id, f"{len(flights):,} rows, one for each row asked"),
+                "static model": (baseline.id, f"AUC {scores['static']:.4f} on October to December"),
+                "full model": (model.id, f"AUC {scores['full']:.4f} on the same flights"),
+                "registered": (f"delay@{version}", "passed its gate, promoted to champion"),
+                "deployment": (f"run:{report.deployment}", f"{len(predictions):,} predictions served and recorded"),
+                "prediction": (f"prediction:{predictions['prediction'][-1]}", "traced back to raw files on its page"),
+                **{f"reproduced {name}": (found.id, f"level: {found.level}") for name, found in remade.items()},
+            },
+            seconds=time.monotonic() - started,
+        )
+
+
+def training_set(project: tv.Project) -> tv.TrainingSet:
+    """Raw files, feature views, and a training set that sees nothing known later."""
+    with part(1, "Data: New York's flights of 2013"):
+        data.prepare()
+        spine = data.spine()
+    with part(2, "Features as they were known an hour before departure"):
+        project.define(*features.VIEWS)
+        return project.training_set(spine, features.VIEWS, time="t", label="late")
+
+
+def train(project: tv.Project, flights: tv.TrainingSet) -> tuple[Any, Any, Any, dict[str, float]]:
+    """Fit on January to September, measure on October to December: a static baseline and the full model."""
+    with part(3, "Training: a static baseline and the full model"):
+        done = project.execute(pipeline.train, flights=flights, progress=lambda event: console.print(f"   {event}"))
+    scores = {"static": done.value("evaluate_static")["auc"], "full": done.value("evaluate")["auc"]}
+    return done.artifact("fit"), done.artifact("fit_static"), done.artifact("split.test"), scores
+
+
+def gate_and_register(project: tv.Project, model: Any, baseline: Any, test: Any) -> int:
+    """Only evidence opens the gate: confidence bounds, a baseline, every airport and airline."""
+    gate = tv.Gate(
+        "delay",
+        [
+            tv.at_least("auc", 0.70),
+            tv.better_than("auc", by=0.05),
+            tv.slices("auc", over=["origin", "carrier"], at_least=0.60),
+        ],
+    )
+    with part(4, "Gate, registry"):
+        report = project.gate(model, test, gate, baseline=baseline)
+        console.print(str(report))
+        if report.verdict != "pass":
+            raise SystemExit("The gate did not pass, so nothing is deployed.")
+        version = project.register("delay", model, why="the demo").version
+        project.promote("delay", version, "champion", why="passed its gate in the demo")
+    return version
+
+
+def serve_and_replay(project: tv.Project) -> pl.DataFrame:
+    """Serve the champion and send it real flights, with the online store brought up to each moment."""
+    with part(5, "Serving: October to December through HTTP, moment by moment"):
+        flights = chosen_moments(data.spine())
+        store = project.materializer(features.VIEWS)
+        store.restart()
+        answers = []
+        with serving(project) as client, progress("moments", flights["t"].n_unique()) as step:
+            for (moment,), asked in flights.group_by("t", maintain_order=True):
+                store.advance(moment)
+                answers += client.predict([request(row) for row in asked.iter_rows(named=True)])
+                step()
+    return flights.with_columns(prediction=pl.Series([answer["id"] for answer in answers]))
+
+
+def watch(project: tv.Project, predictions: pl.DataFrame) -> Any:
+    """Join the labels as the flights land, measure, and notice that the stopped model is dead."""
+    with part(6, "Watching: labels, performance, drift, and a model that went silent"):
+        landed = predictions.join(
+            pl.read_parquet(HERE / "data/flights.parquet", columns=["id", "arr_utc"]), on="id", how="left"
+        )
+        project.labels(landed.select("prediction", label=pl.col("late").cast(pl.Float64), at="arr_utc"))
+        console.print("   the model is stopped; waiting for its heartbeat to be missed")
+        time.sleep(float(MAX_SILENCE.removesuffix("s")) + 1)
+        report = project.monitor("delay")
+        console.print(str(report))
+    return report
+
+
+def reproduce(project: tv.Project, flights: Any, model: Any, predictions: pl.DataFrame) -> dict[str, Any]:
+    """Make three things again in a clean environment built from the recorded lock, and compare digests."""
+    things = {
+        "training set": flights.artifact.id,
+        "model": model.id,
+        "prediction": f"prediction:{predictions['prediction'][len(predictions) // 2]}",
+    }
+    remade = {}
+    with part(7, "Reproducing in a clean environment"):
+        for name, reference in things.items():
+            remade[name] = project.reproduce(reference, progress=lambda text: console.print(f"   {text}", style="dim"))
+            console.print(f"   {name}: {remade[name].level}")
+            if not remade[name].ok:
+                raise SystemExit(str(remade[name]))
+    return remade
+
+
+# -- what surrounds the job ------------------------------------------------------------------------------------
+
+
+class Client:
+    """A prediction client as any program would write it: one connection, JSON both ways."""
+
+    def __init__(self, port: int) -> None:
+        self.connection = HTTPConnection("127.0.0.1", port, timeout=30)
+
+    def predict(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The answers to some requests."""
+        self.connection.request("POST", "/predict", json.dumps(requests), {"Content-Type": "application/json"})
+        response = self.connection.getresponse()
+        answer = json.loads(response.read())
+        if response.status != 200:
+            raise SystemExit(f"The model answered {response.status}: {answer['error']}")
+        return answer
+
+
+def request(flight: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a flight an hour before departure: its keys and its schedule."""
+    values = {
+        name: flight[name] for name in ("month", "weekday", "hour", "minute", "distance", "carrier", "origin", "dest")
+    }
+    return {"entities": {name: flight[name] for name in ENTITIES}, "values": values, "at": flight["t"].isoformat()}
+
+
+def chosen_moments(spine: pl.DataFrame) -> pl.DataFrame:
+    """All flights of a few moments of every day from October on, the moments spread over the day."""
+    autumn = spine.filter(pl.col("t") >= datetime.fromisoformat("2013-10-01T00:00:00Z"))
+    moments = (
+        autumn.select(pl.col("t").unique().sort())
+        .group_by(pl.col("t").dt.date().alias("day"), maintain_order=True)
+        .agg(pl.col("t").gather(pl.int_range(0, pl.len(), pl.len() // MOMENTS_A_DAY)))
+        .explode("t")
+    )
+    return autumn.join(moments.select("t"), on="t", how="semi").sort("t", "id")
+
+
+@contextlib.contextmanager
+def serving(project: tv.Project) -> Iterator[Client]:
+    """``trivet serve`` in a process of its own, as it would be in production."""
+    command = ["serve", "delay@champion", "--port", "0", "--max-silence", MAX_SILENCE]
+    with trivet(project, *command) as ready:
+        console.print(f"   delay@champion answers on {ready['address']}")
+        yield Client(int(ready["address"].rpartition(":")[2]))
+
+
+@contextlib.contextmanager
+def pages(project: tv.Project) -> Iterator[str]:
+    """``trivet server`` in a process of its own."""
+    with trivet(project, "server", "--port", "0") as ready:
+        yield ready["address"]
+
+
+@contextlib.contextmanager
+def trivet(project: tv.Project, *command: str) -> Iterator[dict[str, Any]]:
+    """A command that serves until it is told to stop; its first JSON answer says where."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trivet", *command, "--json", "--project", str(project.root)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield first_answer(process)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def first_answer(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """The first JSON object that a process prints."""
+    text = ""
+    for line in process.stdout or ():
+        text += line
+        with contextlib.suppress(json.JSONDecodeError):
+            return dict(json.loads(text))
+    raise SystemExit(f"{' '.join(map(str, process.args))} ended with {process.wait()}: {text}")
+
+
+@contextlib.contextmanager
+def part(number: int, title: str) -> Iterator[None]:
+    """A heading and the time it took."""
+    console.print(f"[bold]{number}/7[/bold] {title}")
+    begun = time.monotonic()
+    yield
+    console.print(f"   [dim]{time.monotonic() - begun:.1f} s[/dim]")
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int) -> Iterator[Any]:
+    """A bar that moves by one at each call."""
+    columns = (TextColumn("   {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)
+
+
+def summary(made: dict[str, tuple[str, str]], *, seconds: float) -> None:
+    """What was made, each with its id, and what to type next."""
+    table = Table(
+        box=None, pad_edge=False, title=f"\nMade in {seconds:.0f} s", title_justify="left", header_style="bold"
+    )
+    for column in ("what", "id", ""):
+        table.add_column(column, no_wrap=column == "id")
+    for name, (reference, note) in made.items():
+        table.add_row(name, reference, note)
+    console.print(table)
+    prediction = made["prediction"][0]
+    console.print(
+        "\nNext, from this folder:\n"
+        "  make ui                                   the pages again\n"
+        f"  .venv/bin/trivet lineage {prediction} --project examples/flights\n"
+        f"  .venv/bin/trivet reproduce {prediction} --project examples/flights\n"
+        "  .venv/bin/trivet models delay@champion --project examples/flights"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted. What was recorded stays; make demo goes on from it.")

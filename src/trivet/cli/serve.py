@@ -1,0 +1,42 @@
+"""``trivet serve``: answer predictions of a model over HTTP."""
+
+from __future__ import annotations
+
+import click
+
+from trivet.cli.output import Output
+from trivet.cli.output import command as trivet_command
+
+__all__ = ["command"]
+
+
+@trivet_command("serve", short_help="Answer predictions of a model over HTTP.")
+@click.argument("model")
+@click.option("--port", type=int, help="[default: 8417, or [serving] port]")
+@click.option("--host", help="[default: 127.0.0.1; other addresses are refused without authentication]")
+@click.option("--max-silence", metavar="DURATION", help="Longer without a prediction raises the dead-model alarm.")
+@click.option("--allow-ungated", metavar="REASON", help="Serve without a passing gate report; who and why is recorded.")
+def command(
+    output: Output,
+    *,
+    model: str,
+    port: int | None,
+    host: str | None,
+    max_silence: str | None,
+    allow_ungated: str | None,
+) -> None:
+    """Answer predictions of MODEL (delay@champion) by entity key, until interrupted.
+
+    Only a model with a passing gate report is served.
+    """
+    project = output.project
+    deployment = project.deploy(model, allow_ungated=allow_ungated, max_silence=max_silence)
+
+    def ready(address: str) -> None:
+        output.say(
+            {"deployment": deployment.id, "address": address},
+            f"{deployment.name}@{deployment.version} answers on {address} (deployment run:{deployment.id}).",
+            f"Try: curl -s {address}/ ; stop it with Ctrl-C.",
+        )
+
+    project.serve(deployment, host=host, port=port, ready=ready)

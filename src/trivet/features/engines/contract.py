@@ -1,0 +1,76 @@
+"""What a point-in-time engine promises: one row out for each row in, with nothing that was not known at its time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from trivet.features.references import Selected
+from trivet.features.sources import Snapshots
+
+__all__ = ["Engine", "Joined", "Report"]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What was met on the way, counted. Nothing here is an error, and nothing is silent.
+
+    Attributes:
+        rows: of the spine, and of the answer.
+        null_times: rows of the spine without a time; all their features are null.
+        null_keys: by view, rows of the spine with a null key; the view's features are null.
+        unknown_keys: by view, rows of the spine whose key the source never has; as a key without visible rows.
+        nulls: by column, how many features came out null.
+        source_rows: by source, how many rows it has.
+        source_null_keys: by view, rows of the source that belong to no one.
+        source_null_times: by view, rows of the source that were never known, for lack of a time.
+        source_duplicates: by view, rows of the source with key and event time of another one.
+    """
+
+    rows: int
+    null_times: int = 0
+    null_keys: dict[str, int] = {}
+    unknown_keys: dict[str, int] = {}
+    nulls: dict[str, int] = {}
+    source_rows: dict[str, int] = {}
+    source_null_keys: dict[str, int] = {}
+    source_null_times: dict[str, int] = {}
+    source_duplicates: dict[str, int] = {}
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A data frame of the engine's own make (the local engine: Polars), and the report."""
+
+    frame: Any
+    report: Report
+
+
+class Engine(Protocol):
+    """Computes features. Obligations of an implementation, examined by ``trivet.testing.engines.EngineContract``:
+
+    * the answer has the spine's rows in the spine's order, its columns untouched, then the features;
+    * values follow section 6 of the design exactly, ties included;
+    * the same call answers the same bits, on any number of threads;
+    * bad input raises ``Invalid`` or ``NotFound`` and never a foreign exception.
+    """
+
+    def point_in_time(
+        self, spine: Any, features: Sequence[Selected], sources: Snapshots, *, time: str, strict: bool = False
+    ) -> Joined:
+        """The spine with ``features`` as they could be known at its column ``time``.
+
+        Args:
+            spine: a data frame of any make with the keys of all entities and the time.
+            features: what to add, in this order.
+            sources: the data, by the names of the sources without a query.
+            time: the spine's column of prediction times.
+            strict: see only what was known before, not at, that time.
+
+        Raises:
+            NotFound: a column or the data of a source is missing.
+            Invalid: types do not fit, or the data cannot be read.
+        """
+        ...

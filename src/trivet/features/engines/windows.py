@@ -1,0 +1,271 @@
+"""Aggregates over windows: all visible rows of a key with ``t - window <= event < t``.
+
+Where rows become visible in the order of events (the usual case: known at once, or a fixed time later) a window is
+a range of places, found by bisection. Otherwise the places of each window are written out, some queries at a time,
+and the range is one of that list: the same arithmetic serves both. Sums are exact (``exact``); the smallest and
+greatest of a range come from doubling steps; what needs all values of a window (std, quantile, nunique) sees them
+in pieces of bounded size. Nothing depends on the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trivet.features.engines.exact import RangeSums, range_sums
+from trivet.features.engines.timeline import Ints, Timeline, count_up_to
+
+__all__ = ["Values", "Windows", "aggregate", "windows"]
+
+Array = npt.NDArray[Any]
+PIECE = 1 << 21
+"""How many values of windows are written out at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """A column along a timeline: its values without the nulls, and how many there are before each place."""
+
+    values: Array
+    before: Ints
+
+    @classmethod
+    def of(cls, values: Array, present: npt.NDArray[np.bool_]) -> Values:
+        """From the values that are not null and the places that have one."""
+        before = np.zeros(len(present) + 1, np.int64)
+        np.cumsum(present, out=before[1:])
+        return cls(values, before)
+
+    def at(self, places: Ints) -> Values:
+        """The column along a list of places."""
+        present = self.before[places + 1] > self.before[places]
+        return Values.of(self.values[self.before[places[present]]], present)
+
+    @cached_property
+    def sums(self) -> RangeSums:
+        """Sums of ranges of the values."""
+        return range_sums(self.values)
+
+    @cached_property
+    def previous(self) -> Ints:
+        """Where each value stood last before, -1 where it is new."""
+        values = np.where(self.values == 0, 0, self.values) if self.values.dtype.kind == "f" else self.values
+        order = np.argsort(values, kind="stable")
+        ordered = values[order]
+        same = (ordered[1:] == ordered[:-1]) | ((ordered[1:] != ordered[1:]) & (ordered[:-1] != ordered[:-1]))
+        previous = np.full(len(values), -1)
+        previous[order[1:][same]] = order[:-1][same]
+        return previous
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The window of each query as a range ``[low, high)`` of a list of places.
+
+    Attributes:
+        places: the list; None for the timeline itself.
+        queries: which queries these are; None for all.
+    """
+
+    low: Ints
+    high: Ints
+    places: Ints | None = None
+    queries: Ints | None = None
+
+
+def windows(timeline: Timeline, codes: Ints, at: Ints, length: int, *, strict: bool) -> list[Windows]:
+    """The windows of all queries, in one piece or in several.
+
+    Args:
+        timeline: the rows.
+        codes: key of each query, negative for none.
+        at: end of each window, exclusive, and moment of looking.
+        length: of the windows, in microseconds.
+        strict: whether rows must have been visible before, not at, that moment.
+    """
+    first, last = timeline.bounds(codes)
+    low = count_up_to(timeline.event, first, last, at - length - 1)
+    usable = np.maximum(timeline.visible + int(strict), timeline.event + 1)
+    if timeline.in_step(usable):
+        return [Windows(low, np.maximum(count_up_to(usable, first, last, at), low))]
+    high = count_up_to(timeline.event, low, last, at - 1)
+    return list(_written_out(usable, low, high, at))
+
+
+def _written_out(usable: Ints, low: Ints, high: Ints, at: Ints) -> Iterator[Windows]:
+    """Each window as the list of its visible places, for rows that become visible out of order."""
+    for queries in _pieces(high - low):
+        places, owner = _members(low[queries], high[queries])
+        seen = usable[places] <= at[queries][owner]
+        ends = np.cumsum(np.bincount(owner[seen], minlength=len(queries)))
+        starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+        yield Windows(starts, ends, places[seen], queries)
+
+
+def _pieces(sizes: Ints) -> Iterator[Ints]:
+    """Queries in runs whose windows hold no more than ``PIECE`` values together, or are one query."""
+    total, start = np.concatenate([[0], np.cumsum(sizes)]), 0
+    while start < len(sizes):
+        end = int(np.searchsorted(total, total[start] + PIECE, side="right")) - 1
+        end = min(max(end, start + 1), len(sizes))
+        yield np.arange(start, end)
+        start = end
+
+
+def _members(low: Ints, high: Ints) -> tuple[Ints, Ints]:
+    """All places of the ranges one after another, and to which range each belongs."""
+    sizes = high - low
+    owner = np.repeat(np.arange(len(low)), sizes)
+    offset = np.cumsum(sizes) - sizes
+    return np.arange(len(owner)) + (low - offset)[owner], owner
+
+
+def aggregate(
+    operation: str, values: Values | None, found: list[Windows], size: int, q: float | None = None
+) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """One aggregate of each query's window, and which of them are null.
+
+    Args:
+        operation: ``count``, ``sum``... of ``trivet.features.aggregates``.
+        values: the column along the timeline; None to count rows.
+        found: what ``windows`` answered.
+        size: how many queries there are.
+        q: level of the quantile.
+    """
+    parts = [_part(operation, values, each, q) for each in found]
+    if len(found) == 1 and found[0].queries is None:
+        return parts[0]
+    dtype = parts[0][0].dtype if parts else np.dtype(np.float64)
+    answer, null = np.zeros(size, dtype), np.ones(size, np.bool_)
+    for each, (part, missing) in zip(found, parts, strict=True):
+        answer[each.queries], null[each.queries] = part, missing
+    return answer, null
+
+
+def _part(
+    operation: str, values: Values | None, found: Windows, q: float | None
+) -> tuple[Array, npt.NDArray[np.bool_]]:
+    low, high = found.low, found.high
+    if values is None:
+        return high - low, np.zeros(len(low), np.bool_)
+    if found.places is not None:
+        values = values.at(found.places)
+    low, high = values.before[low], values.before[high]
+    count = high - low
+    if operation == "count":
+        return count, np.zeros(len(low), np.bool_)
+    if operation == "quantile":
+        return _quantile(values, low, high, q or 0.0), count == 0
+    answer = _OPERATIONS[operation](values, low, high)
+    needed = {"nunique": 0, "std": 2}.get(operation, 1)
+    return answer, count < needed
+
+
+def _sum(values: Values, low: Ints, high: Ints) -> Array:
+    return values.sums.between(low, high)
+
+
+def _mean(values: Values, low: Ints, high: Ints) -> Array:
+    return values.sums.between(low, high).astype(np.float64) / np.maximum(high - low, 1)
+
+
+def _first(values: Values, low: Ints, high: Ints) -> Array:
+    return _take(values.values, np.where(high > low, low, 0))
+
+
+def _last(values: Values, low: Ints, high: Ints) -> Array:
+    return _take(values.values, np.where(high > low, high - 1, 0))
+
+
+def _take(values: Array, places: Ints) -> Array:
+    return values[places] if len(values) else np.zeros(len(places), values.dtype)
+
+
+def _smallest(values: Values, low: Ints, high: Ints) -> Array:
+    return _extreme(values.values, low, high, np.minimum)
+
+
+def _greatest(values: Values, low: Ints, high: Ints) -> Array:
+    return _extreme(values.values, low, high, np.maximum)
+
+
+def _extreme(values: Array, low: Ints, high: Ints, better: Callable[[Array, Array], Array]) -> Array:
+    """Two overlapping runs of length ``2 ** k`` cover a range; runs are doubled step by step."""
+    answer = np.zeros(len(low), values.dtype)
+    doublings = np.frexp((high - low).astype(np.float64))[1] - 1
+    runs = values
+    for k in range(int(doublings.max(initial=-1)) + 1):
+        here = np.flatnonzero(doublings == k)
+        answer[here] = better(runs[low[here]], runs[high[here] - (1 << k)])
+        runs = better(runs[: -(1 << k)], runs[1 << k :]) if len(runs) > 1 << k else runs
+    return answer
+
+
+def _std(values: Values, low: Ints, high: Ints) -> Array:
+    mean, numbers = _mean(values, low, high), values.values.astype(np.float64)
+
+    def squares(places: Ints, owner: Ints, queries: Ints) -> Array:
+        with np.errstate(invalid="ignore", over="ignore"):  # infinities have no deviation: NaN, not a warning
+            return np.square(numbers[places] - mean[queries][owner])
+
+    variance = _total(low, high, squares) / np.maximum(high - low - 1, 1)
+    return np.sqrt(variance)
+
+
+def _nunique(values: Values, low: Ints, high: Ints) -> Array:
+    def new(places: Ints, owner: Ints, queries: Ints) -> Array:
+        return values.previous[places] < low[queries][owner]
+
+    return _total(low, high, new).astype(np.int64)
+
+
+def _total(low: Ints, high: Ints, what: Callable[[Ints, Ints, Ints], Array]) -> Floats:
+    """The sum over each range of what a function answers for its places, added in the order of places."""
+    answer = np.zeros(len(low))
+    filled = np.flatnonzero(high > low)
+    for run in _pieces(high[filled] - low[filled]):
+        queries = filled[run]
+        places, owner = _members(low[queries], high[queries])
+        sizes = high[queries] - low[queries]
+        terms = what(places, owner, queries).astype(np.float64)
+        answer[queries] = np.add.reduceat(terms, np.cumsum(sizes) - sizes)
+    return answer
+
+
+def _quantile(values: Values, low: Ints, high: Ints, q: float) -> Floats:
+    """Linear interpolation between the two values around ``q * (n - 1)``; NaN where there is a NaN."""
+    answer, numbers = np.zeros(len(low)), values.values.astype(np.float64)
+    filled = np.flatnonzero(high > low)
+    for run in _pieces(high[filled] - low[filled]):
+        queries = filled[run]
+        places, owner = _members(low[queries], high[queries])
+        ordered = numbers[places]
+        ordered = ordered[np.lexsort([ordered, owner])]
+        sizes = high[queries] - low[queries]
+        start = np.cumsum(sizes) - sizes
+        position = q * (sizes - 1)
+        below = np.floor(position).astype(np.int64)
+        a, b = ordered[start + below], ordered[start + np.minimum(below + 1, sizes - 1)]
+        with np.errstate(invalid="ignore", over="ignore"):
+            between = np.where(a == b, a, a + (b - a) * (position - below))
+        between = np.where(position == below, a, between)
+        answer[queries] = np.where(np.isnan(ordered[start + sizes - 1]), np.nan, between)
+    return answer
+
+
+Floats = npt.NDArray[np.float64]
+_OPERATIONS: dict[str, Callable[[Values, Ints, Ints], Array]] = {
+    "sum": _sum,
+    "mean": _mean,
+    "min": _smallest,
+    "max": _greatest,
+    "std": _std,
+    "first": _first,
+    "last": _last,
+    "nunique": _nunique,
+}

@@ -1,0 +1,295 @@
+"""The online store in LMDB: a memory-mapped file that many processes read at once, with nothing to administer.
+
+Readers take no lock of a writer: LMDB gives each a snapshot. What this module adds is the layout of keys, the rule
+that older never replaces newer, and growth: the map starts small and doubles when a write does not fit.
+
+Layout, all of it MessagePack, in the one unnamed database::
+
+    <view name> <key as array>           a row: [as_of, values, times]
+    <view name> <SHA-256 as binary>      the same where the plain key would be longer than LMDB allows
+    <view name> nil                      about the view: [watermark, the newest as_of ever written]
+
+A name is length-prefixed, so no view is a prefix of another. An environment may be open only once per process, so
+stores of one folder share it, also after a fork.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lmdb
+import msgspec
+
+from trivet.config import url_path
+from trivet.errors import Conflict, Corrupt, Invalid, Refused, TrivetError
+from trivet.features.online.contract import Key, OnlineStore, Row
+from trivet.features.online.encoding import as_of, decode_row, encode_key, encode_row
+from trivet.types import Micros
+
+__all__ = ["LmdbStore", "open_store"]
+
+T = TypeVar("T")
+
+_START = 16 << 20  # bytes of address space to begin with; the file itself is only as long as what is in it
+_LONGEST_KEY = 511
+_LONGEST_VIEW = 255
+_ABOUT = b"\xc0"
+
+
+class _About(msgspec.Struct, frozen=True, array_like=True):
+    """What is kept per view: its watermark, and a bound that lets most writes skip the search for newer rows."""
+
+    watermark: Micros | None = None
+    newest: Micros | None = None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_about = msgspec.msgpack.Decoder(_About).decode
+
+
+class LmdbStore:
+    """Rows in an LMDB folder.
+
+    Args:
+        path: the folder; made when missing.
+        readonly: refuse to write; the folder must exist.
+        map_size: bytes of address space to begin with. It doubles as needed, in every process that looks.
+
+    Raises:
+        Invalid: a read-only store of a folder that holds none.
+        Corrupt: the file is no LMDB database or is damaged.
+    """
+
+    def __init__(self, path: Path, *, readonly: bool = False, map_size: int = _START) -> None:
+        self._readonly = readonly
+        self._environment: _Environment | None = _share(path, readonly=readonly, map_size=map_size)
+
+    def write(self, view: str, rows: Iterable[tuple[Key, Row]], *, watermark: Micros | None = None) -> int:
+        """See ``OnlineStore.write``. One transaction, durable when it returns.
+
+        Raises:
+            Refused: the store was opened read-only.
+            Invalid: a key or a value that cannot be stored, or a name of a view that is too long.
+        """
+        environment, prefix = self._writable(), _prefix(view)
+        batch, oldest, newest = _encoded(prefix, rows)
+        if not batch and watermark is None:
+            return 0
+
+        def transact(transaction: Any) -> int:
+            about = _about(transaction, prefix)
+            changed = batch
+            if batch and about.newest is not None and oldest < about.newest:
+                changed = _without_older(transaction, batch)
+            with transaction.cursor() as cursor:
+                cursor.putmulti(changed)
+            after = _About(_later(about.watermark, watermark), _later(about.newest, newest))
+            transaction.put(prefix + _ABOUT, _encode(after))
+            return len(changed)
+
+        return environment.write(transact)
+
+    def read(self, view: str, keys: Sequence[Key]) -> list[Row | None]:
+        """See ``OnlineStore.read``. All keys as of one moment between two writes."""
+        prefix = _prefix(view)
+        return [
+            None if data is None else decode_row(data)
+            for data in self._open().read([_row_key(prefix, key) for key in keys])
+        ]
+
+    def watermark(self, view: str) -> Micros | None:
+        """See ``OnlineStore.watermark``."""
+        [data] = self._open().read([_prefix(view) + _ABOUT])
+        return None if data is None else _decode_about(data).watermark
+
+    def drop(self, view: str) -> None:
+        """See ``OnlineStore.drop``. One transaction."""
+        prefix = _prefix(view)
+
+        def transact(transaction: Any) -> None:
+            with transaction.cursor() as cursor:
+                found = cursor.set_range(prefix)
+                while found and cursor.key().startswith(prefix):
+                    found = cursor.delete()
+
+        self._writable().write(transact)
+
+    def close(self) -> None:
+        """See ``OnlineStore.close``."""
+        environment, self._environment = self._environment, None
+        if environment is not None:
+            _release(environment)
+
+    def _open(self) -> _Environment:
+        if self._environment is None:
+            raise Conflict("This online store is closed. Open it again.")
+        return self._environment
+
+    def _writable(self) -> _Environment:
+        environment = self._open()
+        if self._readonly or environment.readonly:
+            raise Refused(f"The online store {environment.path} was opened read-only. Open it without readonly=True.")
+        return environment
+
+
+def open_store(url: str, root: Path) -> OnlineStore:
+    """The store in a folder: ``lmdb:FOLDER``, relative to ``root``."""
+    return LmdbStore(url_path(url, root))
+
+
+# --- keys and rows -------------------------------------------------------------------------------------------------
+
+
+def _prefix(view: str) -> bytes:
+    prefix = _encode(view)
+    if len(prefix) > _LONGEST_VIEW:
+        raise Invalid(f"The name of the view {view[:40]!r}... is too long: {_LONGEST_VIEW} bytes is the most.")
+    return prefix
+
+
+def _row_key(prefix: bytes, key: Key) -> bytes:
+    plain = prefix + encode_key(key)
+    if len(plain) <= _LONGEST_KEY:
+        return plain
+    return prefix + _encode(hashlib.sha256(plain).digest())
+
+
+def _encoded(prefix: bytes, rows: Iterable[tuple[Key, Row]]) -> tuple[list[tuple[bytes, bytes]], Micros, Micros]:
+    """The newest row of each key in the order of LMDB's pages, with the least and greatest ``as_of``."""
+    batch: dict[bytes, bytes] = {}
+    moments: set[Micros] = set()
+    for key, row in rows:
+        name = _row_key(prefix, key)
+        if name not in batch or as_of(batch[name]) <= row.as_of:
+            batch[name] = encode_row(row)
+            moments.add(row.as_of)
+    return sorted(batch.items()), min(moments, default=0), max(moments, default=0)
+
+
+def _without_older(transaction: Any, batch: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    with transaction.cursor() as cursor:
+        stored = dict(cursor.getmulti([key for key, _ in batch]))
+    return [(key, data) for key, data in batch if key not in stored or as_of(stored[key]) <= as_of(data)]
+
+
+def _about(transaction: Any, prefix: bytes) -> _About:
+    data = transaction.get(prefix + _ABOUT)
+    return _About() if data is None else _decode_about(data)
+
+
+def _later(one: Micros | None, other: Micros | None) -> Micros | None:
+    return max((moment for moment in (one, other) if moment is not None), default=None)
+
+
+# --- one environment per folder and process ------------------------------------------------------------------------
+
+
+class _Environment:
+    """An open LMDB environment, the locks that make resizing safe, and how many stores use it.
+
+    ``_gate`` is held for the microseconds of a look-up and while the map moves, never during a write: LMDB
+    requires that no transaction of the process is active when the map is resized.
+    """
+
+    def __init__(self, path: Path, *, readonly: bool, map_size: int) -> None:
+        self.path, self.readonly, self.users = path, readonly, 0
+        self._map_size = map_size
+        self.open()
+
+    def open(self) -> None:
+        self._gate, self._writing, self._resized = threading.Lock(), threading.Lock(), 0
+        try:
+            self._lmdb = lmdb.open(
+                str(self.path), map_size=self._map_size, readonly=self.readonly, create=not self.readonly, mode=0o644
+            )
+            self._lmdb.reader_check()  # forget the snapshots of killed readers, which keep pages from being reused
+        except lmdb.Error as exc:
+            raise _explained(exc, self.path) from exc
+
+    def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        while True:
+            resized = self._resized
+            try:
+                with self._gate, self._lmdb.begin() as transaction:
+                    get = transaction.get
+                    return [get(key) for key in keys]
+            except lmdb.MapResizedError:
+                self._resize(resized, 0)
+            except lmdb.Error as exc:
+                raise _explained(exc, self.path) from exc
+
+    def write(self, transact: Callable[[Any], T]) -> T:
+        with self._writing:
+            while True:
+                resized = self._resized
+                try:
+                    with self._lmdb.begin(write=True) as transaction:
+                        return transact(transaction)
+                except lmdb.MapFullError:  # the transaction is undone; try all of it again in twice the space
+                    self._resize(resized, 2 * self._lmdb.info()["map_size"])
+                except lmdb.MapResizedError:
+                    self._resize(resized, 0)
+                except lmdb.Error as exc:
+                    raise _explained(exc, self.path) from exc
+
+    def _resize(self, seen: int, size: int) -> None:
+        """Give the map a new size; 0 takes over what another process chose. Nothing when a thread was faster."""
+        with self._gate:
+            if self._resized == seen:
+                self._lmdb.set_mapsize(size)
+                self._resized += 1
+
+    def close(self) -> None:
+        with self._writing, self._gate:
+            self._lmdb.close()
+
+
+_environments: dict[Path, _Environment] = {}
+_sharing = threading.Lock()
+
+
+def _share(path: Path, *, readonly: bool, map_size: int) -> _Environment:
+    path = path.resolve()
+    if readonly and not (path / "data.mdb").is_file():
+        raise Invalid(f"There is no online store in {path}. Materialize a view first, or open it without readonly.")
+    with _sharing:
+        environment = _environments.get(path)
+        if environment is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            environment = _environments[path] = _Environment(path, readonly=readonly, map_size=map_size)
+        elif environment.readonly and not readonly:
+            raise Conflict(f"This process has {path} open read-only. Close that store before opening it for writing.")
+        environment.users += 1
+        return environment
+
+
+def _release(environment: _Environment) -> None:
+    with _sharing:
+        environment.users -= 1
+        if environment.users == 0:
+            del _environments[environment.path]
+            environment.close()
+
+
+def _reopen_after_fork() -> None:
+    """LMDB forbids using a parent's environment in a child; the stores of the child go on with one of their own."""
+    global _sharing  # noqa: PLW0603 - a lock that the parent's threads held would stay locked for ever
+    _sharing = threading.Lock()
+    for environment in _environments.values():
+        environment._lmdb.close()
+        environment.open()
+
+
+os.register_at_fork(after_in_child=_reopen_after_fork)
+
+
+def _explained(exc: Exception, path: Path) -> TrivetError:
+    damaged = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.PageNotFoundError)
+    if isinstance(exc, damaged):
+        return Corrupt(f"The online store {path} is damaged: {exc}. Remove the folder and materialize again.")
+    return TrivetError(f"The online store {path} cannot be used: {exc}. Check the disk and the folder's permissions.")

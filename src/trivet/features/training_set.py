@@ -1,0 +1,307 @@
+"""Training sets: a spine joined with features as they could be known, an artifact that can be made again.
+
+``training_set`` records; ``build`` is the importable function that the recorded run calls, and that ``reproduce``
+calls again with the same spine, the sources as they were and the views as they were declared. The content of the
+artifact is the table, whatever the file format does; its declaration says which column is what, and the report what
+was met on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import polars as pl
+
+from trivet import plugins
+from trivet.errors import Corrupt, Invalid, NotFound
+from trivet.features.catalogue import Catalogue
+from trivet.features.definitions import FeatureView
+from trivet.features.engines.contract import Engine, Report
+from trivet.features.frames import as_polars
+from trivet.features.references import resolve
+from trivet.features.snapshots import record_source
+from trivet.features.sources import Snapshots, leaves_of
+from trivet.ledger import Artifact, Blobs, Run
+from trivet.pipelines.context import Context
+from trivet.pipelines.values.contract import Saved
+from trivet.types import Digest, as_utc
+
+if TYPE_CHECKING:
+    from trivet.pipelines.values.model import Column
+
+__all__ = ["FeatureColumn", "TrainingSet", "TrainingSetKind", "build", "open_kind", "training_set"]
+
+
+class FeatureColumn(msgspec.Struct, frozen=True):
+    """Which feature a column holds: ``view:feature`` of the view with this digest."""
+
+    name: str
+    feature: str
+    view: Digest
+
+
+class TrainingSet:
+    """A table of what was known, with what to predict from it.
+
+    Attributes:
+        time: the column of prediction times.
+        label: the column to predict, if named.
+        entities: the entities whose features were joined, by name.
+        features: which feature each added column holds.
+        report: what was met on the way, counted.
+        artifact, run: where it is recorded, once it is.
+    """
+
+    __trivet_kind__ = "training_set"
+
+    def __init__(
+        self,
+        frame: pl.DataFrame,
+        *,
+        time: str,
+        label: str | None,
+        entities: Sequence[str],
+        features: Sequence[FeatureColumn],
+        report: Report,
+    ) -> None:
+        self._frame = frame
+        self.time, self.label = time, label
+        self.entities, self.features = tuple(entities), tuple(features)
+        self.report = report
+        self.artifact: Artifact | None = None
+        self.run: Run | None = None
+
+    def to_polars(self) -> pl.DataFrame:
+        """The table for Polars."""
+        return self._frame
+
+    def to_pandas(self) -> Any:
+        """The table for pandas, with its familiar types."""
+        return self._frame.to_pandas()
+
+    def to_arrow(self) -> Any:
+        """The table for Arrow."""
+        return self._frame.to_arrow()
+
+    def before(self, moment: datetime | str) -> TrainingSet:
+        """The rows that ask before ``moment``; with ``since`` the split that no shuffling can leak through.
+
+        Raises:
+            Invalid: ``moment`` has no time zone or is no time.
+        """
+        return self._part(pl.col(self.time) < as_utc(moment))
+
+    def since(self, moment: datetime | str) -> TrainingSet:
+        """The rows that ask at ``moment`` or later.
+
+        Raises:
+            Invalid: as ``before``.
+        """
+        return self._part(pl.col(self.time) >= as_utc(moment))
+
+    def _part(self, wanted: pl.Expr) -> TrainingSet:
+        zoned = self._frame.with_columns(pl.col(self.time).pipe(_in_utc, self._frame.schema[self.time]))
+        return TrainingSet(
+            self._frame.filter(zoned.select(wanted).to_series()),
+            time=self.time,
+            label=self.label,
+            entities=self.entities,
+            features=self.features,
+            report=self.report,
+        )
+
+    @property
+    def columns_of_features(self) -> list[Column]:
+        """The features as columns of a model's signature.
+
+        Raises:
+            Invalid: a feature is neither number, text nor boolean.
+        """
+        return [_column(self._frame[each.name], each) for each in self.features]
+
+    def __len__(self) -> int:
+        return self._frame.height
+
+    def __repr__(self) -> str:
+        views = dict.fromkeys(each.feature.partition(":")[0] for each in self.features)
+        missing = sum(self.report.nulls.values())
+        what = f"{len(self):,} rows, {len(self.features)} features of {', '.join(views)}"
+        label = f", label {self.label!r}" if self.label else ""
+        where = f" {self.artifact.id}" if self.artifact else ""
+        return f"<TrainingSet{where}: {what}{label}, time {self.time!r}, {missing:,} nulls>"
+
+
+def _in_utc(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Times as the spine gave them, on one clock: text is ISO 8601."""
+    column = column.str.to_datetime(time_unit="us", time_zone="UTC") if dtype == pl.String else column
+    return column.dt.convert_time_zone("UTC")
+
+
+def _column(values: pl.Series, feature: FeatureColumn) -> Column:
+    from trivet.pipelines.values.model import Column
+
+    dtype, categories = values.dtype, None
+    if dtype == pl.Boolean:
+        kind = "boolean"
+    elif dtype.is_numeric() or dtype == pl.Null:
+        kind = "number"
+    elif isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
+        kind = "category"
+        categories = tuple(values.cast(pl.String).drop_nulls().unique().sort().to_list())
+    else:
+        raise Invalid(
+            f"Feature {feature.feature!r} has type {dtype}, and a model takes numbers, text and booleans. "
+            "Convert it in the source, or leave it out."
+        )
+    return Column(name=feature.name, type=kind, categories=categories, feature=feature.feature, view=feature.view)
+
+
+def build(
+    spine: Any,
+    sources: Snapshots,
+    views: Mapping[str, FeatureView],
+    *,
+    features: Sequence[str],
+    time: str,
+    label: str | None = None,
+    strict: bool = False,
+    full_names: bool = False,
+    engine: str = "local:",
+) -> TrainingSet:
+    """Join a spine with features as they could be known at its times.
+
+    Args:
+        spine: entity keys, times and label; one row in, one row out, in this order.
+        sources: the data, by the names of the sources without a query.
+        views: the views, by name.
+        features: references: ``"weather:temp"``, ``"weather:*"``.
+        time: the spine's column of prediction times.
+        label: the spine's column to predict.
+        strict: see only what was known before, not at, each time.
+        full_names: call columns ``view__feature``.
+        engine: URL of the engine.
+
+    Raises:
+        NotFound: a view, feature, column or data does not exist; the nearest are named.
+        Invalid: names collide, types do not fit, data cannot be read.
+    """
+    frame = as_polars(spine, "The spine")
+    if label is not None and label not in frame.columns:
+        raise NotFound("column in the spine called", label, frame.columns)
+
+    def find(name: str) -> FeatureView:
+        if name not in views:
+            raise NotFound("feature view", name, views)
+        return views[name]
+
+    selected = resolve(features, find, full_names=full_names, taken=frame.columns)
+    opened: Engine = plugins.open_url("engine", engine, Path())
+    joined = opened.point_in_time(frame, selected, sources, time=time, strict=strict)
+    return TrainingSet(
+        as_polars(joined.frame),
+        time=time,
+        label=label,
+        entities=list(dict.fromkeys(each.view.entity.name for each in selected)),
+        features=[FeatureColumn(each.column, each.reference, each.view.digest) for each in selected],
+        report=joined.report,
+    )
+
+
+def training_set(
+    context: Context,
+    spine: Any,
+    views: Sequence[FeatureView | str],
+    *,
+    time: str,
+    label: str | None = None,
+    strict: bool = False,
+    full_names: bool = False,
+) -> TrainingSet:
+    """Make a training set and record it: spine, sources as they are, views, run and answer.
+
+    Views may be objects, or references to the catalogue: ``"weather:*"``, ``"planes:seats"``.
+
+    Raises:
+        NotFound, Invalid: as ``build``.
+        Conflict: a source's file changed while it was read.
+    """
+    from trivet.pipelines import values
+    from trivet.pipelines.recording import record
+
+    frame = spine.collect() if isinstance(spine, pl.LazyFrame) else spine
+    columns = as_polars(frame, "The spine").columns
+    selected = resolve(views, Catalogue(context).get, full_names=full_names, taken=columns)
+    chosen = {each.view.name: each.view for each in selected}
+    inputs = {"spine": values.save(frame, context)}
+    for name, leaf in leaves_of(view.source for view in chosen.values()).items():
+        inputs[f"sources.{name}"] = record_source(leaf, context)
+    for name, view in chosen.items():
+        inputs[f"views.{name}"] = values.save(view, context, kind="feature_view")
+    parameters = {
+        "features": [each.reference for each in selected],
+        "time": time,
+        "label": label,
+        "strict": strict,
+        "full_names": full_names,
+        "engine": context.settings.features.engine,
+    }
+    name = label or "training set"
+    run, outputs, value = record(context, "training_set", name, build, inputs=inputs, parameters=parameters)
+    assert isinstance(value, TrainingSet)
+    value.run, value.artifact = run, outputs["result"]
+    return value
+
+
+class TrainingSetKind:
+    """Training sets as artifacts: Parquet and a declaration; content is the digest of the table."""
+
+    name = "training_set"
+
+    def accepts(self, value: object) -> bool:
+        """Whether ``value`` is a training set."""
+        return isinstance(value, TrainingSet)
+
+    def save(self, value: TrainingSet, blobs: Blobs) -> Saved:
+        """Store the table and describe it."""
+        from trivet.pipelines.values.table_digest import table_digest
+
+        buffer = BytesIO()
+        value.to_polars().write_parquet(buffer)
+        spec = {
+            "time": value.time,
+            "label": value.label,
+            "entities": list(value.entities),
+            "features": [msgspec.to_builtins(each) for each in value.features],
+            "report": msgspec.to_builtins(value.report),
+            "columns": {name: str(dtype) for name, dtype in value.to_polars().schema.items()},
+        }
+        content = table_digest(value.to_arrow())
+        return Saved(spec, {"training_set.parquet": blobs.put(buffer.getvalue())}, content)
+
+    def load(self, artifact: Artifact, blobs: Blobs) -> TrainingSet:
+        """The training set again."""
+        try:
+            frame = pl.read_parquet(BytesIO(blobs.read(artifact.files["training_set.parquet"].digest)))
+        except pl.exceptions.PolarsError as exc:
+            raise Corrupt(f"The table of {artifact.id} cannot be read: {exc}.") from exc
+        spec = artifact.spec
+        value = TrainingSet(
+            frame,
+            time=spec["time"],
+            label=spec["label"],
+            entities=spec["entities"],
+            features=[FeatureColumn(**each) for each in spec["features"]],
+            report=msgspec.convert(spec["report"], Report),
+        )
+        value.artifact = artifact
+        return value
+
+
+def open_kind() -> TrainingSetKind:
+    """The kind ``training_set``."""
+    return TrainingSetKind()

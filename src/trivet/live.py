@@ -1,0 +1,324 @@
+"""What is live: joins a deployed model, its features, its records and its monitors. Only ``project`` uses it.
+
+Serving, features and monitoring do not know one another; here each is handed what it needs of the others as
+plain callables and frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from trivet.clock import new_id
+from trivet.errors import Invalid, NotFound
+from trivet.ledger import Artifact, Run
+from trivet.pipelines.context import Context
+from trivet.types import Digest, as_duration, from_micros
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from trivet.features.online.contract import OnlineStore
+    from trivet.features.reader import FeatureReader
+    from trivet.features.references import Selected
+    from trivet.ledger.tables import Tables
+    from trivet.serving.deployment import Deployment
+    from trivet.serving.metrics import Metrics
+    from trivet.serving.predictor import Predictor
+    from trivet.serving.records import PredictionLog
+    from trivet.tracking.registry import ModelVersion
+
+__all__ = ["Live"]
+
+LABELS = "labels"
+_COLUMNS = ("id", "at", "received", "model", "version", "digest", "deployment", "role", "score", "latency_us")
+_JSON = ("entities", "request", "features", "feature_times", "feature_status", "output")
+
+
+class Live:
+    """The live side of a project."""
+
+    def __init__(self, context: Context, online: OnlineStore) -> None:
+        self._context, self._online = context, online
+
+    @cached_property
+    def tables(self) -> Tables:
+        """Tables of the project's own: predictions, labels."""
+        from trivet.ledger.tables import Tables
+
+        return Tables(self._context.root / self._context.settings.serving.records)
+
+    # -- deploying --------------------------------------------------------------------------------------------
+
+    def deploy(self, version: ModelVersion, *, role: str, max_silence: str, allow_ungated: str | None) -> Deployment:
+        """Let a model version in, if it may, and record that it begins to answer."""
+        from trivet.pipelines.recording import recipe_of
+        from trivet.serving.admission import admit
+        from trivet.serving.deployment import deploy
+        from trivet.serving.replay import predict_again
+
+        as_duration(max_silence)
+        context = self._context
+        admission = admit(context.ledger, version.digest, override=allow_ungated, by=context.user, clock=context.clock)
+        return deploy(
+            context,
+            name=version.name,
+            version=version.version,
+            digest=version.digest,
+            role=role,
+            admission=admission,
+            max_silence=max_silence,
+            recipe=recipe_of(context, predict_again),
+        )
+
+    def serve(
+        self, deployment: Deployment, *, host: str | None, port: int | None, ready: Callable[[str], None] | None
+    ) -> None:
+        """Answer over HTTP until told to stop; then the last records are written and the deployment ends."""
+        from trivet.serving.app import App
+        from trivet.serving.deployment import end
+        from trivet.serving.metrics import Metrics
+        from trivet.serving.service import run
+
+        settings, metrics = self._context.settings.serving, Metrics()
+        log = self.log(deployment, metrics)
+        try:
+            app = App([self.predictor(deployment, log=log, metrics=metrics)], metrics=metrics)
+            where = settings.port if port is None else port
+            run(app, host=host or settings.host, port=where, on_ready=lambda h, p: ready and ready(f"http://{h}:{p}"))
+        finally:
+            log.close()
+            end(self._context, deployment.id)
+
+    def deployments(self) -> list[Deployment]:
+        """Everything that answers or has answered, newest first."""
+        from trivet.serving.deployment import deployments
+
+        return deployments(self._context, self.served())
+
+    def deployment(self, reference: str) -> Deployment:
+        """One of them."""
+        from trivet.serving.deployment import deployment
+
+        return deployment(self._context, reference, self.served())
+
+    # -- answering --------------------------------------------------------------------------------------------
+
+    def predictor(self, deployment: Deployment, *, log: PredictionLog, metrics: Metrics) -> Predictor:
+        """What answers requests for a deployment."""
+        from trivet.pipelines.values import load
+        from trivet.serving.predictor import Deployed, Predictor
+
+        model: Any = load(self._context.ledger.artifact(deployment.digest), self._context.blobs)
+        selected = self._selected(model.signature)
+        deployed = Deployed(
+            name=deployment.name,
+            version=str(deployment.version),
+            digest=deployment.digest,
+            signature=model.signature,
+            entity_keys={key: "" for each in selected for key in each.view.entity.keys},
+            deployment=deployment.id,
+            role=deployment.role,
+        )
+        reader = self._reader(selected)
+        return Predictor(
+            deployed, reader, model.score, log.add, metrics=metrics.of(deployed), clock=self._context.clock
+        )
+
+    def log(self, deployment: Deployment, metrics: Metrics) -> PredictionLog:
+        """The record of a deployment's predictions; each commit of it is an artifact made by a run."""
+        from trivet.serving.records import TABLE, PredictionLog
+
+        return PredictionLog(
+            self._context.root / ".trivet" / "spool",
+            self.tables.append,
+            recorded=self._recorded,
+            on_flush=lambda version, rows: self._flushed(deployment, TABLE, version, rows),
+            flush_every=as_duration(self._context.settings.serving.flush_every) / 1_000_000,
+            metrics=metrics,
+        )
+
+    def _reader(self, selected: Sequence[Selected]) -> FeatureReader:
+        from trivet.features.reader import FeatureReader
+
+        return FeatureReader(selected, self._online)
+
+    def _selected(self, signature: Any) -> list[Selected]:
+        """The features that a signature reads, each by the very version of its view that the model was fitted with."""
+        from trivet.features.definitions import FeatureView
+        from trivet.features.references import Selected
+
+        views: dict[Digest, FeatureView] = {}
+        selected = []
+        for column in signature.inputs:
+            if column.feature is None:
+                continue
+            if column.view not in views:
+                views[column.view] = FeatureView.from_spec(self._context.ledger.artifact(column.view).spec)
+            feature = column.feature.partition(":")[2]
+            selected.append(Selected(views[column.view], feature, column.feature))
+        return selected
+
+    def _recorded(self, ids: Collection[str]) -> Set[str]:
+        from trivet.serving.records import TABLE
+
+        if TABLE not in self.tables.names():
+            return set()
+        known = set(self.tables.read(TABLE, columns=["id"])["id"].to_pylist())
+        return known.intersection(ids)
+
+    def _flushed(self, deployment: Deployment, table: str, version: int, rows: int) -> None:
+        """Record a commit of predictions: an artifact that a run made from the model."""
+        now = self._context.clock()
+        spec = {"table": table, "version": version, "rows": rows, "deployment": deployment.id}
+        batch = Artifact.of("predictions", spec, created=now)
+        run = Run(
+            id=new_id(self._context.clock),
+            kind="predict",
+            name=f"{deployment.name}@{deployment.version}",
+            status="finished",
+            started=now,
+            ended=now,
+            parent=deployment.id,
+            user=self._context.user,
+            host=self._context.host,
+            inputs={"model": deployment.digest},
+            outputs={"predictions": batch.digest},
+            metrics={"rows": float(rows)},
+        )
+        self._context.ledger.write(batch, run)
+
+    # -- what was answered ------------------------------------------------------------------------------------
+
+    def served(self) -> dict[str, tuple[int, datetime]]:
+        """For each deployment how many predictions it made and when the last was."""
+        import polars as pl
+
+        frame = self._predictions(["deployment", "received"])
+        counted = frame.group_by("deployment").agg(pl.len().alias("count"), pl.col("received").max())
+        return {name: (count, last) for name, count, last in counted.iter_rows()}
+
+    def predictions(self, deployment: str | None, limit: int) -> list[dict[str, Any]]:
+        """The latest predictions, newest first, with their labels where they have come."""
+        frame = self._predictions([*_COLUMNS, *_JSON])
+        if deployment is not None:
+            frame = frame.filter(frame["deployment"] == deployment)
+        newest = frame.sort("received", "id", descending=True).head(limit)
+        labels = self._labels_of(newest["id"].to_list())
+        return [_plain(row, labels) for row in newest.iter_rows(named=True)]
+
+    def prediction(self, id: str) -> dict[str, Any]:  # noqa: A002 - the field's name
+        """One prediction by its id, or by the only id that starts so.
+
+        Raises:
+            NotFound: there is none.
+        """
+        frame = self._predictions([*_COLUMNS, *_JSON])
+        found = frame.filter(frame["id"].str.starts_with(id)).unique("id")
+        if found.height != 1:
+            some = frame["id"].head(5).to_list()
+            hint = f"{found.height} predictions start so. Give more of the id." if found.height else ""
+            raise NotFound("prediction", id, [] if found.height else some, hint=hint)
+        [row] = found.iter_rows(named=True)
+        return _plain(row, self._labels_of([row["id"]]))
+
+    def run_of(self, id: str) -> Run:  # noqa: A002 - the field's name
+        """A prediction as a run that can be made again: the model, the recorded values, the recorded output."""
+        from trivet.pipelines.values import save
+
+        found = self.prediction(id)
+        served = self._context.ledger.run(found["deployment"])
+        output = save(found["output"], self._context, "json")
+        moment = datetime.fromisoformat(found["received"])
+        return Run(
+            id=found["id"],
+            kind="prediction",
+            name=f"{found['model']}@{found['version']}",
+            status="finished",
+            started=moment,
+            ended=moment,
+            parent=served.id,
+            recipe=served.recipe,
+            inputs={"model": found["digest"]},
+            outputs={"result": output.digest},
+            parameters={
+                "features": found["features"],
+                "request": found["request"],
+                "entities": found["entities"],
+            },
+        )
+
+    def _predictions(self, columns: Sequence[str]) -> pl.DataFrame:
+        import polars as pl
+
+        from trivet.serving.records import TABLE, schema
+
+        if TABLE not in self.tables.names():
+            return pl.DataFrame(pl.from_arrow(schema().empty_table())).select(columns)
+        return pl.DataFrame(pl.from_arrow(self.tables.read(TABLE, columns=list(columns))))
+
+    # -- labels -----------------------------------------------------------------------------------------------
+
+    def add_labels(self, frame: Any) -> int:
+        """Append labels as they become known and answer how many.
+
+        Raises:
+            Invalid: a column is missing, a label is no number, or a time has no zone.
+        """
+        import polars as pl
+
+        rows = _as_polars(frame)
+        for column in ("prediction", "label", "at"):
+            if column not in rows.columns:
+                raise Invalid(
+                    f"Labels need the columns prediction (its id), label and at (when it became known); {column!r} is "
+                    f"missing among {', '.join(rows.columns)}."
+                )
+        if not isinstance(zone := rows.schema["at"], pl.Datetime) or zone.time_zone is None:
+            raise Invalid("The column 'at' of the labels has no time zone. Say when each label became known, in UTC.")
+        rows = rows.select(
+            pl.col("prediction").cast(pl.String),
+            pl.col("label").cast(pl.Float64),
+            pl.col("at").dt.convert_time_zone("UTC").dt.cast_time_unit("us"),
+        )
+        if rows.height:
+            self.tables.append(LABELS, rows.to_arrow())
+        return rows.height
+
+    def labels(self) -> pl.DataFrame:
+        """All labels in the order in which they came."""
+        import polars as pl
+
+        if LABELS not in self.tables.names():
+            return pl.DataFrame(schema={"prediction": pl.String, "label": pl.Float64, "at": pl.Datetime("us", "UTC")})
+        return pl.DataFrame(pl.from_arrow(self.tables.read(LABELS)))
+
+    def _labels_of(self, ids: Collection[str]) -> dict[str, float]:
+        labels = self.labels()
+        mine = labels.filter(labels["prediction"].is_in(list(ids)))
+        return dict(zip(mine["prediction"].to_list(), mine["label"].to_list(), strict=True))
+
+
+def _as_polars(frame: Any) -> pl.DataFrame:
+    import polars as pl
+
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    found = pl.from_pandas(frame) if type(frame).__module__.startswith("pandas") else pl.from_arrow(frame)
+    return pl.DataFrame(found)
+
+
+def _plain(row: Mapping[str, Any], labels: Mapping[str, float]) -> dict[str, Any]:
+    """A row of ``predictions`` as JSON values: times as text, the JSON columns decoded."""
+    plain = {name: row[name] for name in _COLUMNS}
+    plain |= {name: msgspec.json.decode(row[name]) for name in _JSON}
+    plain |= {name: row[name].isoformat() for name in ("at", "received")}
+    plain["feature_times"] = {
+        name: None if moment is None else from_micros(moment).isoformat()
+        for name, moment in plain["feature_times"].items()
+    }
+    return plain | {"label": labels.get(row["id"])}

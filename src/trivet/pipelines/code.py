@@ -1,0 +1,325 @@
+"""A project's code as one artifact: an archive of its files from which a run can be executed again.
+
+Identity is the content of the archived files and where they go on ``sys.path``: not the commit, the folder's
+name, or any time. The same files give the same artifact on every machine, inside and outside git. What git says
+(commit, branch, remote, what is not committed) describes a moment and not the content, so it belongs into the
+tags of the run: ``git_facts``. A patch is not kept: the archive holds the files as they were, and
+``git diff COMMIT`` in the restored folder shows it.
+
+Left out: what ``.gitignore`` names, environments, caches, the ledger, likely secrets (``.env*``, ``*.pem``,
+private keys), links that lead outside, and data above 5 MB, which are listed with their digests in
+``spec["left_out"]``. Editable distributions are archived beside the project, their packages only.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import gzip
+import io
+import os
+import shutil
+import stat
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+
+from trivet.digest import digest, digest_bytes, digest_file
+from trivet.errors import Conflict, Corrupt, Invalid, NotFound
+from trivet.ledger import Artifact, Blobs, File
+from trivet.pipelines.closure import import_roots
+from trivet.pipelines.context import Context
+from trivet.pipelines.distributions import installed
+from trivet.pipelines.freshness import FileCache
+from trivet.pipelines.gitignore import is_aside, walk
+from trivet.types import Digest
+
+__all__ = ["capture_code", "git_facts", "restore_code"]
+
+KIND = "code"
+ARCHIVE = "code.tar.gz"
+LARGEST = 5_000_000
+_LARGEST_DIGESTED = 256_000_000
+_MARKER = ".trivet-code"
+_MOST_CHANGED = 50
+_SECRETS = (".env*", "*.pem", "*.key", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc", ".pypirc", ".pgpass")
+
+_digest_of = FileCache(digest_file)
+
+
+class _Entry(NamedTuple):
+    """One member of the archive: a file, or a link to another member."""
+
+    name: str
+    path: Path
+    link: str
+    executable: bool
+
+
+class _LeftOut(NamedTuple):
+    name: str
+    why: str
+    size: int
+    digest: Digest | None
+
+
+def capture_code(context: Context, folders: Sequence[Path]) -> Artifact:
+    """Record the code of a project: its files below ``folders`` and the editable distributions of this process.
+
+    ``spec["path"]`` lists the folders inside the archive that go on ``sys.path``, in order; ``spec["left_out"]``
+    what is not in the archive and why. Nothing is archived again when nothing changed.
+
+    Raises:
+        Invalid: a folder does not exist.
+    """
+    entries, left_out = _inventory(folders)
+    spec = {"path": _import_path(folders), "left_out": [item._asdict() for item in left_out]}
+    expected = _describe(entries, [_entry_digest(entry) for entry in entries])
+    identity = Artifact.of(KIND, spec, content=expected, created=context.clock()).digest
+    try:
+        known = context.ledger.artifact(identity)
+    except NotFound:
+        known = None
+    if known is not None and not context.blobs.missing(file.digest for file in known.files.values()):
+        return known
+    file, content = _archive(entries, context.blobs)
+    artifact = Artifact.of(KIND, spec, {ARCHIVE: file}, content=content, created=context.clock())
+    context.ledger.write(artifact)
+    return artifact
+
+
+def restore_code(artifact: Artifact, blobs: Blobs, to: Path) -> list[Path]:
+    """Unpack an archive into the folder ``to`` and answer the folders for ``sys.path``, in order.
+
+    A folder that already holds this artifact is used as it is. Several processes may do so at once.
+
+    Raises:
+        Invalid: the artifact is of another kind.
+        Conflict: ``to`` holds something else.
+        Corrupt: the archive is damaged or would write outside ``to``.
+    """
+    if artifact.kind != KIND or ARCHIVE not in artifact.files:
+        raise Invalid(f"{artifact.id} is no archive of code, so it cannot be unpacked as one.")
+    paths = [to / _safe(name) for name in artifact.spec["path"]]
+    if _holds(to, artifact):
+        return paths
+    to.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=to.parent, prefix=f".{to.name}."))
+    try:
+        _unpack(blobs.read(artifact.files[ARCHIVE].digest), fresh, artifact)
+        (fresh / _MARKER).write_text(artifact.digest, "utf-8")
+        fresh.chmod(0o755)
+        fresh.rename(to)
+    except OSError as exc:
+        if not _holds(to, artifact):  # else another process was quicker
+            raise Conflict(f"{to} exists and holds something else than {artifact.id}. Name an empty folder.") from exc
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return paths
+
+
+def git_facts(folder: Path) -> dict[str, str]:
+    """What git says about a folder, for the tags of a run; empty outside a repository or without git.
+
+    ``git.commit``, ``git.branch``, ``git.remote`` (without credentials), ``git.dirty`` (``"true"`` or
+    ``"false"``) and, when dirty, ``git.changed``: the names that differ from the commit, at most 50.
+    """
+    status = _git(folder, "status", "--porcelain=v2", "--branch", "--no-renames", "--untracked-files=normal", "-z")
+    if status is None:
+        return {}
+    lines = status.split("\0")
+    headers = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
+    # fields before the name, by the first character of a line: https://git-scm.com/docs/git-status
+    changed = [line.split(" ", {"1": 8, "u": 10, "?": 1}[line[0]])[-1] for line in lines if line[:1] in {"1", "u", "?"}]
+    facts = {
+        "git.commit": headers.get("branch.oid", "").replace("(initial)", ""),
+        "git.branch": headers.get("branch.head", "").replace("(detached)", ""),
+        "git.remote": _without_credentials((_git(folder, "config", "--get", "remote.origin.url") or "").strip()),
+        "git.dirty": "true" if changed else "false",
+        "git.changed": "\n".join(sorted(changed)[:_MOST_CHANGED]),
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+# --- what is archived --------------------------------------------------------------------------------------
+
+
+def _inventory(folders: Sequence[Path]) -> tuple[list[_Entry], list[_LeftOut]]:
+    entries: dict[str, _Entry] = {}
+    left_out: list[_LeftOut] = []
+    for prefix, folder, names in _places(folders):
+        for name in names:
+            found = _entry(prefix, folder, name)
+            if isinstance(found, _Entry):
+                entries[found.name] = found
+            elif found is not None:
+                left_out.append(found)
+    return [entries[name] for name in sorted(entries)], sorted(left_out)
+
+
+def _places(folders: Sequence[Path]) -> Iterator[tuple[str, Path, Iterable[str]]]:
+    """Prefix in the archive, folder, and the names of files below it."""
+    for prefix, folder in _projects(folders):
+        if not folder.is_dir():
+            raise Invalid(f"The project's folder {folder} does not exist.")
+        yield prefix, folder, _project_files(folder)
+    for name, package in _editable_packages(folders):
+        names = [package.name] if package.is_file() else (f"{package.name}/{inner}" for inner in walk(package))
+        yield f"distributions/{name}", package.parent, names
+
+
+def _projects(folders: Sequence[Path]) -> list[tuple[str, Path]]:
+    unique = list(dict.fromkeys(Path(folder).resolve() for folder in folders))
+    return [("project" if not place else f"project-{place + 1}", folder) for place, folder in enumerate(unique)]
+
+
+def _editable_packages(folders: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Packages of editable distributions that are not part of the project anyway."""
+    projects = [folder for _, folder in _projects(folders)]
+    return [
+        (one.name, package.resolve())
+        for one in installed().values()
+        for package in one.packages
+        if not any(package.resolve().is_relative_to(project) for project in projects)
+    ]
+
+
+def _import_path(folders: Sequence[Path]) -> list[str]:
+    projects = _projects(folders)
+    found = []
+    for root in import_roots(folders):
+        prefix, folder = next((prefix, folder) for prefix, folder in projects if root.is_relative_to(folder))
+        found.append(str(PurePosixPath(prefix, root.relative_to(folder).as_posix())))
+    return list(dict.fromkeys([*found, *(f"distributions/{name}" for name, _ in _editable_packages(folders))]))
+
+
+def _project_files(folder: Path) -> list[str]:
+    """The files of a project: what git tracks or would track, else a walk."""
+    listed = _git(folder, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
+    names = [name for name in (listed or "").split("\0") if name]
+    if not names:  # no git, no repository, or a folder that the repository around it ignores
+        return list(walk(folder))
+    found: list[str] = []
+    for name in names:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():  # a submodule, or a repository inside
+            found += (f"{name.rstrip('/')}/{inner}" for inner in _project_files(path))
+        else:
+            found.append(name)
+    environments = {name.removesuffix("pyvenv.cfg") for name in found if name.endswith("/pyvenv.cfg")}
+    return [name for name in found if not is_aside(name) and not name.startswith(tuple(environments))]
+
+
+def _entry(prefix: str, folder: Path, name: str) -> _Entry | _LeftOut | None:
+    parts = PurePosixPath(name).parts
+    path = folder / name
+    inside = f"{prefix}/{name}"
+    if any(fnmatch.fnmatch(part.lower(), pattern) for part in parts for pattern in _SECRETS):
+        return _LeftOut(inside, "may hold a secret", 0, None)
+    try:
+        info = path.lstat()
+    except FileNotFoundError:
+        return None  # tracked and deleted
+    if stat.S_ISLNK(info.st_mode):
+        target = path.resolve()
+        if not target.is_relative_to(folder) or not target.exists():
+            return _LeftOut(inside, "a link that leads outside", 0, None)
+        return _Entry(inside, path, os.path.relpath(target, path.parent), executable=False)
+    if not stat.S_ISREG(info.st_mode):
+        return _LeftOut(inside, "no regular file", 0, None)
+    if info.st_size > LARGEST:
+        known = _digest_of(path) if info.st_size <= _LARGEST_DIGESTED else None
+        return _LeftOut(inside, "larger than 5 MB", info.st_size, known)
+    return _Entry(inside, path, "", executable=bool(info.st_mode & stat.S_IXUSR))
+
+
+# --- the archive -------------------------------------------------------------------------------------------
+
+
+def _entry_digest(entry: _Entry) -> Digest:
+    return digest("link", entry.link) if entry.link else _digest_of(entry.path)
+
+
+def _describe(entries: Sequence[_Entry], digests: Sequence[Digest]) -> Digest:
+    """What the archive says, whatever the bytes of the archive are."""
+    return digest(
+        "code", {entry.name: [known, entry.executable] for entry, known in zip(entries, digests, strict=True)}
+    )
+
+
+def _archive(entries: Sequence[_Entry], blobs: Blobs) -> tuple[File, Digest]:
+    """Write the archive and digest what really went in, should a file change meanwhile."""
+    digests: list[Digest] = []
+    with tempfile.TemporaryFile() as stream:
+        with (
+            gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=stream, mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+        ):
+            for entry in entries:
+                content = b"" if entry.link else entry.path.read_bytes()
+                digests.append(digest("link", entry.link) if entry.link else digest_bytes(content))
+                archive.addfile(_member(entry, len(content)), io.BytesIO(content))
+        stream.seek(0)
+        return blobs.put(stream), _describe(entries, digests)
+
+
+def _member(entry: _Entry, size: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(entry.name)  # times and owners are zero by default
+    member.mode = 0o755 if entry.executable else 0o644
+    member.size = size
+    if entry.link:
+        member.type, member.linkname, member.size = tarfile.SYMTYPE, entry.link, 0
+    return member
+
+
+def _unpack(content: bytes, to: Path, artifact: Artifact) -> None:
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+            archive.extractall(to, filter="data")
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile) as exc:
+        raise Corrupt(f"The archive of {artifact.id} cannot be unpacked: {exc}.") from exc
+    for name in artifact.spec["path"]:
+        (to / _safe(name)).mkdir(parents=True, exist_ok=True)
+
+
+def _safe(name: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise Corrupt(f"An archive of code names the folder {name!r}, which lies outside of it.")
+    return name
+
+
+def _holds(folder: Path, artifact: Artifact) -> bool:
+    marker = folder / _MARKER
+    return marker.is_file() and marker.read_text("utf-8") == artifact.digest
+
+
+# --- git ---------------------------------------------------------------------------------------------------
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints, or None without git or outside a repository. Hooks and locks of the repository stay unused."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    command = ["git", "-C", str(folder), "-c", "core.fsmonitor=false", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, env=environment, check=False, stdin=subprocess.DEVNULL)
+    except OSError:
+        return None
+    return os.fsdecode(done.stdout) if done.returncode == 0 else None
+
+
+def _without_credentials(url: str) -> str:
+    """A remote's URL without user and password.
+
+    Example:
+        >>> _without_credentials("https://user:token@example.org/team/project.git")
+        'https://example.org/team/project.git'
+    """
+    parts = urlsplit(url)
+    if not parts.scheme or "@" not in parts.netloc:
+        return url
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -1,0 +1,343 @@
+"""Making a recorded run again in a clean place, and saying how far the new outputs are those of then.
+
+Code comes from its archive, libraries from the lock, inputs from the blobs (verified), threads, seed and variables
+from the record; the same worker runs the same entry in an empty folder with next to nothing in its environment. The
+outputs go into blobs of their own and are compared slot by slot (``compare``). Invariant: the project's
+content is only read; all that is added is a run of kind ``reproduce`` that says what came out.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from trivet.errors import Invalid, NotFound, StepFailed
+from trivet.ledger import Artifact, Blobs, Ledger, Recipe, Run, RunQuery
+from trivet.pipelines.code import restore_code
+from trivet.pipelines.compare import Comparison, Level, compare, worst
+from trivet.pipelines.context import Context
+from trivet.pipelines.environment import restore_environment
+from trivet.pipelines.recording import begin, end
+from trivet.pipelines.runners.contract import Job, Outcome, Runner
+from trivet.plugins import open_url
+
+__all__ = ["Reproduction", "predictions_agree", "reproduce", "run_that_made"]
+
+Where = Literal["locked", "current"]
+_FRAMES = ("table", "training_set")
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of making a run again.
+
+    Attributes:
+        run: the run that was made again.
+        attempt: the run of kind ``reproduce`` that recorded it.
+        outputs: slot to comparison; for a pipeline the slots are ``step.slot``.
+        causes: differences of the machine that are known to change results, where outputs differ.
+        level: the best level that holds for every output.
+    """
+
+    run: Run
+    attempt: Run
+    outputs: dict[str, Comparison]
+    causes: tuple[str, ...] = ()
+
+    @property
+    def level(self) -> Level:
+        """The best level that holds for every output: ``bytes``, ..., ``different``."""
+        return worst(comparison.level for comparison in self.outputs.values())
+
+    @property
+    def ok(self) -> bool:
+        """Whether every output was made again, at whatever level."""
+        return self.level != "different"
+
+    @property
+    def first_difference(self) -> str | None:
+        """The first slot that is not the same to the byte and what differs in it, None if all are."""
+        return next((f"{slot}: {one.difference}" for slot, one in self.outputs.items() if one.difference), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "run": self.run.id,
+            "attempt": self.attempt.id,
+            "level": self.level,
+            "ok": self.ok,
+            "first_difference": self.first_difference,
+            "causes": list(self.causes),
+            "outputs": {
+                slot: {"recorded": one.recorded.digest, "repeated": one.repeated.digest, "level": one.level}
+                for slot, one in self.outputs.items()
+            },
+        }
+
+    def __str__(self) -> str:
+        verb = "was reproduced" if self.ok else "was not reproduced"
+        lines = [f"{self.run.kind} {self.run.name!r} (run {self.run.id}) {verb}. Level: {self.level}."]
+        width = max(map(len, self.outputs), default=0)
+        for slot, one in self.outputs.items():
+            lines.append(f"  {slot:<{width}}  {one.recorded.digest[:12]} -> {one.repeated.digest[:12]}  {one.level}")
+        if self.first_difference:
+            lines.append(f"First difference: {self.first_difference}")
+        lines += [f"Likely cause: {cause}" for cause in self.causes]
+        return "\n".join(lines)
+
+
+def reproduce(
+    context: Context,
+    run: Run,
+    *,
+    environment: Where = "locked",
+    tolerance: float = 1e-9,
+    progress: Callable[[str], None] | None = None,
+) -> Reproduction:
+    """Make a run again and compare its outputs with the recorded ones.
+
+    A cached run is made again as the run that made its outputs, a pipeline step by step, each from recorded inputs.
+
+    Args:
+        context: the project.
+        run: what to make again.
+        environment: ``locked`` builds the recorded libraries afresh (and keeps them in ``.trivet/environments``),
+            ``current`` uses this interpreter.
+        tolerance: relative difference of numbers that the level ``metrics`` allows.
+        progress: told a sentence before every long step.
+
+    Raises:
+        Invalid: the run has no recipe or has not finished, so there is nothing to make again.
+        NotFound, Corrupt: recorded code or inputs are gone or damaged.
+        StepFailed: the function failed this time.
+    """
+    tell = progress or (lambda _: None)
+    runs = _runs_to_repeat(context, run)
+    with tempfile.TemporaryDirectory(prefix="trivet-reproduce-", ignore_cleanup_errors=True) as name:
+        place = _Place(context, Path(name), environment, tell)
+        attempt = _begin_attempt(context, run, runs, environment)
+        try:
+            outputs, causes = place.repeat_all(runs, tolerance, prefixed=run.kind == "pipeline")
+        except BaseException as exc:
+            end(context, attempt, "killed" if isinstance(exc, KeyboardInterrupt) else "failed", error=str(exc))
+            raise
+        finally:
+            place.runner.close()
+    result = Reproduction(run, attempt, outputs, causes)
+    tags = {"level": result.level, "first_difference": result.first_difference or ""}
+    return replace(result, attempt=end(context, attempt, "finished", tags=tags))
+
+
+def run_that_made(ledger: Ledger, artifact: Artifact) -> Run:
+    """The first run that made an artifact and can be made again.
+
+    Raises:
+        Invalid: nothing on record made it: it was put there by hand.
+    """
+    made = [run for run in ledger.runs(RunQuery(output=artifact.digest, limit=1000)) if run.status == "finished"]
+    with_recipe = [run for run in made if run.recipe is not None and run.kind not in ("pipeline", "experiment")]
+    if not with_recipe:
+        raise Invalid(
+            f"No function on record made {artifact.id}: it was saved by hand or logged in a run. What a task, a training "
+            "set, a gate or a prediction made can be made again."
+        )
+    return with_recipe[-1]
+
+
+def predictions_agree(recorded: Any, repeated: Any, data: Any) -> dict[str, Any]:
+    """Whether two models answer the same bits for the rows of ``data``. Runs in the restored environment."""
+    import numpy as np
+
+    frame = data.to_polars() if hasattr(data, "to_polars") else data
+    methods = [name for name in ("predict", "predict_proba") if hasattr(recorded, name)]
+    pairs = [
+        (np.asarray(getattr(recorded, name)(frame)), np.asarray(getattr(repeated, name)(frame))) for name in methods
+    ]
+    same = all(one.dtype == other.dtype and one.tobytes() == other.tobytes() for one, other in pairs)
+    return {"same": bool(same and pairs), "rows": len(frame)}
+
+
+class _Place:
+    """A temporary folder with blobs of its own, where runs are made again."""
+
+    def __init__(self, context: Context, folder: Path, environment: Where, tell: Callable[[str], None]) -> None:
+        self.context, self.folder, self.environment, self.tell = context, folder, environment, tell
+        self.url = f"file:{folder / 'blobs'}"
+        self.blobs: Blobs = open_url("blobs", self.url, folder)
+        self.runner: Runner = open_url("runner", "local:", folder)
+
+    def repeat_all(
+        self, runs: list[Run], tolerance: float, *, prefixed: bool
+    ) -> tuple[dict[str, Comparison], tuple[str, ...]]:
+        """Make runs again, one after the other."""
+        compared: dict[str, Comparison] = {}
+        causes: list[str] = []
+        for run in runs:
+            self.tell(f"Running {run.name} again.")
+            job, outcome = self._repeat(run)
+            found = self._compare(run, job, outcome, tolerance)
+            compared |= {f"{run.name}.{slot}" if prefixed else slot: one for slot, one in found.items()}
+            if any(one.level != "bytes" for one in found.values()):
+                causes += _causes(_recipe(run), outcome)
+        return compared, tuple(dict.fromkeys(causes))
+
+    def _repeat(self, run: Run) -> tuple[Job, Outcome]:
+        recipe = _recipe(run)
+        inputs = {slot: self.context.ledger.artifact(digest) for slot, digest in run.inputs.items()}
+        self._stage(inputs.values())
+        job = self._job(run.id, recipe, recipe.entry, inputs, run.parameters)
+        outcome = self.runner.submit(job).result()
+        if outcome.status != "finished":
+            raise StepFailed(
+                f"{run.name!r} (run {run.id}) could not be run again: {outcome.error}\n{outcome.tail}".rstrip(),
+                run=run.id,
+            )
+        return job, outcome
+
+    def _compare(self, run: Run, job: Job, outcome: Outcome, tolerance: float) -> dict[str, Comparison]:
+        compared = {}
+        for slot, digest in run.outputs.items():
+            if slot not in outcome.outputs:
+                raise Invalid(f"{run.name!r} (run {run.id}) made an output {slot!r} then, and none now.")
+            recorded, repeated = self.context.ledger.artifact(digest), outcome.outputs[slot]
+            found = compare(recorded, repeated, self.context.blobs, self.blobs, tolerance=tolerance)
+            if found.level == "different" and recorded.kind == repeated.kind == "model":
+                found = self._by_predictions(run, job, found)
+            compared[slot] = found
+        return compared
+
+    def _by_predictions(self, run: Run, job: Job, found: Comparison) -> Comparison:
+        """Models that differ in content may still answer alike, which their own libraries can tell."""
+        data = next((one for one in job.inputs.values() if one.kind in _FRAMES), None)
+        if data is None:
+            return found
+        self._stage([found.recorded])
+        inputs = {"recorded": found.recorded, "repeated": found.repeated, "data": data}
+        entry = f"{predictions_agree.__module__}:{predictions_agree.__qualname__}"
+        outcome = self.runner.submit(self._job(run.id, _recipe(run), entry, inputs, {})).result()
+        if outcome.status != "finished":
+            return found
+        answer = msgspec.json.decode(self._only_file(outcome.outputs["result"]))
+        if not answer["same"]:
+            return found
+        difference = f"{found.difference} Predictions on {answer['rows']} rows are the same to the bit."
+        return replace(found, level="predictions", difference=difference)
+
+    def _only_file(self, artifact: Artifact) -> bytes:
+        (file,) = artifact.files.values()
+        return self.blobs.read(file.digest)
+
+    def _job(
+        self, run: str, recipe: Recipe, entry: str, inputs: Mapping[str, Artifact], parameters: Mapping[str, Any]
+    ) -> Job:
+        work = Path(tempfile.mkdtemp(dir=self.folder, prefix="work-"))
+        return Job(
+            run=run,
+            entry=entry,
+            inputs=dict(inputs),
+            parameters=dict(parameters),
+            seed=recipe.seed,
+            threads=recipe.threads,
+            variables=recipe.variables,
+            path=self._path(recipe),
+            folder=str(work),
+            blobs=self.url,
+            root=str(self.folder),
+            python=self._python(recipe),
+            clean=True,
+        )
+
+    def _path(self, recipe: Recipe) -> list[str]:
+        code = self.context.ledger.artifact(recipe.code)
+        folders = restore_code(code, self.context.blobs, self.folder / f"code-{code.digest[:16]}")
+        return [str(folder) for folder in folders]
+
+    def _python(self, recipe: Recipe) -> str:
+        if self.environment == "current":
+            return ""
+        artifact = self.context.ledger.artifact(recipe.environment)
+        home = self.context.root / ".trivet" / "environments" / artifact.digest[:16]
+        return str(restore_environment(artifact, self.context.blobs, home, self.tell))
+
+    def _stage(self, artifacts: Any) -> None:
+        """Copy content from the project's blobs, which verify it, into those of this place."""
+        wanted = {file.digest for artifact in artifacts for file in artifact.files.values()}
+        for digest in self.blobs.missing(wanted):
+            copy = self.context.blobs.fetch(digest, self.folder / "staged")
+            self.blobs.put(copy)
+            copy.unlink()
+
+
+def _runs_to_repeat(context: Context, run: Run) -> list[Run]:
+    if run.kind == "pipeline":
+        steps = sorted(context.ledger.runs(RunQuery(parent=run.id, limit=10_000)), key=lambda step: step.id)
+        runs = [_origin(context, step) for step in steps if step.kind == "task"]
+    else:
+        runs = [_origin(context, run)]
+    if not runs:
+        raise Invalid(f"The pipeline {run.name!r} (run {run.id}) has no steps on record, so none can be made again.")
+    for one in runs:
+        _check(one)
+    return runs
+
+
+def _origin(context: Context, run: Run) -> Run:
+    """The run that made the outputs: another one if ``run`` was answered by the cache. It keeps its step's name."""
+    if (made_by := run.tags.get("cached_from")) is None:
+        return run
+    try:
+        return msgspec.structs.replace(context.ledger.run(made_by), name=run.name)
+    except NotFound:
+        return run
+
+
+def _check(run: Run) -> None:
+    if run.recipe is None:
+        raise Invalid(
+            f"The {run.kind} {run.name!r} (run {run.id}) has no recipe: it was logged by hand, not run as a function. "
+            "Make it a task to have it made again."
+        )
+    if run.status not in ("finished", "cached"):
+        raise Invalid(f"{run.name!r} (run {run.id}) is {run.status}, so there are no outputs to compare with.")
+
+
+def _recipe(run: Run) -> Recipe:
+    if run.recipe is None:
+        raise Invalid(f"The run {run.id} has no recipe.")
+    return run.recipe
+
+
+def _begin_attempt(context: Context, run: Run, runs: list[Run], environment: Where) -> Run:
+    prefixed = run.kind == "pipeline"
+    inputs = {
+        (f"{one.name}.{slot}" if prefixed else slot): context.ledger.artifact(digest)
+        for one in runs
+        for slot, digest in one.outputs.items()
+    }
+    parameters = {"run": run.id, "environment": environment}
+    return begin(context, kind="reproduce", name=run.name, inputs=inputs, parameters=parameters)
+
+
+def _causes(recipe: Recipe, outcome: Outcome) -> list[str]:
+    """Differences of interpreter, processor and numeric libraries, which are known to change results."""
+    before, now = recipe.active, outcome.active
+    causes = [
+        f"{noun} was {before[name]} and is {now[name]}."
+        for name, noun in (("python", "the interpreter"), ("platform", "the platform"))
+        if name in before and name in now and before[name] != now[name]
+    ]
+    then, today = (_libraries(facts) for facts in (before, now))
+    for name in then.keys() & today.keys():
+        for fact, noun in (("version", "version"), ("architecture", "kernel"), ("num_threads", "number of threads")):
+            if then[name].get(fact) != today[name].get(fact):
+                causes.append(f"the {noun} of {name} was {then[name].get(fact)} and is {today[name].get(fact)}.")
+    return causes
+
+
+def _libraries(facts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {str(one.get("library")): one for one in facts.get("libraries", [])}

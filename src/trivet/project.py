@@ -1,0 +1,471 @@
+"""The one place that wires legs, engines and settings together: what a user holds in a hand.
+
+A ``Project`` is a folder with a ledger. Its methods are the public API of the three legs; each hands the
+context down to one function of one leg and leaves the work there. Nothing but this module knows more than
+one leg: serving, for one, is given plain callables for features and scores.
+"""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from trivet.clock import Clock, system_clock
+from trivet.config import find_root, load_settings
+from trivet.errors import Invalid, NotFound
+from trivet.ledger import Artifact, Pointer, Run
+from trivet.pipelines.context import Context
+from trivet.plugins import open_url
+from trivet.types import as_utc, from_micros, to_micros
+
+if TYPE_CHECKING:
+    from trivet.features.catalogue import Catalogue, Listed
+    from trivet.features.definitions import FeatureView
+    from trivet.features.materialize import Materializer
+    from trivet.features.reader import FeatureVector
+    from trivet.features.references import Selected
+    from trivet.features.training_set import TrainingSet
+    from trivet.ledger.lineage import Lineage
+    from trivet.live import Live
+    from trivet.monitoring.alarms import Alarm
+    from trivet.monitoring.report import MonitorReport
+    from trivet.pipelines.cache import Explanation
+    from trivet.pipelines.execution import Event, Execution
+    from trivet.pipelines.replay import Reproduction
+    from trivet.pipelines.task import Pipeline
+    from trivet.tracking.compare import Comparison
+    from trivet.tracking.difference import Difference
+    from trivet.serving.deployment import Deployment
+    from trivet.tracking.registry import ModelVersion, Registry
+    from trivet.tracking.runs import ActiveRun
+    from trivet.tracking.search import RunList
+    from trivet.training.gates import Gate, GateReport
+
+__all__ = ["Project", "open"]
+
+
+def open(  # noqa: A001 - reads as tv.open()
+    path: str | Path | None = None, *, clock: Clock = system_clock, environment: Mapping[str, str] | None = None
+) -> Project:
+    """The project of a folder: ``trivet.toml`` upwards from ``path``, else one embedded in ``path/.trivet``.
+
+    Args:
+        path: the folder; the current one by default.
+        clock: where the present comes from; a ``FixedClock`` for tests and replays.
+        environment: the environment variables that settings are read from.
+
+    Raises:
+        ConfigError: ``trivet.toml`` or a ``TRIVET_...`` variable cannot be used.
+        MissingExtra: an engine that the settings name is not installed.
+    """
+    folder = Path.cwd() if path is None else Path(path).resolve()
+    if not folder.is_dir():
+        raise NotFound("folder", str(folder), hint="Create it, or open another.")
+    root = find_root(folder)
+    settings = load_settings(root, environment)
+    return Project(
+        Context(
+            root=settings.root,
+            settings=settings,
+            ledger=open_url("ledger", settings.ledger.url, settings.root),
+            blobs=open_url("blobs", settings.blobs.url, settings.root),
+            clock=clock,
+            user=getpass.getuser(),
+            host=socket.gethostname(),
+        )
+    )
+
+
+class Project:
+    """A folder with a ledger, and everything that can be done with them.
+
+    Use it as a context manager, or call ``close`` when done; either is optional in a script.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Project {self.context.root}>"
+
+    def close(self) -> None:
+        """Release what is open."""
+        if "_online" in self.__dict__:
+            self.__dict__.pop("_online").close()
+        self.context.ledger.close()
+
+    @property
+    def root(self) -> Path:
+        """The folder of the project."""
+        return self.context.root
+
+    # -- anything recorded ------------------------------------------------------------------------------------
+
+    def get(self, reference: str) -> Artifact | Run:
+        """The record that a pasted id means: ``model:3f2a9c``, ``run:01J...``, ``delay@champion``, a bare prefix."""
+        from trivet.ledger.references import resolve
+
+        return resolve(self.context.ledger, reference)
+
+    def artifact(self, reference: str | Artifact) -> Artifact:
+        """As ``get``, for artifacts only; of a run with one output, that output."""
+        record = self.get(reference) if isinstance(reference, str) else reference
+        if isinstance(record, Artifact):
+            return record
+        if len(record.outputs) == 1:
+            return self.context.ledger.artifact(next(iter(record.outputs.values())))
+        raise Invalid(
+            f"{reference!r} is a run with {len(record.outputs)} outputs. Name one: "
+            f"{', '.join(f'{slot} ({digest[:12]})' for slot, digest in record.outputs.items()) or 'it has none'}."
+        )
+
+    def load(self, reference: str | Artifact) -> Any:
+        """The value of an artifact again: a frame, a model, a training set, a report."""
+        from trivet.pipelines.values import load
+
+        return load(self.artifact(reference), self.context.blobs)
+
+    def save(self, value: Any, *, kind: str | None = None) -> Artifact:
+        """Record a value as an artifact."""
+        from trivet.pipelines.values import save
+
+        return save(value, self.context, kind)
+
+    def lineage(self, reference: str | Artifact, *, down: bool = False, depth: int | None = None) -> Lineage:
+        """Where an artifact came from, or with ``down`` what came of it."""
+        from trivet.ledger.lineage import ancestors, descendants
+
+        question = descendants if down else ancestors
+        return question(self.context.ledger, self.artifact(reference).digest, depth)
+
+    def diff(self, a: str, b: str) -> Difference:
+        """What differs between two runs, models, training sets or other artifacts."""
+        from trivet.tracking.difference import diff
+
+        return diff(self.context, self.get(a), self.get(b))
+
+    def reproduce(
+        self, reference: str, *, environment: str = "locked", progress: Callable[[str], None] | None = None
+    ) -> Reproduction:
+        """Execute again what made this, in a clean place, and compare the outputs.
+
+        Args:
+            reference: an artifact, a run or ``prediction:ID``.
+            environment: ``locked`` builds a fresh environment from the recorded lock, ``current`` uses this one.
+            progress: told in words what is being done.
+        """
+        from trivet.pipelines.replay import reproduce
+
+        return reproduce(
+            self.context,
+            self._run_to_reproduce(reference),
+            environment=environment,  # type: ignore[arg-type]
+            progress=progress,
+        )
+
+    def _run_to_reproduce(self, reference: str) -> Run:
+        from trivet.pipelines.replay import run_that_made
+
+        if reference.startswith("prediction:"):
+            return self._live.run_of(reference.removeprefix("prediction:"))
+        record = self.get(reference)
+        return record if isinstance(record, Run) else run_that_made(self.context.ledger, record)
+
+    # -- leg one: access to data ------------------------------------------------------------------------------
+
+    @cached_property
+    def _online(self) -> Any:
+        return open_url("online", self.context.settings.features.online, self.root)
+
+    def define(self, *views: FeatureView, why: str = "") -> list[Listed]:
+        """Store feature views; an edited one becomes a new version, an unchanged one keeps its own."""
+        return self._catalogue.apply(*views, why=why)
+
+    def feature_views(self) -> list[Listed]:
+        """The current version of every stored feature view, by name."""
+        return self._catalogue.list()
+
+    def feature_view(self, reference: str) -> Listed:
+        """One stored feature view: ``congestion``, or ``congestion@2`` for another version."""
+        return self._catalogue.describe(reference)
+
+    @property
+    def _catalogue(self) -> Catalogue:
+        from trivet.features.catalogue import Catalogue
+
+        return Catalogue(self.context)
+
+    def training_set(
+        self,
+        spine: Any,
+        features: Sequence[FeatureView | str],
+        *,
+        time: str,
+        label: str | None = None,
+        strict: bool = False,
+        full_names: bool = False,
+    ) -> TrainingSet:
+        """Join features to a spine as they were known at each row's time; recorded, one row out per row in.
+
+        Args:
+            spine: pandas, Polars or Arrow frame of entity keys, a time, and whatever else should stay in it.
+            features: feature views, or references such as ``"weather:*"`` and ``"planes:seats"``.
+            time: the column with the moment at which each row asks.
+            label: the column to be predicted.
+            strict: see only what was known before the row's time, not at it.
+            full_names: name columns ``view__feature``.
+
+        Raises:
+            Invalid: the spine lacks a key or its time, a time has no zone, two features share a name.
+            NotFound: an unknown view, feature or column; the nearest names are offered.
+        """
+        from trivet.features.training_set import training_set
+
+        return training_set(self.context, spine, features, time=time, label=label, strict=strict, full_names=full_names)
+
+    def materializer(self, features: Sequence[FeatureView | str], *, afresh: bool = False) -> Materializer:
+        """What brings the online store up to a moment, again and again, without reading its sources anew.
+
+        ``afresh`` forgets first what the store has of these views, for a replay of the past.
+        """
+        from trivet.features.materialize import Materializer
+        from trivet.features.sources import snapshots_of
+
+        views = list(dict.fromkeys(each.view for each in self._selected(features)))
+        if afresh:
+            for view in views:
+                self._online.drop(view.online_name)
+        return Materializer(views, snapshots_of([view.source for view in views], self.root), self._online)
+
+    def materialize(
+        self, features: Sequence[FeatureView | str] | None = None, *, until: datetime | str | None = None
+    ) -> dict[str, int]:
+        """Bring the online store up to ``until`` (now by default) and answer how many rows each view wrote."""
+        wanted = features if features is not None else [listed.name for listed in self.feature_views()]
+        moment = self.context.clock() if until is None else as_utc(until)
+        return self.materializer(wanted).advance(moment)
+
+    def online_features(
+        self,
+        features: Sequence[FeatureView | str],
+        entities: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        at: datetime | str | None = None,
+    ) -> list[FeatureVector]:
+        """The features of some entities as the online store has them, expired where too old ``at`` that time."""
+        from trivet.features.reader import FeatureReader
+
+        asked = [entities] if isinstance(entities, Mapping) else list(entities)
+        moment = self.context.clock() if at is None else as_utc(at)
+        return FeatureReader(self._selected(features), self._online)(asked, to_micros(moment))
+
+    def watermark(self, view: FeatureView) -> datetime | None:
+        """Up to when a view was last materialized, None if never."""
+        moment: int | None = self._online.watermark(view.online_name)
+        return None if moment is None else from_micros(moment)
+
+    def _selected(self, features: Sequence[FeatureView | str]) -> list[Selected]:
+        from trivet.features.references import resolve
+
+        return resolve(features, self._catalogue.get)
+
+    # -- leg two: keeping track -------------------------------------------------------------------------------
+
+    def run(self, name: str, *, tags: Mapping[str, str] | None = None, parent: str | None = None) -> ActiveRun:
+        """Record what happens inside ``with project.run("deeper trees") as run:``."""
+        from trivet.tracking.runs import start
+
+        return start(self.context, name, tags=tags or {}, parent=parent)
+
+    def runs(self, **conditions: Any) -> RunList:
+        """Recorded runs, newest first: ``kind=``, ``name=``, ``status=``, ``parent=``, ``limit=``."""
+        from trivet.tracking.search import runs
+
+        return runs(self.context, **conditions)
+
+    def compare(self, *references: str) -> Comparison:
+        """What differs among runs, side by side."""
+        from trivet.tracking.compare import compare
+
+        records = [self.get(reference) for reference in references]
+        for reference, record in zip(references, records, strict=True):
+            if isinstance(record, Artifact):
+                raise Invalid(f"{reference!r} is an artifact, and only runs are compared. Ask `diff` for artifacts.")
+        return compare([record for record in records if isinstance(record, Run)])
+
+    def register(self, name: str, model: Artifact | str, *, why: str = "") -> ModelVersion:
+        """Give a model a name; the version number is the next one, or the one that this very model has."""
+        return self._registry.register(name, self.artifact(model), why=why)
+
+    def promote(self, name: str, version: int, alias: str = "champion", *, why: str = "") -> ModelVersion:
+        """Point an alias at a version."""
+        return self._registry.promote(name, version, alias, why=why)
+
+    def model(self, reference: str) -> ModelVersion:
+        """A registered model: ``delay@champion``, ``delay@2``, or ``delay`` for its newest version."""
+        return self._registry.get(reference)
+
+    def models(self) -> list[ModelVersion]:
+        """Every version of every registered model."""
+        return [version for name in self._registry.names() for version in self._registry.versions(name)]
+
+    @property
+    def _registry(self) -> Registry:
+        from trivet.tracking.registry import Registry
+
+        return Registry(self.context)
+
+    # -- pipelines --------------------------------------------------------------------------------------------
+
+    def execute(
+        self,
+        pipeline: Pipeline[..., Any],
+        *,
+        force: Collection[str] = (),
+        cache: bool = True,
+        progress: Callable[[Event], None] | None = None,
+        **inputs: Any,
+    ) -> Execution:
+        """Run a pipeline, each step in its own process; steps whose key is known are taken from the cache."""
+        from trivet.pipelines.execution import execute
+
+        prepared = {
+            name: value.artifact if getattr(value, "artifact", None) is not None else value
+            for name, value in inputs.items()
+        }
+        return execute(self.context, pipeline, prepared, force=force, cache=cache, progress=progress)
+
+    def find_pipeline(self, target: str | Path, name: str | None = None) -> Pipeline[..., Any]:
+        """A pipeline of a Python file, or of ``pipeline.py`` in a folder; ``name`` chooses among several.
+
+        Raises:
+            NotFound: there is no such file or pipeline.
+            Invalid: the file cannot be imported, or has several pipelines and no name was given.
+        """
+        from trivet.pipelines.finding import find_pipeline
+
+        return find_pipeline(Path(target), name)
+
+    def why(self, step: str) -> Explanation:
+        """Which part of its key made a step run, or why it did not."""
+        from trivet.pipelines.cache import why
+
+        return why(self.context, step)
+
+    # -- leg three: training, serving, monitoring -------------------------------------------------------------
+
+    def gate(
+        self,
+        model: Artifact | str,
+        test: TrainingSet | Artifact | str,
+        gate: Gate,
+        *,
+        baseline: Artifact | str | None = None,
+    ) -> GateReport:
+        """Judge a model on a test set; the report is stored and bound to the model's digest."""
+        from trivet.training.gates import gate as judge
+
+        data = test if isinstance(test, Artifact | str) else test.artifact or self.save(test)
+        against = None if baseline is None else self.artifact(baseline)
+        report, _, _ = judge(self.context, self.artifact(model), self.artifact(data), gate, baseline=against)
+        return report
+
+    def gate_report(self, digest: str) -> Artifact | None:
+        """The newest gate report about a model, None if it was never judged."""
+        from trivet.serving.admission import newest_report
+
+        return newest_report(self.context.ledger, digest)
+
+    @cached_property
+    def _live(self) -> Live:
+        from trivet.live import Live
+
+        return Live(self.context, self._online)
+
+    def deploy(
+        self,
+        model: str,
+        *,
+        role: str = "champion",
+        max_silence: str | None = None,
+        allow_ungated: str | None = None,
+    ) -> Deployment:
+        """Record that a registered model begins to answer; only one with a passing gate report may.
+
+        Args:
+            model: ``delay@champion``, ``delay@2``.
+            role: champion, canary or shadow.
+            max_silence: longer without a prediction raises the dead-model alarm; ``[monitoring] max_silence``.
+            allow_ungated: the reason to serve a model without a passing report; kept with who gave it.
+
+        Raises:
+            Refused: there is no passing gate report for this very model, and no reason was given.
+        """
+        silence = max_silence or self.context.settings.monitoring.max_silence
+        return self._live.deploy(self.model(model), role=role, max_silence=silence, allow_ungated=allow_ungated)
+
+    def serve(
+        self,
+        deployment: Deployment,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        ready: Callable[[str], None] | None = None,
+    ) -> None:
+        """Answer over HTTP until told to stop (Ctrl-C, SIGTERM); then the deployment ends.
+
+        Args:
+            deployment: from ``deploy``.
+            host, port: where; ``[serving]`` by default, port 0 for any that is free.
+            ready: called with the address once it answers.
+
+        Raises:
+            Refused: an address that others can reach; there is no authentication yet.
+        """
+        self._live.serve(deployment, host=host, port=port, ready=ready)
+
+    def deployments(self) -> list[Deployment]:
+        """Everything that answers or has answered, newest first."""
+        return self._live.deployments()
+
+    def deployment(self, reference: str) -> Deployment:
+        """A deployment by the start of its id, or the newest of a model's name."""
+        return self._live.deployment(reference)
+
+    def predictions(self, *, deployment: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """The latest recorded predictions, newest first, with their labels where they have come."""
+        return self._live.predictions(deployment, limit)
+
+    def prediction(self, id: str) -> dict[str, Any]:  # noqa: A002 - the field's name
+        """One recorded prediction: what was asked, what the model saw and since when, what it answered."""
+        return self._live.prediction(id)
+
+    def labels(self, frame: Any) -> int:
+        """Say how predictions turned out: columns ``prediction`` (id), ``label``, ``at`` (when it became known)."""
+        return self._live.add_labels(frame)
+
+    def monitor(self, reference: str, *, record: bool = True) -> MonitorReport:
+        """Check a deployment: labels, performance, drift, heartbeats; raise and clear alarms.
+
+        Args:
+            reference: a deployment's id, or a model's name for its newest deployment.
+            record: False looks without recording or raising anything.
+        """
+        return self._live.monitor(self.deployment(reference), record=record)
+
+    def alarms(self) -> list[Alarm]:
+        """The alarms that are open."""
+        from trivet.monitoring.alarms import open_alarms
+
+        return open_alarms(self.context)

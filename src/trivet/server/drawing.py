@@ -1,0 +1,164 @@
+"""Pictures as SVG text: a lineage graph in layers, and a line with its band over time.
+
+Both are pure functions of plain data, so that they are tested without a browser. Colours are CSS classes of
+``static/trivet.css``; nothing here knows the ledger or a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+__all__ = ["Box", "Point", "draw_graph", "draw_line"]
+
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 190, 46, 56, 16, 8
+
+
+@dataclass(frozen=True)
+class Box:
+    """A node: two lines of text, a CSS class and where a click leads."""
+
+    title: str
+    subtitle: str = ""
+    style: str = ""
+    href: str = ""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value at a place on the axis, with the bounds of the band where they are known."""
+
+    label: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+def draw_graph(boxes: Mapping[str, Box], edges: Sequence[tuple[str, str]]) -> str:
+    """A graph from left to right, every edge pointing right where the graph has no cycle.
+
+    Example:
+        >>> svg = draw_graph({"a": Box("file"), "b": Box("model")}, [("a", "b")])
+        >>> svg.startswith("<svg"), svg.count("<path")
+        (True, 1)
+    """
+    layers = _layers(boxes, edges)
+    places = {
+        name: (_MARGIN + column * (_WIDTH + _GAP_X), _MARGIN + row * (_HEIGHT + _GAP_Y))
+        for column, names in enumerate(layers)
+        for row, name in enumerate(names)
+    }
+    width = 2 * _MARGIN + max(1, len(layers)) * (_WIDTH + _GAP_X) - _GAP_X
+    height = 2 * _MARGIN + max([len(names) for names in layers], default=1) * (_HEIGHT + _GAP_Y) - _GAP_Y
+    drawn = [_edge(places[a], places[b]) for a, b in edges if a in places and b in places]
+    drawn += [_box(boxes[name], *places[name]) for name in places]
+    return (
+        f'<svg class="graph" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+        f'aria-label="lineage">{"".join(drawn)}</svg>'
+    )
+
+
+def draw_line(
+    points: Sequence[Point],
+    *,
+    title: str,
+    guides: Mapping[str, float] | None = None,
+    width: int = 560,
+    height: int = 170,
+) -> str:
+    """Values from left to right with their band, and dashed guide lines (a threshold, a reference).
+
+    Example:
+        >>> draw_line([Point("Oct", 0.7, 0.6, 0.8), Point("Nov", 0.72, 0.65, 0.79)], title="AUC").count("<circle")
+        2
+    """
+    guides, width, height = guides or {}, 560, 170
+    seen = [value for p in points for value in (p.value, p.low, p.high) if value is not None] + list(guides.values())
+    if not seen:
+        return f'<p class="quiet">{escape(title)}: nothing to draw yet.</p>'
+    low, high = min(seen), max(seen)
+    pad = (high - low) * 0.12 or abs(high) * 0.1 or 1.0
+    low, high = low - pad, high + pad
+    left, right, top, bottom = 46, width - 12, 26, height - 24
+
+    def x(index: int) -> float:
+        return left + (right - left) * (index / (len(points) - 1) if len(points) > 1 else 0.5)
+
+    def y(value: float) -> float:
+        return bottom - (bottom - top) * (value - low) / (high - low)
+
+    parts = [f'<text class="title" x="{left}" y="15">{escape(title)}</text>']
+    for value in (low + pad, high - pad):
+        parts.append(f'<text class="axis" x="{left - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+    for name, value in guides.items():
+        parts.append(f'<line class="guide" x1="{left}" x2="{right}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
+        parts.append(f'<text class="axis" x="{right}" y="{y(value) - 4:.1f}" text-anchor="end">{escape(name)}</text>')
+    banded = [(i, p.low, p.high) for i, p in enumerate(points) if p.low is not None and p.high is not None]
+    if len(banded) > 1:
+        outline = [f"{x(i):.1f},{y(h):.1f}" for i, _, h in banded] + [
+            f"{x(i):.1f},{y(lo):.1f}" for i, lo, _ in reversed(banded)
+        ]
+        parts.append(f'<polygon class="band" points="{" ".join(outline)}"/>')
+    known = [(i, p.value) for i, p in enumerate(points) if p.value is not None]
+    parts.append(f'<polyline class="line" points="{" ".join(f"{x(i):.1f},{y(v):.1f}" for i, v in known)}"/>')
+    for i, v in known:
+        parts.append(
+            f'<circle cx="{x(i):.1f}" cy="{y(v):.1f}" r="3"><title>{escape(points[i].label)}: {v:.4g}</title></circle>'
+        )
+    for i in {0, len(points) // 2, len(points) - 1}:
+        anchor = "start" if i == 0 else "end" if i == len(points) - 1 else "middle"
+        label = escape(points[i].label)
+        parts.append(f'<text class="axis" x="{x(i):.1f}" y="{height - 6}" text-anchor="{anchor}">{label}</text>')
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    return f'<svg class="chart" {size} role="img">{"".join(parts)}</svg>'
+
+
+def _layers(boxes: Mapping[str, Box], edges: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Each node one layer right of its rightmost source; rows by the mean row of the sources, then by name."""
+    sources: dict[str, list[str]] = {name: [] for name in boxes}
+    for a, b in edges:
+        if a in sources and b in sources:
+            sources[b].append(a)
+    depth: dict[str, int] = {}
+
+    def reach(name: str, path: frozenset[str]) -> int:
+        if name not in depth:
+            before = [reach(source, path | {name}) for source in sources[name] if source not in path]
+            depth[name] = 1 + max(before, default=-1)
+        return depth[name]
+
+    for name in boxes:
+        reach(name, frozenset({name}))
+    layers: list[list[str]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
+    row: dict[str, float] = {}
+    for level in range(len(layers)):
+        names = [name for name in boxes if depth[name] == level]
+        centre = {
+            name: sum(row.get(s, 0.0) for s in sources[name]) / len(sources[name]) if sources[name] else 0.0
+            for name in names
+        }
+        layers[level] = sorted(names, key=lambda name: (centre[name], boxes[name].title, name))
+        row |= {name: float(index) for index, name in enumerate(layers[level])}
+    return layers
+
+
+def _edge(a: tuple[float, float], b: tuple[float, float]) -> str:
+    x1, y1, x2, y2 = a[0] + _WIDTH, a[1] + _HEIGHT / 2, b[0], b[1] + _HEIGHT / 2
+    bend = max(24.0, (x2 - x1) / 2)
+    return f'<path class="edge" d="M{x1},{y1} C{x1 + bend},{y1} {x2 - bend},{y2} {x2},{y2}"/>'
+
+
+def _box(box: Box, x: float, y: float) -> str:
+    inside = (
+        f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="6"/>'
+        f'<text class="title" x="{x + 10}" y="{y + 19}">{escape(_short(box.title, 24))}</text>'
+        f'<text class="quiet" x="{x + 10}" y="{y + 36}">{escape(_short(box.subtitle, 28))}</text>'
+        f"<title>{escape(box.title)} {escape(box.subtitle)}</title>"
+    )
+    group = f'<g class="box {escape(box.style)}">{inside}</g>'
+    return f'<a href="{escape(box.href)}">{group}</a>' if box.href else group
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,152 @@
+"""A deployment: a model version that answers somewhere, as a run of kind ``serve`` in the ledger.
+
+The run stands from the moment of deployment to its end; its inputs are the model and the gate report that let it
+in, its output is the ``deployment`` artifact that says what was promised (role, how long it may be silent). Its
+recipe is the one by which every prediction is made again. This module leaves admission to ``admission`` and the
+answering to ``predictor``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from trivet.clock import new_id
+from trivet.errors import NotFound
+from trivet.ledger import Artifact, Recipe, Run, RunQuery
+from trivet.pipelines.context import Context
+from trivet.serving.admission import Admission
+from trivet.types import Digest
+
+__all__ = ["Deployment", "deploy", "deployment", "deployments", "end"]
+
+KIND = "serve"
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """What is deployed and how it stands.
+
+    Attributes:
+        id: of the run of kind ``serve``.
+        state: ``alive`` while its process lives, else ``stopped``.
+        gate: the verdict that let it in, or ``ungated`` with the run that records the reason in ``override``.
+        max_silence: longer without a prediction, and the dead-model alarm is raised; a duration as text.
+    """
+
+    id: str
+    name: str
+    version: int
+    digest: Digest
+    role: str
+    state: str
+    gate: str
+    override: str
+    max_silence: str
+    started: datetime
+    ended: datetime | None = None
+    predictions: int = 0
+    last_prediction: datetime | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        data: dict[str, Any] = msgspec.to_builtins(self)
+        return data
+
+
+def deploy(
+    context: Context,
+    *,
+    name: str,
+    version: int,
+    digest: Digest,
+    role: str,
+    admission: Admission,
+    max_silence: str,
+    recipe: Recipe,
+) -> Deployment:
+    """Record that a model version begins to answer in this process."""
+    now = context.clock()
+    promised = {"name": name, "version": version, "model": digest, "role": role, "max_silence": max_silence}
+    artifact = Artifact.of("deployment", promised, created=now)
+    inputs = {"model": digest} | ({"gate_report": admission.report} if admission.report else {})
+    run = Run(
+        id=new_id(context.clock),
+        kind=KIND,
+        name=f"{name}@{version}",
+        status="running",
+        started=now,
+        user=context.user,
+        host=context.host,
+        recipe=recipe,
+        inputs=inputs,
+        outputs={"deployment": artifact.digest},
+        tags={"pid": str(os.getpid()), "override": admission.override or ""},
+    )
+    context.ledger.write(artifact, run)
+    return _read(context, run, {})
+
+
+def end(context: Context, id: str) -> None:  # noqa: A002 - the field's name
+    """Record that a deployment stopped answering."""
+    run = context.ledger.run(id)
+    if run.status == "running":
+        context.ledger.write(msgspec.structs.replace(run, status="finished", ended=context.clock()))
+
+
+def deployments(context: Context, served: Mapping[str, tuple[int, datetime]]) -> list[Deployment]:
+    """All of them, newest first. ``served`` says how many predictions each made and when the last was."""
+    runs: Sequence[Run] = context.ledger.runs(RunQuery(kind=KIND, limit=1000))
+    return [_read(context, run, served) for run in runs]
+
+
+def deployment(context: Context, reference: str, served: Mapping[str, tuple[int, datetime]]) -> Deployment:
+    """The deployment with this id (or the start of one), or the newest of a model of this name.
+
+    Raises:
+        NotFound: there is none; the names of deployed models are offered.
+    """
+    found = deployments(context, served)
+    wanted = reference.removeprefix("run:")
+    for item in found:
+        if wanted in {item.id, item.name, f"{item.name}@{item.version}"} or (
+            len(wanted) >= 6 and item.id.startswith(wanted)
+        ):
+            return item
+    raise NotFound("deployment", reference, {item.name for item in found}, hint="`trivet serve MODEL` makes one.")
+
+
+def _read(context: Context, run: Run, served: Mapping[str, tuple[int, datetime]]) -> Deployment:
+    promised = context.ledger.artifact(run.outputs["deployment"]).spec
+    predictions, last = served.get(run.id, (0, None))
+    return Deployment(
+        id=run.id,
+        name=promised["name"],
+        version=promised["version"],
+        digest=promised["model"],
+        role=promised["role"],
+        state="alive" if run.status == "running" and _lives(context, run) else "stopped",
+        gate="pass" if "gate_report" in run.inputs else "ungated",
+        override=run.tags.get("override", ""),
+        max_silence=promised["max_silence"],
+        started=run.started,
+        ended=run.ended,
+        predictions=predictions,
+        last_prediction=last,
+    )
+
+
+def _lives(context: Context, run: Run) -> bool:
+    """Whether the process of a running deployment exists; one of another host is taken at its word."""
+    if run.host != context.host:
+        return True
+    try:
+        os.kill(int(run.tags["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

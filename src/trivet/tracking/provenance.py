@@ -1,0 +1,119 @@
+"""Where a run came from: the code and environment of this process, captured beside it, and what was started.
+
+Capturing may take seconds, so a thread does it while the run works; runs opened inside one another share it.
+``entry`` says what would have to be started again: ``script:train.py``, ``module:package.train``, ``notebook:`` or
+``interactive:``. A capture that fails never stops a run: the sentence is logged and kept as a tag.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from trivet.errors import TrivetError
+from trivet.ledger import Recipe
+from trivet.pipelines.code import capture_code, git_facts
+from trivet.pipelines.context import Context
+from trivet.pipelines.environment import active, capture_environment
+
+__all__ = ["ARGUMENTS", "Provenance", "arguments", "cells", "entry", "folders"]
+
+FAILED = "trivet.capture"
+ARGUMENTS = "trivet.arguments"
+ATTEMPTS = 3  # a file that goes away while it is read is no reason to give up
+
+_log = logging.getLogger(__name__)
+
+
+class Provenance:
+    """A capture under way. ``recipe`` and ``tags`` wait for it."""
+
+    def __init__(self, context: Context) -> None:
+        self._entry = entry(context.root)
+        self._recipe: Recipe | None = None
+        self._tags: dict[str, str] = {}
+        self._thread = threading.Thread(target=self._capture, args=(context,), name="trivet capture", daemon=True)
+        self._thread.start()
+
+    def recipe(self) -> Recipe | None:
+        """What was captured at the start with the numeric libraries that are active now, or None if that failed."""
+        self._thread.join()
+        if self._recipe is None:
+            return None
+        found = active()
+        threads = max((library["num_threads"] for library in found["libraries"]), default=1)
+        return replace(self._recipe, active=found, threads=threads)
+
+    def tags(self) -> dict[str, str]:
+        """What git said at the start, and the sentence of a capture that failed."""
+        self._thread.join()
+        return self._tags
+
+    def _capture(self, context: Context) -> None:
+        for attempt in range(ATTEMPTS):
+            try:
+                code = capture_code(context, folders(context.root))
+                environment = capture_environment(context)
+                self._recipe = Recipe(entry=self._entry, code=code.digest, environment=environment.digest)
+                self._tags = git_facts(context.root)
+                return
+            except (TrivetError, OSError) as exc:
+                if attempt == ATTEMPTS - 1 or isinstance(exc, TrivetError):
+                    self._tags = {FAILED: str(exc)}
+                    _log.warning("The code and environment of a run could not be recorded: %s", exc)
+                    return
+
+
+def entry(root: Path) -> str:
+    """What this process runs, in the words of ``Recipe.entry``; paths are relative to ``root`` where they can be."""
+    main = sys.modules.get("__main__")
+    if _shell() is not None:
+        return "notebook:"
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name:
+        return f"module:{spec.name.removesuffix('.__main__')}"
+    script = _script()
+    if script is None:
+        return "interactive:"
+    place = script.relative_to(root.resolve()) if script.is_relative_to(root.resolve()) else script
+    return f"script:{place.as_posix()}"
+
+
+def folders(root: Path) -> list[Path]:
+    """Where the code of this process lives: the project, and the script's folder where it is elsewhere."""
+    script, project = _script(), root.resolve()
+    if script is None or script.is_relative_to(project) or not entry(root).startswith("script:"):
+        return [project]
+    return [project, script.parent]
+
+
+def arguments() -> str:
+    """The arguments of this process as a shell would take them; none in a notebook, whose kernel's mean nothing."""
+    return "" if _shell() is not None else shlex.join(sys.argv[1:])
+
+
+def cells() -> str | None:
+    """The source of every notebook cell executed so far, in order, or None outside IPython."""
+    shell = _shell()
+    if shell is None:
+        return None
+    sources = list(shell.user_ns.get("In", []))
+    return "\n\n".join(f"# In [{number}]\n{text}" for number, text in enumerate(sources) if text.strip()) + "\n"
+
+
+def _script() -> Path | None:
+    """The file that this process was started with; text from a pipe or ``-c`` is none."""
+    path = Path(getattr(sys.modules.get("__main__"), "__file__", None) or "").resolve()
+    return path if path.is_file() else None
+
+
+def _shell() -> Any:
+    """IPython's shell where one is running; IPython is never imported for this."""
+    ipython = sys.modules.get("IPython")
+    return ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None

@@ -1,0 +1,370 @@
+"""An open run: what a notebook cell or a script says about its work while it works.
+
+    with project.run("deeper trees") as run:
+        model = HistGradientBoostingClassifier(**run.params(max_iter=100)).fit(X, y)
+        run.log(auc=0.74)
+        run.model(model, "delay")
+
+A run opened by ``with`` inside another becomes its child. However the block ends, the run ends with it and says how.
+Writing is left to ``journal`` (in batches, behind the caller's back), the code and environment to ``provenance``,
+reading to ``search`` and ``compare``.
+
+Invariant: an entry is checked before it is taken, and a taken entry is never dropped or silently replaced; only
+metrics of the same step and tags of the same name are replaced, because people mean that.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import traceback
+import warnings
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from msgspec.structs import replace
+
+from trivet.clock import new_id
+from trivet.digest import canonical
+from trivet.errors import Conflict, Invalid, NotFound, TrivetError
+from trivet.ledger import Artifact, Run, Status
+from trivet.pipelines import values
+from trivet.pipelines.context import Context
+from trivet.tracking.entries import check_name, check_path, check_step, free_slot, number, parameter
+from trivet.tracking.files import figure_bytes, save_file
+from trivet.tracking.journal import Journal
+from trivet.tracking.processes import process_tags
+from trivet.tracking.provenance import ARGUMENTS, Provenance, arguments, cells
+from trivet.tracking.registry import Registry
+
+__all__ = ["ActiveRun", "start"]
+
+KIND = "experiment"
+NOTE = "note"
+
+T = TypeVar("T")
+
+_current: ContextVar[ActiveRun | None] = ContextVar("trivet_run", default=None)
+_open: dict[str, ActiveRun] = {}
+
+
+def start(
+    context: Context,
+    name: str,
+    *,
+    parent: str | Run | ActiveRun | None = None,
+    tags: Mapping[str, object] | None = None,
+) -> ActiveRun:
+    """Open a run. Without ``parent`` it belongs to the run whose ``with`` block it is opened in, if there is one.
+
+    Raises:
+        Invalid: a name that cannot be one.
+        NotFound: there is no run ``parent``.
+        TrivetError: the ledger could not record the beginning.
+    """
+    above = _parent(context, parent)
+    record = Run(
+        id=new_id(context.clock),
+        kind=KIND,
+        name=check_name("run", name),
+        status="running",
+        started=context.clock(),
+        parent=above.id if above else None,
+        user=context.user,
+        host=context.host,
+        tags=_as_tags(tags or {}) | process_tags(context.host) | _started_with(),
+    )
+    shared = above.provenance if isinstance(above, ActiveRun) else None
+    run = ActiveRun(context, record, shared)
+    if not _open:
+        # Registered late, so that it runs before whatever the project registered: exits run last in, first out.
+        atexit.unregister(_end_all)
+        atexit.register(_end_all)
+    _open[run.id] = run
+    return run
+
+
+class ActiveRun:
+    """A run that is open for writing. Made by ``project.run(...)``; safe to share among threads."""
+
+    def __init__(self, context: Context, record: Run, provenance: Provenance | None = None) -> None:
+        self.context = context
+        self._journal = Journal(context.ledger, record)
+        self.provenance = provenance or Provenance(context)
+        self._tokens: list[Token[ActiveRun | None]] = []
+        self._process = os.getpid()
+
+    # What it is
+
+    @property
+    def record(self) -> Run:
+        """The run as the ledger will show it in a moment."""
+        return self._journal.run
+
+    @property
+    def id(self) -> str:
+        """The id of the run."""
+        return self.record.id
+
+    @property
+    def name(self) -> str:
+        """The name of the run."""
+        return self.record.name
+
+    @property
+    def status(self) -> Status:
+        """``running`` until it ends."""
+        return self.record.status
+
+    def __repr__(self) -> str:
+        run = self.record
+        what = [f"{key}={value:.6g}" for key, value in list(run.metrics.items())[:4]]
+        error = [run.error.splitlines()[0]] if run.error else []
+        return f"<run {run.name!r} {run.id[:12]} {', '.join([run.status, *error, *what])}>"
+
+    # What it takes
+
+    def params(self, given: Mapping[str, Any] | None = None, /, **more: Any) -> dict[str, Any]:
+        """Record parameters and answer them, so that ``Model(**run.params(max_iter=100))`` reads as one thing.
+
+        Raises:
+            Conflict: one was recorded before with another value.
+            Invalid: one is not data (see ``trivet.tracking.entries.parameter``).
+        """
+        asked = {**(given or {}), **more}
+        plain = {check_name("parameter", name): parameter(name, value) for name, value in asked.items()}
+
+        def alter(run: Run) -> Run:
+            for name in plain.keys() & run.parameters.keys():
+                if canonical(plain[name]) != canonical(run.parameters[name]):
+                    raise Conflict(
+                        f"The parameter {name!r} of run {run.name!r} is {run.parameters[name]!r} and cannot become "
+                        f"{plain[name]!r}. Open another run for other parameters."
+                    )
+            return replace(run, parameters=run.parameters | plain)
+
+        self._journal.change(alter)
+        return asked
+
+    def log(self, values: Mapping[str, Any] | None = None, /, *, step: int | None = None, **metrics: Any) -> None:
+        """Record metrics at ``step``. Without one, each name counts its own steps: 0, 1, 2...
+
+        A repeated step replaces. Names that are no Python names go into a dict: ``run.log({"val/auc": 0.7})``.
+
+        Raises:
+            Invalid: a value is no number, or the step no whole number from 0.
+            Conflict: the run has ended.
+        """
+        at = self.context.clock()
+        if values:
+            metrics = {**values, **metrics}
+        points = [
+            (name if name.isidentifier() else check_name("metric", name), number(name, value))
+            for name, value in metrics.items()
+        ]
+        self._journal.measure(None if step is None else check_step(step), points, at)
+
+    def tag(self, given: Mapping[str, object] | None = None, /, **more: object) -> None:
+        """Put tags on the run; a tag of the same name is replaced."""
+        tags = _as_tags({**(given or {}), **more})
+        self._journal.change(lambda run: replace(run, tags=run.tags | tags))
+
+    def note(self, text: str) -> None:
+        """Add a paragraph to the run's note, for whoever reads it in a year."""
+        self._journal.change(
+            lambda run: replace(run, tags=run.tags | {NOTE: "\n\n".join(filter(None, [run.tags.get(NOTE), text]))})
+        )
+
+    def input(self, thing: T, name: str | None = None) -> T:
+        """Record that the run uses ``thing`` (an artifact, a training set, a frame, a folder) and answer it.
+
+        Raises:
+            Invalid: it is no artifact and of no kind that can become one.
+        """
+        artifact = self._as_artifact(thing)
+        slot = check_name("input", name or artifact.kind)
+        self._journal.change(
+            lambda run: replace(
+                run, inputs=run.inputs | {free_slot(run.inputs, slot, artifact.digest): artifact.digest}
+            )
+        )
+        return thing
+
+    def output(self, name: str, value: object) -> Artifact:
+        """Keep a value (JSON, a table, a folder, a model) as an output of the run.
+
+        Another value under a name that is taken becomes ``name-2``, so that no output loses its run.
+        """
+        return self._put_out(name, self._as_artifact(value))
+
+    def table(self, frame: object, name: str) -> Artifact:
+        """Keep a pandas, Polars or Arrow table as an output."""
+        return self._put_out(name, values.save(frame, self.context, "table"))
+
+    def file(self, content: bytes | str | Path, name: str | None = None) -> Artifact:
+        """Keep a file, a folder (both by path) or bytes as an output, named as it is unless told otherwise.
+
+        Raises:
+            NotFound: there is no such file.
+            Invalid: bytes without a name, or a name that is no relative path.
+        """
+        if isinstance(content, bytes):
+            if name is None:
+                raise Invalid("Bytes have no name of their own. Write run.file(content, 'log.txt').")
+            return self._put_out(name, save_file(self.context, content, name))
+        path = Path(content)
+        name = check_path(name or path.name)
+        if path.is_dir():
+            return self._put_out(name, values.save(path, self.context, "folder"))
+        if not path.is_file():
+            raise NotFound("file", str(path), [str(p) for p in path.parent.glob("*")] if path.parent.is_dir() else [])
+        return self._put_out(name, save_file(self.context, path, name))
+
+    def figure(self, figure: object, name: str) -> Artifact:
+        """Keep a Matplotlib figure (as PNG) or a Plotly figure (as JSON, it stays interactive) as an output.
+
+        Raises:
+            Invalid: it is no figure.
+        """
+        content, ending = figure_bytes(figure)
+        name = name if name.endswith(ending) else name + ending
+        return self._put_out(name, save_file(self.context, content, name))
+
+    def model(self, model: object, name: str | None = None) -> Artifact:
+        """Keep a ``tv.Model`` or a fitted scikit-learn estimator; under ``name`` it also becomes a model's version.
+
+        Raises:
+            Invalid: it is not fitted, or ``name`` is no name for a model.
+        """
+        if name is not None:
+            Registry.check(name)
+        artifact = self._put_out(name or "model", values.save(_wrapped(model), self.context, "model"))
+        if trained_on := getattr(model, "training_set", None):
+            self.input(self.context.ledger.artifact(trained_on), "training_set")
+        if name is not None:
+            Registry(self.context).register(name, artifact, why=f"run {self.name!r} ({self.id[:12]})")
+        return artifact
+
+    def child(self, name: str, *, tags: Mapping[str, object] | None = None) -> ActiveRun:
+        """Open a run under this one, from any thread."""
+        return start(self.context, name, parent=self, tags=tags)
+
+    # How it ends
+
+    def flush(self) -> None:
+        """Write everything taken so far, now.
+
+        Raises:
+            TrivetError: the ledger failed; everything is kept.
+        """
+        self._journal.flush()
+
+    def end(self, status: Status = "finished", error: str = "") -> Run:
+        """End the run and write everything. Ending it again changes nothing.
+
+        Raises:
+            TrivetError: the ledger failed; everything is kept, and ``end()`` may be called again.
+        """
+        if self.record.ended is None:
+            self._keep_provenance()
+        self._journal.close(lambda run: replace(run, status=status, ended=self.context.clock(), error=error))
+        _open.pop(self.id, None)
+        return self.record
+
+    def __enter__(self) -> Self:
+        if self.record.ended is not None:
+            raise Conflict(f"The run {self.name!r} has ended ({self.status}). Open another with project.run(...).")
+        self._tokens.append(_current.set(self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, where: TracebackType | None
+    ) -> None:
+        _current.reset(self._tokens.pop())
+        if exc is None:
+            self.end()
+            return
+        status, error = _verdict(exc)
+        try:
+            if status == "failed" and isinstance(exc, Exception):
+                self.file("".join(traceback.format_exception(exc)).encode(), "traceback.txt")
+            self.end(status, error)
+        except TrivetError as second:  # the block's own error is the one to see
+            exc.add_note(f"The run {self.name!r} could not be written: {second}")
+
+    # Within
+
+    def _as_artifact(self, thing: object) -> Artifact:
+        made = thing if isinstance(thing, Artifact) else getattr(thing, "artifact", None)
+        return made if isinstance(made, Artifact) else values.save(thing, self.context)
+
+    def _put_out(self, name: str, artifact: Artifact) -> Artifact:
+        slot = check_path(name)
+        self._journal.change(
+            lambda run: replace(
+                run, outputs=run.outputs | {free_slot(run.outputs, slot, artifact.digest): artifact.digest}
+            )
+        )
+        self._journal.flush()  # an artifact without its run is an orphan: not left to the next batch
+        return artifact
+
+    def _keep_provenance(self) -> None:
+        recipe, tags = self.provenance.recipe(), self.provenance.tags()
+        self._journal.change(lambda run: replace(run, recipe=recipe, tags=tags | run.tags))
+        if (source := cells()) is not None:
+            self.input(save_file(self.context, source.encode(), "cells.py"), "cells")
+
+
+def _parent(context: Context, parent: str | Run | ActiveRun | None) -> Run | ActiveRun | None:
+    if isinstance(parent, str):
+        return context.ledger.run(parent)
+    if parent is not None:
+        return parent
+    around = _current.get()
+    if around is None or around.context.ledger is not context.ledger or around.status != "running":
+        return None
+    return around
+
+
+def _as_tags(tags: Mapping[str, object]) -> dict[str, str]:
+    return {check_name("tag", name): str(value) for name, value in tags.items()}
+
+
+def _started_with() -> dict[str, str]:
+    given = arguments()
+    return {ARGUMENTS: given} if given else {}
+
+
+def _wrapped(model: object) -> object:
+    if getattr(model, "__trivet_kind__", None) == "model":
+        return model
+    from trivet.pipelines.values.model import Model
+
+    return Model.wrap(model)
+
+
+def _verdict(exc: BaseException) -> tuple[Status, str]:
+    """How a block that raised ``exc`` ended, and the sentence."""
+    match exc:
+        case KeyboardInterrupt():
+            return "killed", "Interrupted from the keyboard."
+        case SystemExit(code=None | 0):
+            return "finished", ""
+        case SystemExit():
+            return "failed", f"Left with exit status {exc.code!r}."
+        case TrivetError():
+            return "failed", str(exc)
+        case Exception():
+            return "failed", f"{type(exc).__name__}: {exc}".rstrip(": ")
+    return "killed", f"Stopped by {type(exc).__name__}."
+
+
+def _end_all() -> None:
+    for run in [run for run in _open.values() if run._process == os.getpid()]:
+        try:
+            run.end("killed", "The process ended without run.end(); what was recorded until then is here.")
+        except TrivetError as exc:
+            warnings.warn(f"The run {run.name!r} could not be written at exit: {exc}", RuntimeWarning, stacklevel=1)

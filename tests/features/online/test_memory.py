@@ -1,0 +1,5 @@
+from trivet.testing.online import OnlineContract
+
+
+class TestMemory(OnlineContract):
+    url = "memory:"

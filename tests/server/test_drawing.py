@@ -1,0 +1,63 @@
+"""Pictures are well-formed SVG, point one way, and escape what they show."""
+
+from xml.etree import ElementTree
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trivet.server.drawing import Box, Point, draw_graph, draw_line
+
+NAMES = [f"n{i}" for i in range(8)]
+
+
+def boxes_of(svg: str) -> dict[str, float]:
+    """The left edge of each box by its title."""
+    root = ElementTree.fromstring(svg)
+    found = {}
+    for group in root.iter():
+        if group.get("class", "").startswith("box"):
+            found[group.find("text").text] = float(group.find("rect").get("x"))
+    return found
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)).filter(lambda edge: edge[0] < edge[1]), max_size=16))
+def test_every_edge_of_an_acyclic_graph_points_right(pairs):
+    edges = [(NAMES[a], NAMES[b]) for a, b in pairs]
+    places = boxes_of(draw_graph({name: Box(name) for name in NAMES}, edges))
+    assert set(places) == set(NAMES)
+    assert all(places[a] < places[b] for a, b in edges)
+
+
+def test_a_cycle_is_drawn_all_the_same():
+    svg = draw_graph({"a": Box("a"), "b": Box("b")}, [("a", "b"), ("b", "a")])
+    assert set(boxes_of(svg)) == {"a", "b"}
+
+
+def test_titles_are_escaped_and_links_kept():
+    svg = draw_graph({"a": Box("<script>", "x & y", href="/artifacts/a?b=1&c=2")}, [])
+    assert "<script>" not in svg
+    link = ElementTree.fromstring(svg).find("a")
+    assert link.get("href") == "/artifacts/a?b=1&c=2"
+
+
+def test_edges_to_what_is_not_shown_are_left_out():
+    assert draw_graph({"a": Box("a")}, [("a", "elsewhere")]).count("<path") == 0
+
+
+def test_a_line_skips_missing_values_and_shows_its_band_and_guides():
+    points = [Point("Oct", 0.7, 0.6, 0.8), Point("Nov", None), Point("Dec", 0.75, 0.7, 0.8)]
+    svg = draw_line(points, title="AUC", guides={"training": 0.74})
+    root = ElementTree.fromstring(svg)
+    assert len(root.findall("circle")) == 2
+    assert len(root.findall("polygon")) == 1
+    assert "training" in [text.text for text in root.iter("text")]
+
+
+def test_nothing_to_draw_is_said():
+    assert "nothing to draw" in draw_line([Point("Oct", None)], title="AUC")
+
+
+def test_one_point_and_a_constant_line_have_room():
+    for values in ([1.0], [0.0, 0.0], [5.0, 5.0]):
+        root = ElementTree.fromstring(draw_line([Point(str(i), v) for i, v in enumerate(values)], title="x"))
+        assert all(0 <= float(circle.get("cy")) <= 170 for circle in root.findall("circle"))

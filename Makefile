@@ -19,10 +19,10 @@ demo: $(READY)  ## run the whole story on a year of flights: features, training,
 	$(BIN)/python -m examples.flights.demo
 
 ui: $(READY)  ## open the pages of the demo's project again
-	cd $(DEMO) && ../../$(BIN)/trivet ui
+	cd $(DEMO) && ../../$(BIN)/trivet server
 
 test: $(READY)  ## run the tests that a change must pass (a few minutes)
-	$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow"
+	$(BIN)/pytest -q -n 2 --dist loadscope -m "not slow"
 
 stories: $(READY)  ## run the slow tests: whole stories from end to end
 	$(BIN)/pytest -q -m slow

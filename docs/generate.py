@@ -48,11 +48,7 @@ def command_page() -> str:
     """Every command with its help."""
     import trivet.cli
 
-    parts = [f"# The command line\n\n{NOTE}"]
-    root = getattr(trivet.cli, "cli", None)
-    if root is not None:
-        parts += _commands(root, "trivet")
-    return "\n".join(parts)
+    return "\n".join([f"# The command line\n\n{NOTE}", *_commands(trivet.cli.main, "trivet")])
 
 
 def settings_page() -> str:
@@ -104,11 +100,29 @@ def _line(page: Path) -> str:
 
 
 def _described(name: str, value: Any) -> str:
+    return f"```text\n{name}{_signature(value)}\n```\n\n{_prose(value)}"
+
+
+class _Written(str):
+    """An annotation as it stands in the code, without the quotes that it got by being postponed."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _signature(value: Any) -> str:
     try:
-        signature = str(inspect.signature(value))
+        found = inspect.signature(value)
     except (TypeError, ValueError):  # some classes of C extensions tell no signature
-        signature = "(...)"
-    return f"```text\n{name}{_without_addresses(signature)}\n```\n\n{_prose(value)}"
+        return "(...)"
+    parameters = [each.replace(annotation=_written(each.annotation)) for each in found.parameters.values()]
+    returns = inspect.Signature.empty if found.return_annotation == "None" else _written(found.return_annotation)
+    text = str(found.replace(parameters=parameters, return_annotation=returns))
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
+
+
+def _written(annotation: Any) -> Any:
+    return _Written(annotation) if isinstance(annotation, str) else annotation
 
 
 def _prose(value: Any) -> str:
@@ -130,24 +144,21 @@ def _methods(value: type) -> Iterator[tuple[str, Any]]:
             yield name, function
 
 
-def _commands(command: Any, path: str) -> list[str]:
+def _commands(command: Any, path: str, parent: Any = None) -> list[str]:
     import click
 
-    context = click.Context(command, info_name=path, terminal_width=100, max_content_width=100)
+    settings = command.context_settings | {"terminal_width": 100, "max_content_width": 100}
+    context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent, **settings)
     parts = [f"## `{path}`\n\n```text\n{command.get_help(context).strip()}\n```\n"]
     for name in command.list_commands(context) if isinstance(command, click.Group) else []:
         found = command.get_command(context, name)
         if found is not None and not found.hidden:
-            parts += _commands(found, f"{path} {name}")
+            parts += _commands(found, f"{path} {name}", context)
     return parts
 
 
 def _tree(text: str) -> str:
     return "".join(line[4:] + "\n" for line in text.splitlines() if line.startswith("    "))
-
-
-def _without_addresses(text: str) -> str:
-    return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
 def write() -> None:

@@ -51,7 +51,10 @@ def main() -> None:
                 "static model": (baseline.id, f"AUC {scores['static']:.4f} on October to December"),
                 "full model": (model.id, f"AUC {scores['full']:.4f} on the same flights"),
                 "registered": (f"delay@{version}", "passed its gate, promoted to champion"),
-                "deployment": (f"run:{report.subject.deployment}", f"{len(predictions):,} predictions served and recorded"),
+                "deployment": (
+                    f"run:{report.subject.deployment}",
+                    f"{len(predictions):,} predictions served and recorded",
+                ),
                 "prediction": (f"prediction:{predictions['prediction'][-1]}", "traced back to raw files on its page"),
                 **{f"reproduced {name}": (found.id, f"level: {found.level}") for name, found in remade.items()},
             },
@@ -72,7 +75,11 @@ def training_set(project: tv.Project) -> tv.TrainingSet:
 def train(project: tv.Project, flights: tv.TrainingSet) -> tuple[Any, Any, Any, dict[str, float]]:
     """Fit on January to September, measure on October to December: a static baseline and the full model."""
     with part(3, "Training: a static baseline and the full model"):
-        done = project.execute(pipeline.train, flights=flights, progress=lambda event: console.print(f"   {event.kind} {event.step}", style="dim"))
+        done = project.execute(
+            pipeline.train,
+            flights=flights,
+            progress=lambda event: console.print(f"   {event.kind} {event.step}", style="dim"),
+        )
     scores = {"static": done.value("evaluate_static")["auc"], "full": done.value("evaluate")["auc"]}
     return done.artifact("fit"), done.artifact("fit_static"), done.artifact("split.test"), scores
 

@@ -41,7 +41,9 @@ def command(output: Output, reference: str, down: bool, depth: int | None) -> No
     output.say(data, tree)
 
 
-def _grow(tree: Any, lineage: Lineage, digest: str, ids: Mapping[str, str], *, down: bool, path: frozenset[str]) -> None:
+def _grow(
+    tree: Any, lineage: Lineage, digest: str, ids: Mapping[str, str], *, down: bool, path: frozenset[str]
+) -> None:
     """Hang the runs next to an artifact below it, and their artifacts below them; nothing twice on one path."""
     path |= {digest}
     for run in (lineage.consumers if down else lineage.producers)(digest):

@@ -71,9 +71,9 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., None]], click
                 if "project" in output.__dict__:
                     output.project.close()
 
-        with_json = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(wrapped)
+        with_json = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
         with_project = click.option("--project", metavar="FOLDER", help="The project's folder. [default: this one]")
-        made: click.Command = click.command(name, **settings)(with_project(with_json))
+        made: click.Command = with_project(with_json(click.command(name, **settings)(wrapped)))
         return made
 
     return decorate

@@ -7,15 +7,19 @@ markup to the templates.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from trivet.ledger import Artifact, Run
 from trivet.server.drawing import Box, Point, draw_graph, draw_line
+from trivet.types import duration_text
 
 if TYPE_CHECKING:
     from trivet.features.catalogue import Listed
+    from trivet.monitoring.alarms import OpenAlarm
+    from trivet.monitoring.heartbeats import Heartbeat
     from trivet.ledger.lineage import Lineage
     from trivet.project import Project
     from trivet.tracking.registry import ModelVersion
@@ -69,7 +73,7 @@ def overview(project: Project) -> dict[str, Any]:
         "title": "Overview",
         "project": project.root.name,
         "cards": cards,
-        "alarms": [alarm.to_json() for alarm in project.alarms()],
+        "alarms": [_alarm(alarm) for alarm in project.alarms()],
         "deployments": live,
         "runs": [_run(found) for found in project.runs(limit=12)],
     }
@@ -169,14 +173,21 @@ def deployment(project: Project, id: str) -> dict[str, Any]:  # noqa: A002 - the
     found = project.deployment(id)
     report = project.monitor(found.id, record=False)
     data = report.to_json()
+    joined = report.labels.joined
     return {
         "title": f"{found.name}@{found.version}",
         "d": found.to_json(),
-        "alarms": [alarm.to_json() for alarm in project.alarms() if alarm.subject == found.name],
-        "cards": [{"name": name, "count": count} for name, count in data.get("cards", {}).items()],
-        "charts": _performance(data.get("performance", []), data.get("reference", {})),
-        "drift": data.get("drift", []),
-        "heartbeats": data.get("heartbeats", []),
+        "alarms": [_alarm(alarm) for alarm in project.alarms() if alarm.alarm.subject == report.subject.name],
+        "cards": [
+            {"name": "predictions", "count": f"{found.predictions:,}"},
+            {"name": "labels that came", "count": f"{joined:,}"},
+            {"name": "may be silent for", "count": found.max_silence},
+            {"name": "let in by its gate", "count": found.gate},
+        ],
+        "performance": data["performance"],
+        "charts": _performance(data["performance"]),
+        "drift": data["drift"],
+        "heartbeats": [_heartbeat(beat, report.at) for beat in report.heartbeats],
         "predictions": project.predictions(deployment=found.id, limit=20),
     }
 
@@ -185,7 +196,7 @@ def prediction(project: Project, id: str) -> dict[str, Any]:  # noqa: A002 - the
     """One prediction: what the model saw and since when, what it answered, and where all of it came from."""
     found = project.prediction(id)
     lineage = project.lineage(found["digest"])
-    columns = {column["name"]: column for column in _signature(project, found["digest"])}
+    names = {column["feature"]: column["name"] for column in _signature(project, found["digest"])}
     values = [
         {"name": key, "value": value, "origin": origin, "feature": None, "time": None, "status": ""}
         for origin in ("entities", "request")
@@ -193,10 +204,10 @@ def prediction(project: Project, id: str) -> dict[str, Any]:  # noqa: A002 - the
     ]
     values += [
         {
-            "name": key,
+            "name": names.get(key, key),
             "value": value,
             "origin": "",
-            "feature": columns.get(key, {}).get("feature"),
+            "feature": key,
             "time": found["feature_times"].get(key),
             "status": found["feature_status"].get(key, ""),
         }
@@ -282,19 +293,29 @@ def _learning_curves(project: Project, id: str) -> list[str]:  # noqa: A002
     return [draw_line(points, title=name) for name, points in series.items() if len(points) > 1]
 
 
-def _performance(periods: Sequence[Mapping[str, Any]], reference: Mapping[str, Any]) -> list[str]:
-    def points(name: str) -> list[Point]:
-        return [
-            Point(row["period"][:10], row.get(name), row.get(f"{name}_low"), row.get(f"{name}_high")) for row in periods
-        ]
+def _performance(periods: Sequence[Mapping[str, Any]]) -> list[str]:
+    titles = {"auc": "AUC", "base_rate": "Base rate", "log_loss": "Log loss", "calibration": "Label less score"}
+    names = [name for name in titles if any(name in period["metrics"] for period in periods)]
+    drawn = []
+    for name in names:
+        found = [(period["start"][:10], period["metrics"].get(name)) for period in periods]
+        points = [Point(day, m["estimate"], m["low"], m["high"]) if m else Point(day, None) for day, m in found]
+        drawn.append(draw_line(points, title=f"{titles[name]} by period, with its 95 % band"))
+    return drawn
 
-    if not periods:
-        return []
-    guides = {name: {"training": reference[name]} if name in reference else {} for name in ("auc", "base_rate")}
-    return [
-        draw_line(points("auc"), title="AUC by period, with its confidence band", guides=guides["auc"]),
-        draw_line(points("base_rate"), title="Base rate by period", guides=guides["base_rate"]),
-    ]
+
+def _alarm(alarm: OpenAlarm) -> dict[str, Any]:
+    return {**alarm.alarm.to_json(), "digest": alarm.digest, "raised": alarm.raised.isoformat()}
+
+
+def _heartbeat(beat: Heartbeat, now: datetime) -> dict[str, Any]:
+    silent = (now - (beat.last or beat.since)).total_seconds() * 1_000_000 > beat.expected
+    return {
+        "kind": beat.kind,
+        "state": "dead" if silent else "alive",
+        "last": None if beat.last is None else beat.last.isoformat(),
+        "expected": duration_text(beat.expected),
+    }
 
 
 def _preview(project: Project, artifact: Artifact) -> dict[str, Any] | None:

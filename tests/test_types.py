@@ -61,7 +61,7 @@ def test_a_negative_length_has_no_text():
 @given(aware)
 def test_times_in_microseconds_and_back(time):
     back = from_micros(to_micros(time))
-    assert back == time
+    assert back == time.astimezone(UTC)  # across zones, Python calls no time in a gap of the clock equal
     assert back.tzinfo is UTC
 
 
@@ -74,7 +74,7 @@ def test_microseconds_sort_as_times_do(one, other):
 def test_text_in_iso_8601_is_read(time):
     if time.utcoffset() % timedelta(minutes=1):  # a zone of long ago, with seconds
         return
-    assert as_utc(time.isoformat()) == time
+    assert as_utc(time.isoformat()) == time.astimezone(UTC)
     assert as_utc(time).tzinfo is UTC
 
 

@@ -317,10 +317,10 @@ def test_editable_distributions_come_along_as_packages_only(context, tmp_path, m
 
 def test_a_folder_that_the_repository_around_it_ignores_is_walked(context, tmp_path):
     git(tmp_path, "init", "-q")
-    (tmp_path / ".gitignore").write_text("/work/\n")
-    (tmp_path / "work").mkdir()
-    (tmp_path / "work/steps.py").write_text("")
-    assert set(members(capture_code(context, [tmp_path / "work"]), context)) == {"project/steps.py"}
+    (tmp_path / ".gitignore").write_text("/drafts/\n")
+    (tmp_path / "drafts").mkdir()
+    (tmp_path / "drafts/steps.py").write_text("")
+    assert set(members(capture_code(context, [tmp_path / "drafts"]), context)) == {"project/steps.py"}
 
 
 def test_a_repository_inside_the_project_is_archived_too(context, tmp_path):

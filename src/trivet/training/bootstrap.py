@@ -36,7 +36,7 @@ from trivet.training.measures import Array, Mean, Measure, as_arrays, find
 
 __all__ = ["Bounds", "bounds", "difference"]
 
-_CELLS = 4_000_000  # rows x resamples in memory at once: 32 MB of weights
+_CELLS = 1_000_000  # rows x resamples in memory at once: 8 MB of weights
 _EDGE = 1e-9  # as near as the logit scale goes to 0 and 1
 _FEWEST = 20  # rows to resample
 _FEWEST_OF_A_CLASS = 5  # rows of either class for ranked measures

@@ -69,6 +69,11 @@ def prepare(name: str, *requirements: str) -> Path:
     return environment
 
 
+def _version(environment: Path, name: str) -> str:
+    folder = next(environment.glob(f"lib/python*/site-packages/{name}-*.dist-info"))
+    return folder.name.removesuffix(".dist-info").partition("-")[2]
+
+
 def _once(python: Path, statement: str) -> tuple[float, float]:
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run([python, "-c", statement], check=True, cwd=WORK, env=_variables(), stdout=subprocess.DEVNULL)
@@ -94,7 +99,9 @@ def main() -> None:
     ]
     if options.peers:
         for name, requirement in PEERS.items():
-            lines.append(measure(f"import {name}", f"import {name}", prepare(name, requirement), options.repeat))
+            environment = prepare(name, requirement)
+            lines.append(measure(f"import {name}", f"import {name}", environment, options.repeat))
+            print(f"{name} {_version(environment, name)}")
     print(f"{'':<16}{'CPU s':>8}{'wall s':>8}{'modules':>9}{'packages':>10}{'MB':>8}")
     for line in lines:
         print(

@@ -91,7 +91,7 @@ def gate_and_register(project: tv.Project, model: Any, baseline: Any, test: Any)
         [
             tv.at_least("auc", 0.70),
             tv.better_than("auc", by=0.05),
-            tv.slices("auc", over=["origin", "carrier"], at_least=0.60),
+            tv.slices("auc", over=["origin", "carrier"], at_least=0.55, min_rows=500),
         ],
     )
     with part(4, "Gate, registry"):

@@ -52,7 +52,7 @@ weather = tv.FeatureView(
     "weather",
     entity=origin,
     source=weather_reports,
-    features=["temp", "dewp", "humid", "wind_dir", "wind_speed", "precip", "pressure", "visib"],
+    features=["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"],
     ttl="6h",
 )
 planes = tv.FeatureView("planes", entity=plane, source=registry, features=["age", "seats"])

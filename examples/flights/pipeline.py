@@ -25,7 +25,9 @@ def fit(train: tv.TrainingSet, features: list[str] | None, max_iter: int, seed: 
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     features = features or [*SCHEDULE, *(column.name for column in train.columns_of_features)]
-    estimator = HistGradientBoostingClassifier(max_iter=max_iter, early_stopping=False, random_state=seed)
+    # airports and airlines as numbers: as categories, the 105 destinations fit to noise
+    settings = {"early_stopping": False, "categorical_features": None}
+    estimator = HistGradientBoostingClassifier(max_iter=max_iter, random_state=seed, **settings)
     return tv.Model.fit(estimator, train, features=features)
 
 

@@ -14,12 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trivet.errors import TrivetError as TrivetError
-    from trivet.features.definitions import Entity as Entity
-    from trivet.features.definitions import FeatureView as FeatureView
-    from trivet.features.definitions import Source as Source
-    from trivet.features.definitions import Times as Times
     from trivet.features.aggregates import count as count
-    from trivet.features.definitions import feature_view as feature_view
     from trivet.features.aggregates import first as first
     from trivet.features.aggregates import last as last
     from trivet.features.aggregates import latest as latest
@@ -30,6 +25,11 @@ if TYPE_CHECKING:
     from trivet.features.aggregates import quantile as quantile
     from trivet.features.aggregates import std as std
     from trivet.features.aggregates import sum as sum  # noqa: A004
+    from trivet.features.definitions import Entity as Entity
+    from trivet.features.definitions import FeatureView as FeatureView
+    from trivet.features.definitions import Source as Source
+    from trivet.features.definitions import Times as Times
+    from trivet.features.definitions import feature_view as feature_view
     from trivet.features.training_set import TrainingSet as TrainingSet
     from trivet.pipelines.task import pipeline as pipeline
     from trivet.pipelines.task import task as task

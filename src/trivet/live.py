@@ -75,13 +75,15 @@ class Live:
             role=role,
             admission=admission,
             max_silence=max_silence,
-            recipe=recipe_of(context, predict_again),
+            recipe=recipe_of(context, predict_again, threads=context.settings.pipelines.threads),
         )
 
     def serve(
         self, deployment: Deployment, *, host: str | None, port: int | None, ready: Callable[[str], None] | None
     ) -> None:
         """Answer over HTTP until told to stop; then the last records are written and the deployment ends."""
+        from threadpoolctl import threadpool_limits
+
         from trivet.serving.app import App
         from trivet.serving.deployment import end
         from trivet.serving.metrics import Metrics
@@ -90,9 +92,12 @@ class Live:
         settings, metrics = self._context.settings.serving, Metrics()
         log = self.log(deployment, metrics)
         try:
-            app = App([self.predictor(deployment, log=log, metrics=metrics)], metrics=metrics)
+            predictor = self.predictor(deployment, log=log, metrics=metrics)
+            app = App([predictor], metrics=metrics, on_close=log.close)
             where = settings.port if port is None else port
-            run(app, host=host or settings.host, port=where, on_ready=lambda h, p: ready and ready(f"http://{h}:{p}"))
+            # A single row gains nothing from threads, and threads that wait for one another cost milliseconds.
+            with threadpool_limits(limits=self._context.settings.pipelines.threads):
+                run(app, host or settings.host, where, on_ready=lambda h, p: ready and ready(f"http://{h}:{p}"))
         finally:
             log.close()
             end(self._context, deployment.id)
@@ -427,7 +432,7 @@ def profile_of(train: Any, columns: Sequence[str], label: str) -> dict[str, Any]
 
     frame = train.to_polars() if hasattr(train, "to_polars") else _as_polars(train)
     remembered: dict[str, Any] = {"profile": profile(frame, list(columns)).to_json(), "rows": frame.height}
-    if frame.schema[label].is_numeric() or frame.schema[label] == bool:
+    if set(frame[label].drop_nulls().unique().to_list()) <= {0, 1}:
         remembered["positives"] = float(frame[label].sum())
     return remembered
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from trivet.clock import Clock, system_clock
 from trivet.config import find_root, load_settings
 from trivet.errors import Invalid, NotFound
-from trivet.ledger import Artifact, Pointer, Run
+from trivet.ledger import Artifact, Run
 from trivet.pipelines.context import Context
 from trivet.plugins import open_url
 from trivet.types import as_utc, from_micros, to_micros
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from trivet.pipelines.execution import Event, Execution
     from trivet.pipelines.replay import Reproduction
     from trivet.pipelines.task import Pipeline
+    from trivet.serving.deployment import Deployment
     from trivet.tracking.compare import Comparison
     from trivet.tracking.difference import Difference
-    from trivet.serving.deployment import Deployment
     from trivet.tracking.registry import ModelVersion, Registry
     from trivet.tracking.runs import ActiveRun
     from trivet.tracking.search import RunList
@@ -427,7 +427,8 @@ class Project:
 
         Args:
             deployment: from ``deploy``.
-            host, port: where; ``[serving]`` by default, port 0 for any that is free.
+            host: where; ``[serving] host`` by default.
+            port: where; ``[serving] port`` by default, 0 for any that is free.
             ready: called with the address once it answers.
 
         Raises:

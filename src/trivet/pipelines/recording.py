@@ -87,9 +87,9 @@ def variables() -> dict[str, str]:
     return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
-def recipe_of(context: Context, function: Callable[..., Any]) -> Recipe:
+def recipe_of(context: Context, function: Callable[..., Any], *, threads: int) -> Recipe:
     """What it takes to call an importable function of this process again, for runs that are written later."""
-    return _provenance_of_process(context).recipe(locate(function).text, seed=0, threads=_threads())
+    return _provenance_of_process(context).recipe(locate(function).text, seed=0, threads=threads)
 
 
 def record(

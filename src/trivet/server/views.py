@@ -18,9 +18,9 @@ from trivet.types import duration_text
 
 if TYPE_CHECKING:
     from trivet.features.catalogue import Listed
+    from trivet.ledger.lineage import Lineage
     from trivet.monitoring.alarms import OpenAlarm
     from trivet.monitoring.heartbeats import Heartbeat
-    from trivet.ledger.lineage import Lineage
     from trivet.project import Project
     from trivet.tracking.registry import ModelVersion
 

@@ -102,7 +102,9 @@ class Inputs:
         """The row that the model scores. ``features`` is by reference; one that was not read is null."""
         keys = self._keys_read
         return {
-            name: (entities if name in keys else values)[name] if reference is None else _finite(features.get(reference))
+            name: (entities if name in keys else values)[name]
+            if reference is None
+            else _finite(features.get(reference))
             for name, reference in self._plan
         }
 

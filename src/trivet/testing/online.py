@@ -8,8 +8,6 @@ process promises. Nothing here knows an engine. Whole histories of writes are co
 obviously right.
 """
 
-# ruff: noqa: D102 - the names of the tests are the sentences
-
 from __future__ import annotations
 
 import signal

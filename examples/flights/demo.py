@@ -170,20 +170,21 @@ class Client:
 
 def request(flight: dict[str, Any]) -> dict[str, Any]:
     """What is known of a flight an hour before departure: its keys and its schedule."""
-    values = {
-        name: flight[name] for name in ("month", "weekday", "hour", "minute", "distance", "carrier", "origin", "dest")
+    return {
+        "entities": {name: flight[name] for name in ENTITIES},
+        "values": {name: flight[name] for name in pipeline.SCHEDULE if name not in ENTITIES},
+        "at": flight["t"].isoformat(),
     }
-    return {"entities": {name: flight[name] for name in ENTITIES}, "values": values, "at": flight["t"].isoformat()}
 
 
 def chosen_moments(spine: pl.DataFrame) -> pl.DataFrame:
     """All flights of a few moments of every day from October on, the moments spread over the day."""
     autumn = spine.filter(pl.col("t") >= datetime.fromisoformat("2013-10-01T00:00:00Z"))
+    place = pl.int_range(pl.len()).over("day")
     moments = (
         autumn.select(pl.col("t").unique().sort())
-        .group_by(pl.col("t").dt.date().alias("day"), maintain_order=True)
-        .agg(pl.col("t").gather(pl.int_range(0, pl.len(), pl.len() // MOMENTS_A_DAY)))
-        .explode("t")
+        .with_columns(day=pl.col("t").dt.date())
+        .filter(place % (pl.len().over("day") // MOMENTS_A_DAY) == 0)
     )
     return autumn.join(moments.select("t"), on="t", how="semi").sort("t", "id")
 

@@ -38,7 +38,7 @@ def evaluate(model: tv.Model, test: tv.TrainingSet) -> dict[str, float]:
 
 
 @tv.pipeline
-def train(flights: tv.TrainingSet, at: str = "2013-10-01T00:00:00Z", max_iter: int = 100, seed: int = 0) -> tv.Model:
+def train(flights: tv.TrainingSet, at: str = "2013-10-01T04:00:00Z", max_iter: int = 100, seed: int = 0) -> tv.Model:
     """From a training set to a static baseline and the full model, both measured on October to December."""
     past, future = split(flights, at=at)
     baseline = fit.named("fit_static")(past, features=STATIC, max_iter=max_iter, seed=seed)

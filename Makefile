@@ -16,7 +16,7 @@ help:  ## show this list
 setup: $(READY)  ## prepare .venv with everything (the other targets do it by themselves)
 
 demo: $(READY)  ## run the whole story on a year of flights: features, training, gate, serving, monitoring
-	$(BIN)/python -m examples.flights.demo
+	$(BIN)/python $(DEMO)/demo.py
 
 ui: $(READY)  ## open the pages of the demo's project again
 	cd $(DEMO) && ../../$(BIN)/trivet server

@@ -16,8 +16,8 @@ import polars as pl
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
-WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "precip", "pressure", "visib")
-AGGREGATES = ("delay_3h", "departures_3h", "carrier_delay_7d", "dest_delay_7d", "last_delay", "landings_6h")
+WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
+AGGREGATES = ("delay_3h", "departures_3h", "carrier_delay_7d", "dest_delay_7d", "last_delay")
 FEATURES = (*AGGREGATES, *WEATHER, "age", "seats")
 NEVER = np.iinfo(np.int64).max
 
@@ -58,7 +58,6 @@ def slowly(tables: Tables, row: dict[str, object], t: int) -> dict[str, float]:
         "dest_delay_7d": mean(tables.arr_delay[landed]),
     }
     plane = (tables.keys["tailnum"] == row["tailnum"]) & ~np.isnan(tables.arr_delay)
-    values["landings_6h"] = float((plane & (tables.arrived >= t - 6 * HOUR) & (tables.arrived < t)).sum())
     recent = np.flatnonzero(plane & (tables.arrived > t - 30 * DAY) & (tables.arrived <= t))
     last = max(recent, key=lambda i: (tables.arrived[i], i), default=None)
     values["last_delay"] = np.nan if last is None else tables.arr_delay[last]
@@ -91,7 +90,6 @@ def quickly(tables: Tables, spine: pl.DataFrame) -> pd.DataFrame:
     plane, landed = tables.keys["tailnum"][known], arrived[known]
     found = newest(plane, landed, landed, key["tailnum"], t, 30 * DAY)
     values["last_delay"] = take(tables.arr_delay[known], found)
-    _, values["landings_6h"] = window(plane, landed, tables.arr_delay[known], key["tailnum"], t, 6 * HOUR)
     found = newest(tables.station, tables.hour, tables.hour + HOUR, key["origin"], t, 6 * HOUR)
     values |= {name: take(column, found) for name, column in tables.weather.items()}
     for name in ("age", "seats"):

@@ -68,7 +68,7 @@ def test_the_sample_has_something_to_find(slow: pd.DataFrame) -> None:
     """Every feature is present in some sampled rows and, where it can be, absent in others."""
     absent = slow.isna().mean()
     assert (absent < 0.9).all()
-    assert (absent[[name for name in slow if name not in ("departures_3h", "landings_6h")]] > 0).all()
+    assert (absent[[name for name in slow if name != "departures_3h"]] > 0).all()
     assert (slow["departures_3h"] == 0).any()
 
 
@@ -136,7 +136,7 @@ def test_easy_mistakes_show_in_the_values(tables: oracle.Tables, spine: pl.DataF
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("chosen", "expected"),
-    [((), 0.639), (oracle.AGGREGATES, 0.727), ((*oracle.AGGREGATES, *oracle.WEATHER), 0.738)],
+    [((), 0.639), (oracle.AGGREGATES, 0.722), ((*oracle.AGGREGATES, *oracle.WEATHER), 0.737)],
     ids=["static", "with aggregates", "with aggregates and weather"],
 )
 def test_honest_figures(spine: pl.DataFrame, quick: pd.DataFrame, chosen: tuple[str, ...], expected: float) -> None:

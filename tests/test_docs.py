@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from docs import generate
 from tests.pages import Block, blocks, commands
 

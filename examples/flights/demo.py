@@ -17,14 +17,14 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-import data
-import pipeline
 import polars as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+import data
 import features
+import pipeline
 import trivet as tv
 
 HERE = Path(__file__).parent

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+
 from examples.flights import data
 from tests.examples import flights_oracle as oracle
 
@@ -98,7 +99,6 @@ def test_a_window_holds_its_first_moment_and_not_its_last(tables: oracle.Tables)
 def joined(spine: pl.DataFrame) -> pd.DataFrame:
     """What Trivet makes of ``features.py`` for every labelled flight."""
     from examples.flights import features
-
     from trivet.features.engines.local import open_engine
     from trivet.features.references import select_all
     from trivet.features.sources import snapshots_of

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+
 from tests import servers
 
 pytest.register_assert_rewrite(*(f"trivet.testing.{name}" for name in ("ledger", "pointers", "blobs")))

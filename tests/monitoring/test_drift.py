@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 import pytest
 import scipy.stats
-from benchmarks.drift_calibration import CHANGES, false_alarms, found
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.monitoring.predictions import predictions
 
+from benchmarks.drift_calibration import CHANGES, false_alarms, found
+from tests.monitoring.predictions import predictions
 from trivet.errors import Invalid, NotFound
 from trivet.monitoring.drift import Profile, as_frame, drift, profile
 

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.monitoring.predictions import START, labels, predictions
 
+from tests.monitoring.predictions import START, labels, predictions
 from trivet.errors import Invalid, NotFound
 from trivet.monitoring.labels import join
 

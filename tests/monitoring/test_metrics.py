@@ -10,9 +10,9 @@ from datetime import timedelta
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+
 from tests.monitoring.predictions import START
 from tests.monitoring.test_report import report
-
 from trivet.monitoring.alarms import Alarm
 from trivet.monitoring.heartbeats import Heartbeat
 from trivet.monitoring.metrics import render

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 import scipy.stats
 from sklearn.metrics import log_loss, mean_absolute_error, mean_squared_error, roc_auc_score
-from tests.monitoring.predictions import START, labels, predictions
 
+from tests.monitoring.predictions import START, labels, predictions
 from trivet.errors import Invalid, NotFound
 from trivet.monitoring.labels import join
 from trivet.monitoring.performance import Reference, performance

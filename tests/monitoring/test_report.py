@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.monitoring.predictions import START, labels, predictions
 
+from tests.monitoring.predictions import START, labels, predictions
 from trivet.errors import Invalid
 from trivet.monitoring.drift import profile
 from trivet.monitoring.heartbeats import Heartbeat

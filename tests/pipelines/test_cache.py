@@ -3,8 +3,8 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.pipelines.workshop import build, tidy
 
+from tests.pipelines.workshop import build, tidy
 from trivet.errors import NotFound, StepFailed
 from trivet.ledger import Artifact
 from trivet.pipelines.cache import Change, key_of, key_parts, why

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.pipelines.workshop import build, tidy
 
+from tests.pipelines.workshop import build, tidy
 from trivet.config import Blobs
 from trivet.errors import Invalid, NotFound, StepFailed
 from trivet.pipelines.execution import Event, execute

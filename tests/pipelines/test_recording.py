@@ -4,8 +4,8 @@ import sys
 
 import msgspec
 import pytest
-from tests.pipelines.workshop import build, tidy
 
+from tests.pipelines.workshop import build, tidy
 from trivet.errors import Conflict, Invalid
 from trivet.pipelines import values
 from trivet.pipelines.recording import begin, project_folders, record, settle_abandoned, variables

@@ -2,8 +2,8 @@ import json
 
 import msgspec
 import pytest
-from tests.pipelines.workshop import build, tidy
 
+from tests.pipelines.workshop import build, tidy
 from trivet.clock import system_clock
 from trivet.errors import Corrupt, Invalid, NotFound, StepFailed
 from trivet.ledger import Artifact

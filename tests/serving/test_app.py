@@ -5,8 +5,8 @@ import logging
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.serving.conftest import deployed, read, score
 
+from tests.serving.conftest import deployed, read, score
 from trivet.errors import Corrupt, Invalid
 from trivet.serving.app import App
 from trivet.serving.metrics import BUCKETS, Metrics

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.serving.test_service import serving
 
 pytestmark = pytest.mark.slow

@@ -3,8 +3,8 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.serving.conftest import SIGNATURE, Column, Signature
 
+from tests.serving.conftest import SIGNATURE, Column, Signature
 from trivet.errors import Invalid
 from trivet.serving.inputs import Inputs
 

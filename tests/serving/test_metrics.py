@@ -1,6 +1,6 @@
 import pytest
-from tests.serving.conftest import deployed
 
+from tests.serving.conftest import deployed
 from trivet.serving.metrics import BUCKETS, Metrics
 
 

@@ -1,8 +1,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.serving.conftest import NOW, STORE, Column, Signature, read, score
 
+from tests.serving.conftest import NOW, STORE, Column, Signature, read, score
 from trivet.errors import Invalid
 from trivet.serving.predictor import Prediction, Predictor, Request, score_of
 from trivet.types import to_micros

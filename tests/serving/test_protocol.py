@@ -1,12 +1,11 @@
-# ruff: noqa: E501 - tables of cases read better in one line each
 import json
 import struct
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.serving.conftest import Column, Signature, read
 
+from tests.serving.conftest import Column, Signature, read
 from trivet.errors import Invalid, NotFound
 from trivet.serving.predictor import Deployed, Predictor
 from trivet.serving.protocol import infer, model_metadata, server_metadata

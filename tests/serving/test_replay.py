@@ -5,8 +5,8 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
-from tests.serving.conftest import SIGNATURE, score
 
+from tests.serving.conftest import SIGNATURE, score
 from trivet.errors import Invalid
 from trivet.pipelines.values.model import Model
 from trivet.serving.predictor import Request

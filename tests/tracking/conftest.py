@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.tracking.project import open_context
 
+from tests.tracking.project import open_context
 from trivet.pipelines.context import Context
 
 

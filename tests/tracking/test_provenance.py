@@ -2,8 +2,8 @@ import sys
 import types
 
 import pytest
-from tests.tracking.project import OPENED, open_context, run_script
 
+from tests.tracking.project import OPENED, open_context, run_script
 from trivet.errors import Invalid
 from trivet.pipelines import values
 from trivet.pipelines.code import restore_code

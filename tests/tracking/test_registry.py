@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.tracking.project import a_model, open_context, process_environment
 
+from tests.tracking.project import a_model, open_context, process_environment
 from trivet.errors import Conflict, Invalid, NotFound
 from trivet.tracking.registry import Move, Registry
 

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn.linear_model import LogisticRegression
-from tests.tracking.project import OPENED, open_context, run_script
 
+from tests.tracking.project import OPENED, open_context, run_script
 from trivet.errors import Conflict, Invalid, NotFound, TrivetError
 from trivet.ledger import RunQuery
 from trivet.ledger.stores.memory import MemoryStore

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 import sklearn.metrics as oracle
 from sklearn.svm import LinearSVC
-from tests.training.models import Scorer, rows
 
+from tests.training.models import Scorer, rows
 from trivet.errors import Invalid, NotFound
 from trivet.training.evaluate import evaluate
 from trivet.training.fit import fit

@@ -9,8 +9,8 @@ from sklearn.base import is_classifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
-from tests.training.models import rows
 
+from tests.training.models import rows
 from trivet.errors import Invalid, NotFound
 from trivet.training.fit import ESTIMATORS, estimator_of, fit
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from tests.training.models import Scorer, rows
 
+from tests.training.models import Scorer, rows
 from trivet.clock import system_clock
 from trivet.digest import digest_bytes
 from trivet.errors import Invalid, NotFound

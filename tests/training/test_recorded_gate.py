@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.training.models import rows
 
+from tests.training.models import rows
 from trivet import plugins
 from trivet.clock import system_clock
 from trivet.config import load_settings

@@ -4,8 +4,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.pipelines.workshop import build, tidy
 
+from tests.pipelines.workshop import build, tidy
 from trivet.errors import Conflict
 from trivet.pipelines import values
 from trivet.pipelines.runners.contract import Job

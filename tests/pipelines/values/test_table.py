@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
-from tests.pipelines.values.frames import tables
 
+from tests.pipelines.values.frames import tables
 from trivet.errors import Corrupt, Invalid
 from trivet.ledger import Artifact
 from trivet.pipelines import values

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tests.pipelines.values.frames import tables
 
+from tests.pipelines.values.frames import tables
 from trivet.digest import canonical
 from trivet.pipelines.values.table_digest import table_digest, type_tag
 

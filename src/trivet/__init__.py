@@ -39,9 +39,11 @@ if TYPE_CHECKING:
     from trivet.training.evaluate import evaluate as evaluate
     from trivet.training.fit import fit as fit
     from trivet.training.gates import Gate as Gate
+    from trivet.training.gates import GateReport as GateReport
     from trivet.training.gates import at_least as at_least
     from trivet.training.gates import at_most as at_most
     from trivet.training.gates import better_than as better_than
+    from trivet.training.gates import judge as judge
     from trivet.training.gates import not_worse_than as not_worse_than
     from trivet.training.gates import slices as slices
 
@@ -62,7 +64,9 @@ _HOMES = {
     # leg three: training and gates
     "trivet.training.evaluate": ("evaluate",),
     "trivet.training.fit": ("fit",),
-    "trivet.training.gates": ("Gate", "at_least", "at_most", "better_than", "not_worse_than", "slices"),
+    "trivet.training.gates": (
+        *("Gate", "GateReport", "at_least", "at_most", "better_than", "judge", "not_worse_than", "slices"),
+    ),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

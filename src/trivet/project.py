@@ -306,22 +306,23 @@ class Project:
 
     def register(self, name: str, model: Artifact | str, *, why: str = "") -> ModelVersion:
         """Give a model a name; the version number is the next one, or the one that this very model has."""
-        return self._registry.register(name, self.artifact(model), why=why)
+        return self.registry.register(name, self.artifact(model), why=why)
 
     def promote(self, name: str, version: int, alias: str = "champion", *, why: str = "") -> ModelVersion:
         """Point an alias at a version."""
-        return self._registry.promote(name, version, alias, why=why)
+        return self.registry.promote(name, version, alias, why=why)
 
     def model(self, reference: str) -> ModelVersion:
         """A registered model: ``delay@champion``, ``delay@2``, or ``delay`` for its newest version."""
-        return self._registry.get(reference)
+        return self.registry.get(reference)
 
     def models(self) -> list[ModelVersion]:
         """Every version of every registered model."""
-        return [version for name in self._registry.names() for version in self._registry.versions(name)]
+        return [version for name in self.registry.names() for version in self.registry.versions(name)]
 
     @property
-    def _registry(self) -> Registry:
+    def registry(self) -> Registry:
+        """The registered models: versions, aliases, their history, and how to take an alias away."""
         from trivet.tracking.registry import Registry
 
         return Registry(self.context)

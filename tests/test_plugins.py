@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import sys
+from importlib import metadata
 from importlib.metadata import EntryPoint
 
 import pytest
 
-from trivet import plugins
 from trivet.errors import ConfigError, MissingExtra
 from trivet.ledger.blobs.memory import MemoryBlobs
 from trivet.plugins import BUILTIN, load, open_url
@@ -41,7 +41,7 @@ def test_a_scheme_that_nobody_knows(tmp_path, url, says):
 
 def test_an_engine_from_outside(tmp_path, monkeypatch):
     point = EntryPoint("carrier-pigeon", "trivet.ledger.blobs.memory:open_blobs", "trivet.blobs")
-    monkeypatch.setattr(plugins, "entry_points", lambda *, group: [point] if group == "trivet.blobs" else [])
+    monkeypatch.setattr(metadata, "entry_points", lambda *, group: [point] if group == "trivet.blobs" else [])
     assert isinstance(open_url("blobs", "carrier-pigeon://loft", tmp_path), MemoryBlobs)
     with pytest.raises(ConfigError, match="Did you mean 'carrier-pigeon'"):
         load("blobs", "carrier-pidgeon")
@@ -49,7 +49,7 @@ def test_an_engine_from_outside(tmp_path, monkeypatch):
 
 def test_ours_come_before_those_from_outside(monkeypatch):
     point = EntryPoint("memory", "nowhere:nothing", "trivet.blobs")
-    monkeypatch.setattr(plugins, "entry_points", lambda *, group: [point])
+    monkeypatch.setattr(metadata, "entry_points", lambda *, group: [point])
     assert load("blobs", "memory").__module__ == "trivet.ledger.blobs.memory"
 
 

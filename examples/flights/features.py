@@ -6,22 +6,18 @@ which is also the label, hours later. ``column_times`` says so once, and no feat
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import trivet as tv
-
-DATA = Path(__file__).parent / "data"
 
 origin = tv.Entity("origin", key="origin")
 carrier = tv.Entity("carrier", key="carrier")
 dest = tv.Entity("dest", key="dest")
 plane = tv.Entity("plane", key="tailnum")
 
-flights = tv.Source("flights", DATA / "flights.parquet", event_time="dep_utc", column_times={"arr_delay": "arr_utc"})
+flights = tv.Source("flights", "data/flights.parquet", event_time="dep_utc", column_times={"arr_delay": "arr_utc"})
 # A report sums up its hour, so it is complete only when the hour is over.
-weather_reports = tv.Source("weather", DATA / "weather.parquet", event_time="time_hour", known_after="1h")
+weather_reports = tv.Source("weather", "data/weather.parquet", event_time="time_hour", known_after="1h")
 # One snapshot without times: a plane's age and seats date from its building, so they count as always known.
-registry = tv.Source("planes", DATA / "planes.parquet")
+registry = tv.Source("planes", "data/planes.parquet")
 
 
 @tv.feature_view(entity=origin, source=flights)

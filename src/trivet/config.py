@@ -12,9 +12,7 @@ Kubernetes makes some for every service, ``TRIVET_SERVER_PORT=tcp://...`` among 
 from __future__ import annotations
 
 import os
-import tomllib
-from collections.abc import Mapping
-from difflib import get_close_matches
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import unquote, urlsplit
@@ -161,6 +159,8 @@ def url_path(url: str, root: Path) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
+    import tomllib  # a process that is handed its settings never reads the file
+
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
@@ -178,13 +178,21 @@ def _overrides(environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
     }
     found: dict[str, dict[str, str]] = {}
     for name, text in environment.items():
+        if not name.startswith("TRIVET_"):
+            continue
         if name in names:
             section, key = names[name]
             if not (key == "port" and text.startswith("tcp://")):  # Kubernetes, telling of a service of that name
                 found.setdefault(section, {})[key] = text
-        elif name.startswith("TRIVET_") and (close := get_close_matches(name, names, n=1, cutoff=0.9)):
+        elif close := _almost(name, names):
             raise ConfigError(f"The environment variable {name} is no setting. Did you mean {close[0]}?")
     return found
+
+
+def _almost(name: str, names: Iterable[str]) -> list[str]:
+    from difflib import get_close_matches  # only where something may be wrong
+
+    return get_close_matches(name, list(names), n=1, cutoff=0.9)
 
 
 def _check_durations(settings: Settings) -> None:

@@ -18,7 +18,6 @@ translation to exit codes and HTTP statuses to ``trivet.cli`` and ``trivet.serve
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 __all__ = [
     "Ambiguous",
@@ -140,6 +139,8 @@ def nearest(asked: str, available: Iterable[str], *, most: int = 3) -> list[str]
         >>> nearest("wether", ["weather", "planes"])
         ['weather']
     """
+    from difflib import get_close_matches  # only where something is wrong
+
     names = list(available)
     folded = {name.casefold(): name for name in names}
     return [folded[name] for name in get_close_matches(asked.casefold(), folded, n=most, cutoff=0.6)]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -76,6 +75,8 @@ def load(group: str, scheme: str) -> Opener:
     if scheme in BUILTIN[group]:
         target, extra = BUILTIN[group][scheme]
         return _resolve(target, extra, wanted_for=f"{group} {scheme!r}")
+    from importlib.metadata import entry_points  # slow to import, and needed only here
+
     outside = {point.name: point for point in entry_points(group=f"trivet.{group}")}
     if scheme in outside:
         opener: Opener = outside[scheme].load()

@@ -103,7 +103,7 @@ def joined(spine: pl.DataFrame) -> pd.DataFrame:
     from trivet.features.references import select_all
     from trivet.features.sources import snapshots_of
 
-    sources = snapshots_of({view.source.name: view.source for view in features.VIEWS}.values())
+    sources = snapshots_of({view.source.name: view.source for view in features.VIEWS}.values(), data.FOLDER.parent)
     engine = open_engine("local:", Path())
     answer = engine.point_in_time(spine, select_all(features.VIEWS), sources, time="t")
     assert answer.frame.select(spine.columns).equals(spine)

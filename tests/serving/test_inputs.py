@@ -55,7 +55,7 @@ def test_what_does_not_fit_is_named_with_what_is_expected(entities, values, says
 @pytest.mark.parametrize("values", [GOOD, {**GOOD, "distance": None, "carrier": None}, {**GOOD, "carrier": "unseen"}])
 def test_null_and_unseen_categories_are_allowed(values):
     INPUTS.check({"origin": None}, values)
-    assert INPUTS.row(values, {})["carrier"] == values["carrier"]
+    assert INPUTS.row({"origin": None}, values, {})["carrier"] == values["carrier"]
 
 
 @given(
@@ -77,7 +77,7 @@ def test_keys_fit_their_types(value, kind):
 
 
 def test_the_row_has_the_models_order_and_no_infinity():
-    row = INPUTS.row(GOOD, {"congestion:delay_3h": math.inf, "weather:rain": 2})
+    row = INPUTS.row({"origin": "JFK"}, GOOD, {"congestion:delay_3h": math.inf, "weather:rain": 2})
     assert list(row.items()) == [
         ("distance", 1.5),
         ("delay_3h", None),
@@ -85,7 +85,7 @@ def test_the_row_has_the_models_order_and_no_infinity():
         ("rain", 2),
         ("night", False),
     ]
-    assert INPUTS.row(GOOD, {})["rain"] is None
+    assert INPUTS.row({}, GOOD, {})["rain"] is None
 
 
 def test_a_model_may_read_nothing_from_requests():
@@ -93,3 +93,33 @@ def test_a_model_may_read_nothing_from_requests():
     inputs.check({"k": 1.5}, {})
     with pytest.raises(Invalid, match="It takes the values: none"):
         inputs.check({"k": 1}, {"y": 1})
+
+
+def test_an_entity_key_may_be_an_input_of_the_model_too():
+    columns = (Column("distance", "number"), Column("origin", "category"), Column("gate", "number"))
+    inputs = Inputs(Signature(columns), {"origin": "", "gate": "", "tailnum": ""})
+    assert inputs.values == {"distance": "number"}
+    entities = {"origin": "JFK", "gate": 7, "tailnum": "N1"}
+    inputs.check(entities, {"distance": 3})
+    assert inputs.row(entities, {"distance": 3}, {}) == {"distance": 3, "origin": "JFK", "gate": 7}
+    inputs.check(dict.fromkeys(entities), {"distance": None})
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"origin": 4}, "entity key 'origin' = 4 where category or null is expected"),
+        ({"gate": "seven"}, "entity key 'gate' = 'seven' where number or null is expected"),
+        ({"gate": math.nan}, "entity key 'gate' = nan where number or null is expected"),
+    ],
+)
+def test_an_entity_key_that_the_model_reads_must_fit_as_any_input(changes, says):
+    inputs = Inputs(Signature((Column("origin", "category"), Column("gate", "number"))), {"origin": "", "gate": ""})
+    with pytest.raises(Invalid, match=says):
+        inputs.check({"origin": "JFK", "gate": 7} | changes, {})
+
+
+def test_an_entity_key_sent_as_a_value_is_told_where_it_belongs():
+    inputs = Inputs(Signature((Column("origin", "category"),)), {"origin": ""})
+    with pytest.raises(Invalid, match=r"'origin' \(it belongs in 'entities'\)"):
+        inputs.check({"origin": "JFK"}, {"origin": "JFK"})

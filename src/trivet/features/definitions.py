@@ -12,6 +12,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -94,11 +95,11 @@ class Times:
     after: Micros
 
     def __init__(self, event: str, known: str | None = None, after: Duration = "0s") -> None:
+        if isinstance(after, timedelta) and after < timedelta(0):
+            raise Invalid(f"A value cannot be known {-after} before it happens. Give after >= 0.")
         object.__setattr__(self, "event", event)
         object.__setattr__(self, "known", None if known == event else known)
         object.__setattr__(self, "after", as_duration(after))
-        if self.after < 0:
-            raise Invalid(f"A value cannot be known {duration_text(-self.after)} before it happens. Give after >= 0.")
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -1,14 +1,13 @@
 """How Python values become artifacts and come back: one file per kind.
 
 A value names its kind by the attribute ``__trivet_kind__`` of its class; data frames, paths and scikit-learn
-estimators are known by the library of their class, without importing it; kinds of other packages (entry points
-``trivet.kind``) are asked; what remains is JSON.
+estimators are known by the library of their class, without importing it; what is plainly JSON is JSON; kinds of
+other packages (entry points ``trivet.kind``) are asked about the rest, and what remains is JSON again.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import cast
 
@@ -69,11 +68,24 @@ def kind_of(value: object) -> str:
     for parent in type(value).__mro__:
         if (library := parent.__module__.partition(".")[0]) in _BY_LIBRARY:
             return _BY_LIBRARY[library]
+    if _is_plain(value):
+        return "json"
     return next((name for name in _outside() if _kind(name).accepts(value)), "json")
+
+
+def _is_plain(value: object) -> bool:
+    """Whether JSON has this very type, and those of all that it holds."""
+    if type(value) is dict:
+        return all(type(key) is str and _is_plain(item) for key, item in value.items())
+    if type(value) is list:
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)
 
 
 @cache
 def _outside() -> tuple[str, ...]:
+    from importlib.metadata import entry_points  # a sixth of the time in which a worker starts
+
     return tuple(sorted(point.name for point in entry_points(group="trivet.kind")))
 
 

@@ -1,4 +1,4 @@
-"""The slow, obviously correct answer: section 6 of the design as a plain loop over rows, one feature at a time.
+"""The slow, obviously correct answer: the semantics of time as a plain loop over rows, one feature at a time.
 
 No sorting tricks, no libraries, nothing shared with the engines but the declarations. Engines are compared with
 it, and anyone can recompute a few rows of a training set with it and compare (``recompute``).

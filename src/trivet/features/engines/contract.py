@@ -52,7 +52,7 @@ class Engine(Protocol):
     """Computes features. Obligations of an implementation, examined by ``trivet.testing.engines.EngineContract``:
 
     * the answer has the spine's rows in the spine's order, its columns untouched, then the features;
-    * values follow section 6 of the design exactly, ties included;
+    * values follow ``docs/concepts/point-in-time.md`` exactly, ties included;
     * the same call answers the same bits, on any number of threads;
     * bad input raises ``Invalid`` or ``NotFound`` and never a foreign exception.
     """

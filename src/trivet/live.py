@@ -226,7 +226,8 @@ class Live:
             NotFound: there is none.
         """
         frame = self._predictions([*_COLUMNS, *_JSON])
-        found = frame.filter(frame["id"].str.starts_with(id)).unique("id")
+        exact = frame["id"] == id
+        found = frame.filter(exact if exact.any() else frame["id"].str.starts_with(id)).unique("id")
         if found.height != 1:
             some = frame["id"].head(5).to_list()
             hint = f"{found.height} predictions start so. Give more of the id." if found.height else ""
@@ -366,9 +367,12 @@ class Live:
             Invalid: a column is missing, an id is no text, a label is no finite number, or a time is missing or has
                 no zone. Then no label of the frame is added.
         """
+        import polars as pl
+
         rows = _checked_labels(frame)
         if rows.height:
-            self.tables.append(LABELS, rows.to_arrow())
+            batch = pl.lit(new_id(self._context.clock)).alias("batch")  # tables keep no order of their own
+            self.tables.append(LABELS, rows.with_columns(batch).to_arrow())
         return rows.height
 
     def labels(self) -> pl.DataFrame:
@@ -377,11 +381,14 @@ class Live:
 
         if LABELS not in self.tables.names():
             return pl.DataFrame(schema={"prediction": pl.String, "label": pl.Float64, "at": pl.Datetime("us", "UTC")})
-        return pl.DataFrame(pl.from_arrow(self.tables.read(LABELS)))
+        rows = pl.DataFrame(pl.from_arrow(self.tables.read(LABELS)))
+        return rows.sort("batch", maintain_order=True).drop("batch")
 
     def _labels_of(self, ids: Collection[str]) -> dict[str, float]:
+        """The label that was known last, and of those known at once the one that came last."""
         labels = self.labels()
-        mine = labels.filter(labels["prediction"].is_in(list(ids))).unique("prediction", keep="last")
+        mine = labels.filter(labels["prediction"].is_in(list(ids))).sort("at", maintain_order=True)
+        mine = mine.unique("prediction", keep="last", maintain_order=True)
         return dict(zip(mine["prediction"].to_list(), mine["label"].to_list(), strict=True))
 
 

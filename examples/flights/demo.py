@@ -30,6 +30,17 @@ import trivet as tv
 HERE = Path(__file__).parent
 ENTITIES = ["origin", "carrier", "dest", "tailnum"]
 MAX_SILENCE = "5s"
+TRIVET = """
+import os, signal, threading
+
+def follow():  # standard input ends with the demo, however that ends, and then this process ends too
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=follow, daemon=True).start()
+from trivet.cli import main
+main(prog_name="trivet")
+"""
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -205,7 +216,8 @@ def pages(project: tv.Project) -> Iterator[str]:
 def trivet(project: tv.Project, *command: str) -> Iterator[dict[str, Any]]:
     """A command that serves until it is told to stop; its first JSON answer says where."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "trivet", *command, "--json", "--project", str(project.root)],
+        [sys.executable, "-c", TRIVET, *command, "--json", "--project", str(project.root)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )

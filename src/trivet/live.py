@@ -227,7 +227,8 @@ class Live:
             NotFound: there is none.
         """
         frame = self._predictions([*_COLUMNS, *_JSON])
-        found = frame.filter(frame["id"].str.starts_with(id)).unique("id")
+        exact = frame["id"] == id
+        found = frame.filter(exact if exact.any() else frame["id"].str.starts_with(id)).unique("id")
         if found.height != 1:
             some = frame["id"].head(5).to_list()
             hint = f"{found.height} predictions start so. Give more of the id." if found.height else ""
@@ -375,26 +376,15 @@ class Live:
         """Append labels as they become known and answer how many.
 
         Raises:
-            Invalid: a column is missing, a label is no number, or a time has no zone.
+            Invalid: a column is missing, an id is no text, a label is no finite number, or a time is missing or has
+                no zone. Then no label of the frame is added.
         """
         import polars as pl
 
-        rows = _as_polars(frame)
-        for column in ("prediction", "label", "at"):
-            if column not in rows.columns:
-                raise Invalid(
-                    f"Labels need the columns prediction (its id), label and at (when it became known); {column!r} is "
-                    f"missing among {', '.join(rows.columns)}."
-                )
-        if not isinstance(zone := rows.schema["at"], pl.Datetime) or zone.time_zone is None:
-            raise Invalid("The column 'at' of the labels has no time zone. Say when each label became known, in UTC.")
-        rows = rows.select(
-            pl.col("prediction").cast(pl.String),
-            pl.col("label").cast(pl.Float64),
-            pl.col("at").dt.convert_time_zone("UTC").dt.cast_time_unit("us"),
-        )
+        rows = _checked_labels(frame)
         if rows.height:
-            self.tables.append(LABELS, rows.to_arrow())
+            batch = pl.lit(new_id(self._context.clock)).alias("batch")  # tables keep no order of their own
+            self.tables.append(LABELS, rows.with_columns(batch).to_arrow())
         return rows.height
 
     def labels(self) -> pl.DataFrame:
@@ -403,12 +393,52 @@ class Live:
 
         if LABELS not in self.tables.names():
             return pl.DataFrame(schema={"prediction": pl.String, "label": pl.Float64, "at": pl.Datetime("us", "UTC")})
-        return pl.DataFrame(pl.from_arrow(self.tables.read(LABELS)))
+        rows = pl.DataFrame(pl.from_arrow(self.tables.read(LABELS)))
+        return rows.sort("batch", maintain_order=True).drop("batch")
 
     def _labels_of(self, ids: Collection[str]) -> dict[str, float]:
+        """The label that was known last, and of those known at once the one that came last."""
         labels = self.labels()
-        mine = labels.filter(labels["prediction"].is_in(list(ids))).unique("prediction", keep="last")
+        mine = labels.filter(labels["prediction"].is_in(list(ids))).sort("at", maintain_order=True)
+        mine = mine.unique("prediction", keep="last", maintain_order=True)
         return dict(zip(mine["prediction"].to_list(), mine["label"].to_list(), strict=True))
+
+
+def _checked_labels(frame: Any) -> pl.DataFrame:
+    import polars as pl
+
+    from trivet.features.frames import as_polars
+
+    rows = as_polars(frame, "What holds the labels")
+    for column in ("prediction", "label", "at"):
+        if column not in rows.columns:
+            raise Invalid(
+                f"Labels need the columns prediction (its id), label and at (when it became known); {column!r} is "
+                f"missing among {', '.join(rows.columns)}."
+            )
+    given = rows.schema
+    if given["prediction"] != pl.String:
+        raise Invalid(f"The column 'prediction' of the labels holds {given['prediction']}. Give the ids, as text.")
+    if not (given["label"].is_numeric() or given["label"] == pl.Boolean):
+        raise Invalid(f"The column 'label' of the labels holds {given['label']}. Give numbers, for classes 0 and 1.")
+    if not isinstance(given["at"], pl.Datetime) or given["at"].time_zone is None:
+        raise Invalid("The column 'at' of the labels has no time zone. Say when each label became known, in UTC.")
+    plain = rows.select(
+        "prediction",
+        pl.col("label").cast(pl.Float64),
+        pl.col("at").dt.convert_time_zone("UTC").dt.cast_time_unit("us"),
+    )
+    for name, usable in (
+        ("prediction", pl.col("prediction").is_not_null()),
+        ("label", pl.col("label").is_finite().fill_null(value=False)),
+        ("at", pl.col("at").is_not_null()),
+    ):
+        if bad := plain.height - plain.filter(usable).height:
+            raise Invalid(
+                f"{bad} of {plain.height} labels have no usable {name!r}, so none was added. Leave out what is not known "
+                "yet and send it when it is."
+            )
+    return plain
 
 
 def _heartbeat(deployment: Deployment) -> Heartbeat:
@@ -440,22 +470,14 @@ def _among(column: str, values: pl.Series) -> pl.Expr:
 
 def profile_of(train: Any, columns: Sequence[str], label: str) -> dict[str, Any]:
     """What to remember of a training set to judge live data by: its columns' distributions and its base rate."""
+    from trivet.features.frames import as_polars
     from trivet.monitoring.drift import profile
 
-    frame = train.to_polars() if hasattr(train, "to_polars") else _as_polars(train)
+    frame = train.to_polars() if hasattr(train, "to_polars") else as_polars(train, "The training set")
     remembered: dict[str, Any] = {"profile": profile(frame, list(columns)).to_json(), "rows": frame.height}
     if set(frame[label].drop_nulls().unique().to_list()) <= {0, 1}:
         remembered["positives"] = float(frame[label].sum())
     return remembered
-
-
-def _as_polars(frame: Any) -> pl.DataFrame:
-    import polars as pl
-
-    if isinstance(frame, pl.DataFrame):
-        return frame
-    found = pl.from_pandas(frame) if type(frame).__module__.startswith("pandas") else pl.from_arrow(frame)
-    return pl.DataFrame(found)
 
 
 def _plain(row: Mapping[str, Any], labels: Mapping[str, float]) -> dict[str, Any]:

@@ -259,14 +259,28 @@ class Project:
     def online_features(
         self,
         features: Sequence[FeatureView | str],
-        entities: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        entities: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Any,
         *,
         at: datetime | str | None = None,
     ) -> list[FeatureVector]:
-        """The features of some entities as the online store has them, expired where too old ``at`` that time."""
+        """The features of some entities as the online store has them, expired where too old ``at`` that time.
+
+        Args:
+            features: as for ``training_set``.
+            entities: keys by name, of one entity or of several: ``{"origin": "JFK"}``, a list of those, a data frame.
+            at: the moment; now by default.
+
+        Raises:
+            Invalid: an entity lacks a key, or is no mapping.
+            NotFound: an unknown view or feature.
+        """
+        from trivet.features.frames import as_polars, is_frame
         from trivet.features.reader import FeatureReader
 
-        asked = [entities] if isinstance(entities, Mapping) else list(entities)
+        several = as_polars(entities).to_dicts() if is_frame(entities) else entities
+        asked = [several] if isinstance(several, Mapping) else list(several)
+        if wrong := [entity for entity in asked if not isinstance(entity, Mapping)]:
+            raise Invalid(f"{wrong[0]!r} is no entity. Give its keys by name, for example {{'origin': 'JFK'}}.")
         moment = self.context.clock() if at is None else as_utc(at)
         return FeatureReader(self._selected(features), self._online)(asked, to_micros(moment))
 

@@ -54,8 +54,6 @@ def test_parse(text, reference):
         "@",
         "delay@",
         "@champion",
-        "delay@01",
-        "delay@2026-10-01",
         "a@b@c",
         "Model:123456",
         "a:b:123456",

@@ -37,7 +37,7 @@ class Selected:
 
 
 def resolve(
-    wanted: Iterable[FeatureView | str],
+    wanted: Iterable[FeatureView | str] | FeatureView | str,
     find: Callable[[str], FeatureView] | None = None,
     *,
     full_names: bool = False,
@@ -46,7 +46,7 @@ def resolve(
     """The features that ``wanted`` names, in that order, each once.
 
     Args:
-        wanted: views (all their features) and references.
+        wanted: views (all their features) and references, or a single one.
         find: answers the view of a name; without it only views among ``wanted`` are known.
         full_names: call columns ``view__feature``.
         taken: columns that exist already, with which none may collide.
@@ -55,7 +55,7 @@ def resolve(
         NotFound: no such view or feature; the nearest are named.
         Invalid: a reference is not ``VIEW:FEATURE``, two different views share a name, or two columns collide.
     """
-    items = list(wanted)
+    items = [wanted] if isinstance(wanted, FeatureView | str) else list(wanted)
     views = _named(item for item in items if isinstance(item, FeatureView))
     chosen: dict[tuple[str, str], FeatureView] = {}
     for item in items:

@@ -18,7 +18,7 @@ import msgspec
 
 from trivet.errors import Ambiguous, Invalid, NotFound
 from trivet.ledger.contract import Ledger
-from trivet.ledger.naming import is_alias, is_name, is_version, split_name
+from trivet.ledger.naming import is_name, split_name
 from trivet.ledger.records import Artifact, Pointer, Run
 
 __all__ = ["Reference", "parse", "resolve"]
@@ -27,6 +27,7 @@ Form: TypeAlias = Literal["id", "label", "name"]
 
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.\-]*")
+_LABEL = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.\-]{0,127}")  # more than can be given, so that a date is "not found"
 _HEX = re.compile(r"[0-9a-f]{6,64}")
 _HOW = "Write KIND:ID, an id, NAME@LABEL, KIND/NAME@LABEL or KIND/NAME."
 
@@ -99,7 +100,7 @@ def resolve(ledger: Ledger, text: str) -> Artifact | Run:
 
 def _labelled(name: str, label: str) -> Reference:
     full = name if "/" in name else f"model/{name}"
-    if not is_name(full) or not (is_version(label) or is_alias(label)):
+    if not is_name(full) or not _LABEL.fullmatch(label):
         raise Invalid(f"{f'{name}@{label}'[:80]!r} is not a reference: a name and a label stand around the '@'. {_HOW}")
     return Reference("label", name=full, label=label)
 

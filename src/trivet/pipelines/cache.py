@@ -170,7 +170,7 @@ def _newest(context: Context, step: str) -> Run:
     if found := context.ledger.runs(RunQuery(kind="task", name=step, limit=1)):
         return found[0]
     try:
-        return context.ledger.run(step)
+        return context.ledger.run(step.removeprefix("run:"))
     except NotFound as exc:
         names = {run.name for run in context.ledger.runs(RunQuery(kind="task", limit=1000))}
         raise NotFound("step or run", step, names) from exc

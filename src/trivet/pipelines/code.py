@@ -45,6 +45,7 @@ LARGEST = 5_000_000
 _LARGEST_DIGESTED = 256_000_000
 _MARKER = ".trivet-code"
 _MOST_CHANGED = 50
+_ATTEMPTS = 3
 _SECRETS = (".env*", "*.pem", "*.key", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc", ".pypirc", ".pgpass")
 
 _digest_of = FileCache(digest_file)
@@ -74,7 +75,20 @@ def capture_code(context: Context, folders: Sequence[Path]) -> Artifact:
 
     Raises:
         Invalid: a folder does not exist.
+        Conflict: files came and went while they were read, several times in a row.
     """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _capture(context, folders)
+        except FileNotFoundError:
+            continue  # an editor or a build replaced a file just now
+    try:
+        return _capture(context, folders)
+    except FileNotFoundError as exc:
+        raise Conflict(f"{exc.filename} went away while the code was recorded. Let it settle and run again.") from exc
+
+
+def _capture(context: Context, folders: Sequence[Path]) -> Artifact:
     entries, left_out = _inventory(folders)
     spec = {"path": _import_path(folders), "left_out": [item._asdict() for item in left_out]}
     expected = _describe(entries, [_entry_digest(entry) for entry in entries])
@@ -230,6 +244,8 @@ def _entry(prefix: str, folder: Path, name: str) -> _Entry | _LeftOut | None:
         return _Entry(inside, path, os.path.relpath(target, path.parent), executable=False)
     if not stat.S_ISREG(info.st_mode):
         return _LeftOut(inside, "no regular file", 0, None)
+    if not os.access(path, os.R_OK):
+        return _LeftOut(inside, "may not be read", info.st_size, None)
     if info.st_size > LARGEST:
         known = _digest_of(path) if info.st_size <= _LARGEST_DIGESTED else None
         return _LeftOut(inside, "larger than 5 MB", info.st_size, known)

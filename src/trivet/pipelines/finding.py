@@ -52,5 +52,5 @@ def _imported(file: Path) -> Any:
         return importlib.import_module(file.stem)
     except TrivetError:
         raise
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise Invalid(f"{file} cannot be imported: {type(exc).__name__}: {exc}") from exc

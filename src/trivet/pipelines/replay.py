@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -29,6 +29,7 @@ from trivet.plugins import open_url
 __all__ = ["Reproduction", "predictions_agree", "reproduce", "run_that_made"]
 
 Where = Literal["locked", "current"]
+_WHOLE = ("script", "module", "program", "notebook", "interactive")  # entries of experiments: a process, no function
 _FRAMES = ("table", "training_set")
 
 
@@ -115,11 +116,13 @@ def reproduce(
         progress: told a sentence before every long step.
 
     Raises:
-        Invalid: the run has no recipe or has not finished, so there is nothing to make again.
+        Invalid: the run has no recipe, is a whole script or has not finished, so there is nothing to make again.
         NotFound, Corrupt: recorded code or inputs are gone or damaged.
         StepFailed: the function failed this time.
     """
     tell = progress or (lambda _: None)
+    if environment not in get_args(Where):
+        raise NotFound("environment to reproduce in", str(environment), get_args(Where))
     runs = _runs_to_repeat(context, run)
     with tempfile.TemporaryDirectory(prefix="trivet-reproduce-", ignore_cleanup_errors=True) as name:
         place = _Place(context, Path(name), environment, data, tell)
@@ -309,6 +312,12 @@ def _check(run: Run) -> None:
         raise Invalid(
             f"The {run.kind} {run.name!r} (run {run.id}) has no recipe: it was logged by hand, not run as a function. "
             "Make it a task to have it made again."
+        )
+    if run.recipe.entry.partition(":")[0] in _WHOLE:
+        raise Invalid(
+            f"The {run.kind} {run.name!r} (run {run.id}) is what {run.recipe.entry!r} said while it ran, which is no function "
+            "with inputs and outputs. Training sets, gate reports and predictions made in it can be made again; for its "
+            "models write the fitting as a task."
         )
     if run.status not in ("finished", "cached"):
         raise Invalid(f"{run.name!r} (run {run.id}) is {run.status}, so there are no outputs to compare with.")

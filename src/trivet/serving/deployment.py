@@ -25,6 +25,7 @@ from trivet.types import Digest
 __all__ = ["Deployment", "deploy", "deployment", "deployments", "end"]
 
 KIND = "serve"
+ROLES = ("champion", "canary", "shadow")
 
 
 class Deployment(msgspec.Struct, frozen=True):
@@ -68,7 +69,13 @@ def deploy(
     max_silence: str,
     recipe: Recipe,
 ) -> Deployment:
-    """Record that a model version begins to answer in this process."""
+    """Record that a model version begins to answer in this process.
+
+    Raises:
+        NotFound: there is no such role.
+    """
+    if role not in ROLES:
+        raise NotFound("role of a deployment", role, ROLES)
     now = context.clock()
     promised = {"name": name, "version": version, "model": digest, "role": role, "max_silence": max_silence}
     artifact = Artifact.of("deployment", promised, created=now)

@@ -175,9 +175,9 @@ class Registry:
         Raises:
             NotFound: there is no such model, version or alias; the nearest is named.
         """
-        name, _, label = ref.partition("@")
+        name, at, label = ref.partition("@")
         versions = self.versions(name)
-        if not label:
+        if not at:
             return versions[-1]
         for version in versions:
             if label in (str(version.version), *version.aliases):

@@ -117,11 +117,14 @@ def gate(
     """Judge a recorded model on recorded rows, and record the report with its lineage as a run of kind ``gate``.
 
     Raises:
-        Invalid: as ``judge``.
+        Invalid: as ``judge``, or ``model`` or ``baseline`` is something else.
         NotFound: as ``judge``.
     """
     from trivet.pipelines.recording import record
 
+    for each in (model, *([] if baseline is None else [baseline])):
+        if each.kind != "model":
+            raise Invalid(f"A gate judges models, and {each.id} is none. Give the id of a model, or delay@2.")
     inputs = {"model": model, "test": test} | ({} if baseline is None else {"baseline": baseline})
     parameters: dict[str, Json] = {
         "gate": declared.to_json(),

@@ -337,8 +337,8 @@ class Project:
             >>> import polars as pl
             >>> import trivet as tv
             >>> hours = ["2026-01-01T10:00Z", "2026-01-01T11:00Z", "2026-01-01T12:00Z"]
-            >>> weather = tv.Source("weather", pl.DataFrame({"place": "Graz", "hour": hours, "temp": [1, 2, 3]}),
-            ...                     event_time="hour", known_after="1h")
+            >>> reports = pl.DataFrame({"place": "Graz", "hour": hours, "temp": [1, 2, 3]})
+            >>> weather = tv.Source("weather", reports, event_time="hour", known_after="1h")
             >>> view = tv.FeatureView("weather", entity=tv.Entity("place"), source=weather, features=["temp"])
             >>> spine = pl.DataFrame({"place": ["Graz"], "t": ["2026-01-01T12:30Z"]})
             >>> with tv.open() as project:

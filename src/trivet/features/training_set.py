@@ -46,7 +46,7 @@ class FeatureColumn(msgspec.Struct, frozen=True):
 
 
 class TrainingSet:
-    """A table of what was known, with what to predict from it.
+    """A table of what was known, with what to predict from it. ``project.training_set`` answers one.
 
     Attributes:
         time: the column of prediction times.

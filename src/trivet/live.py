@@ -47,6 +47,7 @@ class Live:
 
     def __init__(self, context: Context, online: OnlineStore) -> None:
         self._context, self._online = context, online
+        self._profiles: dict[Digest, dict[str, Any]] = {}
 
     @cached_property
     def tables(self) -> Tables:
@@ -315,8 +316,19 @@ class Live:
         texts = [msgspec.json.encode(values).decode() for values in seen]
         return mine.with_columns(features=pl.Series(texts, dtype=pl.String))
 
+    def base_rate(self, deployment: Deployment) -> float | None:
+        """The share of positive labels that the deployment's model was trained on; None where labels are numbers."""
+        remembered = self._remembered(deployment)
+        return remembered["positives"] / remembered["rows"] if remembered.get("positives") is not None else None
+
     def _remembered(self, deployment: Deployment) -> dict[str, Any]:
-        """What is remembered of the training set of a deployment's model; worked out once and recorded."""
+        """What is remembered of the training set of a deployment's model; kept here, for it never changes."""
+        if deployment.digest not in self._profiles:
+            self._profiles[deployment.digest] = self._profile(deployment)
+        return self._profiles[deployment.digest]
+
+    def _profile(self, deployment: Deployment) -> dict[str, Any]:
+        """The same, worked out once and recorded."""
         from trivet.pipelines.recording import record
         from trivet.pipelines.values import load
 

@@ -738,6 +738,10 @@ class Project:
         """
         return self._live.monitor(self.deployment(reference), every=every, record=record)
 
+    def base_rate(self, deployment: Deployment) -> float | None:
+        """The share of positive labels in training of a deployment's model; None where the label is a number."""
+        return self._live.base_rate(deployment)
+
     def alarms(self) -> list[OpenAlarm]:
         """The alarms that are open, the longest trouble first."""
         from trivet.monitoring.alarms import open_alarms

@@ -2,7 +2,8 @@
 
 Every page is a *view*, a function from the project and the request's words to plain data (``trivet.server.views``).
 The page shows the data through a template of the same name; ``/api`` plus the page's path answers it as JSON. So
-nothing can be seen on a page that a program cannot read.
+nothing can be seen on a page that a program cannot read. ``/metrics`` is for Prometheus. Nothing here writes, no page
+needs the network or a script, and only requests that name this machine are answered (``trivet.server.hosts``).
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from collections.abc import Callable, Mapping
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
@@ -25,6 +28,9 @@ from starlette.staticfiles import StaticFiles
 from trivet import __version__
 from trivet.errors import Ambiguous, Invalid, NotFound, Refused, TrivetError
 from trivet.server import views
+from trivet.server.formats import FILTERS
+from trivet.server.health import Health
+from trivet.server.hosts import LoopbackOnly
 
 if TYPE_CHECKING:
     from trivet.project import Project
@@ -54,9 +60,14 @@ PAGES: list[tuple[str, str, str, Callable[..., dict[str, Any]]]] = [
     ("/artifacts/{digest}", "artifact", "Overview", views.artifact),
 ]
 _SECURITY = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
 }
 
 
@@ -65,12 +76,19 @@ def create_app(project: Project) -> Starlette:
     templates = Environment(
         loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    routes = [Route("/health", _health), Route("/show/{reference:path}", _show(project))]
+    templates.filters.update(FILTERS)
+    shown = _show(project)
+    routes = [
+        Route("/health", _health),
+        Route("/metrics", _metrics(Health(project))),
+        Route("/show", shown),
+        Route("/show/{reference:path}", shown),
+    ]
     for path, template, section, view in PAGES:
         routes.append(Route("/api" + path.rstrip("/"), _as_json(project, view)))
         routes.append(Route(path, _as_page(project, templates, template, section, view)))
     static = Mount("/static", StaticFiles(directory=_HERE / "static"))
-    app = Starlette(routes=[*routes, static])
+    app = Starlette(routes=[*routes, static], middleware=[Middleware(LoopbackOnly)])
     for kind in (TrivetError, HTTPException):
         app.add_exception_handler(kind, _failure(project, templates))
     return app
@@ -89,7 +107,9 @@ def _as_page(
 ) -> Callable[[Request], Any]:
     async def answer(request: Request) -> Response:
         data = await run_in_threadpool(view, project, **_words(view, request))
-        return _html(templates, f"{template}.html", project, section, path=request.url.path, data=data)
+        return _html(
+            templates, f"{template}.html", project, section, path=request.url.path, query=request.url.query, data=data
+        )
 
     return answer
 
@@ -104,13 +124,22 @@ def _words(view: Callable[..., dict[str, Any]], request: Request) -> dict[str, A
 
 def _show(project: Project) -> Callable[[Request], Any]:
     async def answer(request: Request) -> Response:
-        return RedirectResponse(await run_in_threadpool(views.place, project, request.path_params["reference"]))
+        reference = request.path_params.get("reference", request.query_params.get("id", ""))
+        return RedirectResponse(await run_in_threadpool(views.place, project, reference), 303, headers=_SECURITY)
 
     return answer
 
 
 async def _health(request: Request) -> Response:  # noqa: ARG001 - Starlette's signature
     return _json({"status": "ok", "version": __version__})
+
+
+def _metrics(health: Health) -> Callable[[Request], Any]:
+    async def answer(request: Request) -> Response:  # noqa: ARG001 - Starlette's signature
+        text = await run_in_threadpool(health.text)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8", headers=_SECURITY)
+
+    return answer
 
 
 def _failure(project: Project, templates: Environment) -> Callable[[Request, Exception], Response]:
@@ -145,6 +174,7 @@ def _html(
     section: str,
     *,
     path: str,
+    query: str = "",
     data: Mapping[str, Any],
     status: int = 200,
 ) -> Response:
@@ -152,7 +182,7 @@ def _html(
         sections=SECTIONS,
         section=section,
         root=str(project.root),
-        json_href="/api" + path.rstrip("/"),
+        json_href=quote(("/api" + path.rstrip("/")), safe="/") + (f"?{query}" if query else ""),
         title=data.get("title", section or "Trivet"),
         **{key: value for key, value in data.items() if key != "title"},
     )

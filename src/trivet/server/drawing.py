@@ -12,7 +12,7 @@ from html import escape
 
 __all__ = ["Box", "Point", "draw_graph", "draw_line"]
 
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 190, 46, 56, 16, 8
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 184, 46, 40, 14, 8
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,17 @@ def draw_graph(boxes: Mapping[str, Box], edges: Sequence[tuple[str, str]]) -> st
         (True, 1)
     """
     layers = _layers(boxes, edges)
+    tallest = max([len(names) for names in layers], default=1)
     places = {
-        name: (_MARGIN + column * (_WIDTH + _GAP_X), _MARGIN + row * (_HEIGHT + _GAP_Y))
+        name: (
+            _MARGIN + column * (_WIDTH + _GAP_X),
+            _MARGIN + (row + (tallest - len(names)) / 2) * (_HEIGHT + _GAP_Y),
+        )
         for column, names in enumerate(layers)
         for row, name in enumerate(names)
     }
     width = 2 * _MARGIN + max(1, len(layers)) * (_WIDTH + _GAP_X) - _GAP_X
-    height = 2 * _MARGIN + max([len(names) for names in layers], default=1) * (_HEIGHT + _GAP_Y) - _GAP_Y
+    height = 2 * _MARGIN + tallest * (_HEIGHT + _GAP_Y) - _GAP_Y
     drawn = [_edge(places[a], places[b]) for a, b in edges if a in places and b in places]
     drawn += [_box(boxes[name], *places[name]) for name in places]
     return (
@@ -65,7 +69,7 @@ def draw_line(
     title: str,
     guides: Mapping[str, float] | None = None,
     width: int = 560,
-    height: int = 170,
+    height: int = 180,
 ) -> str:
     """Values from left to right with their band, and dashed guide lines (a threshold, a reference).
 
@@ -73,14 +77,14 @@ def draw_line(
         >>> draw_line([Point("Oct", 0.7, 0.6, 0.8), Point("Nov", 0.72, 0.65, 0.79)], title="AUC").count("<circle")
         2
     """
-    guides, width, height = guides or {}, 560, 170
+    guides = guides or {}
     seen = [value for p in points for value in (p.value, p.low, p.high) if value is not None] + list(guides.values())
     if not seen:
         return f'<p class="quiet">{escape(title)}: nothing to draw yet.</p>'
     low, high = min(seen), max(seen)
     pad = (high - low) * 0.12 or abs(high) * 0.1 or 1.0
     low, high = low - pad, high + pad
-    left, right, top, bottom = 46, width - 12, 26, height - 24
+    left, right, top, bottom = 54, width - 12, 26, height - 24
 
     def x(index: int) -> float:
         return left + (right - left) * (index / (len(points) - 1) if len(points) > 1 else 0.5)
@@ -88,7 +92,7 @@ def draw_line(
     def y(value: float) -> float:
         return bottom - (bottom - top) * (value - low) / (high - low)
 
-    parts = [f'<text class="title" x="{left}" y="15">{escape(title)}</text>']
+    parts = [f'<text class="title" x="12" y="15">{escape(title)}</text>']
     for value in (low + pad, high - pad):
         parts.append(f'<text class="axis" x="{left - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>')
     for name, value in guides.items():
@@ -111,7 +115,7 @@ def draw_line(
         label = escape(points[i].label)
         parts.append(f'<text class="axis" x="{x(i):.1f}" y="{height - 6}" text-anchor="{anchor}">{label}</text>')
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-    return f'<svg class="chart" {size} role="img">{"".join(parts)}</svg>'
+    return f'<svg class="chart" {size} role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
 
 
 def _layers(boxes: Mapping[str, Box], edges: Sequence[tuple[str, str]]) -> list[list[str]]:

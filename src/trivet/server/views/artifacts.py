@@ -1,0 +1,91 @@
+"""Any artifact: its declaration, what is in it as far as a page can show that, its names, its lineage both ways."""
+
+from __future__ import annotations
+
+import tarfile
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from trivet.errors import TrivetError
+from trivet.ledger import Artifact
+from trivet.server.views.graphs import Graph
+from trivet.server.views.shapes import pointer_row, text_of
+
+if TYPE_CHECKING:
+    from trivet.project import Project
+
+__all__ = ["artifact"]
+
+_ROWS = 10
+_MOST_BYTES = 64 * 2**20
+_TEXTS = (".txt", ".json", ".lock", ".toml", ".py", ".md", ".csv", ".log", ".patch")
+
+
+def artifact(project: Project, digest: str) -> dict[str, Any]:
+    """Any artifact by its digest, or by the only digest that starts so."""
+    found = project.context.ledger.artifact(digest)
+    graph = (
+        Graph(project, focus=found.digest).add(project.lineage(found)).add(project.lineage(found, down=True, depth=2))
+    )
+    return {
+        "title": found.id,
+        "artifact": {**msgspec.to_builtins(found), "id": found.id},
+        "size": found.size,
+        "names": [pointer_row(pointer) for pointer in project.context.ledger.pointers(digest=found.digest)],
+        "graph": graph.draw(),
+        "left_out": graph.left_out,
+        "linked": bool(graph.edges),
+        "columns": _columns(found),
+        "report": found.spec.get("report") if found.kind == "training_set" else None,
+        "preview": _preview(project, found),
+        "members": _members(project, found),
+        "text": _text(project, found),
+    }
+
+
+def _columns(found: Artifact) -> list[dict[str, Any]]:
+    """The features of a training set, with the nulls of each."""
+    if found.kind != "training_set":
+        return []
+    nulls = (found.spec.get("report") or {}).get("nulls") or {}
+    return [{**each, "nulls": nulls.get(each["name"])} for each in found.spec.get("features", [])]
+
+
+def _preview(project: Project, found: Artifact) -> dict[str, Any] | None:
+    """The first rows of a table, a training set or a source of one Parquet file."""
+    parquet = [file for name, file in found.files.items() if name.endswith(".parquet")]
+    if found.kind not in {"table", "training_set", "source"} or len(parquet) != 1 or found.size > _MOST_BYTES:
+        return None
+    import polars as pl
+
+    frame = pl.scan_parquet(BytesIO(project.context.blobs.read(parquet[0].digest))).head(_ROWS).collect()
+    return {
+        "columns": [{"name": name, "type": str(dtype).lower()} for name, dtype in frame.schema.items()],
+        "rows": [[_cell(value) for value in row] for row in frame.iter_rows()],
+    }
+
+
+def _members(project: Project, found: Artifact) -> list[dict[str, Any]]:
+    """The files inside the archive of a code artifact."""
+    if found.kind != "code" or "code.tar.gz" not in found.files or found.size > _MOST_BYTES:
+        return []
+    content = BytesIO(project.context.blobs.read(found.files["code.tar.gz"].digest))
+    with tarfile.open(fileobj=content) as archive:
+        return [{"name": member.name, "size": member.size} for member in archive if member.isfile()]
+
+
+def _text(project: Project, found: Artifact) -> dict[str, str] | None:
+    """The first file that is text: a value, a lock, a log; None where the declaration says it already."""
+    names = [name for name in found.files if name.endswith(_TEXTS)]
+    if found.kind in {"gate_report", "model", "table", "training_set"} or not names:
+        return None
+    try:
+        return {"name": names[0], "text": text_of(project, found, names[0])}
+    except TrivetError as exc:
+        return {"name": names[0], "text": str(exc)}
+
+
+def _cell(value: object) -> object:
+    return value if value is None or isinstance(value, bool | int | float) else str(value)

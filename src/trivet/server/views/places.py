@@ -1,0 +1,38 @@
+"""Which page shows what a pasted id means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from trivet.errors import Invalid
+from trivet.ledger import Run
+
+if TYPE_CHECKING:
+    from trivet.project import Project
+
+__all__ = ["place"]
+
+
+def place(project: Project, reference: str) -> str:
+    """The path of the page that shows what ``reference`` means.
+
+    Raises:
+        Invalid: it is no reference, or an empty one.
+        NotFound: there is no such thing.
+    """
+    reference = reference.strip()
+    if not reference:
+        raise Invalid("Paste an id: of a run, an artifact, a prediction, or a name such as delay@champion.")
+    if reference.startswith("prediction:"):
+        found = project.prediction(reference.removeprefix("prediction:"))
+        return f"/predictions/{quote(found['id'], safe='')}"
+    if (name := reference.partition("@")[0]) in {version.name for version in project.models()}:
+        version = project.model(reference)
+        return f"/models/{quote(name, safe='')}/{version.version}"
+    if reference in {listed.name for listed in project.feature_views()}:
+        return f"/features/{quote(reference, safe='')}"
+    record = project.get(reference)
+    if isinstance(record, Run):
+        return f"/{'deployments' if record.kind == 'serve' else 'runs'}/{record.id}"
+    return f"/artifacts/{record.digest}"

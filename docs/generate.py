@@ -32,7 +32,7 @@ def python_page() -> str:
     """Every public name with its signature and docstring."""
     import trivet
 
-    parts = [f"# The Python API\n\n{NOTE}\n`import trivet as tv`\n"]
+    parts = [f"# The Python API\n\n{NOTE}\nEvery public name, as `import trivet as tv` has it.\n"]
     for name in sorted(getattr(trivet, "__all__", []), key=str.casefold):
         value = getattr(trivet, name)
         if name.startswith("_") or not callable(value):
@@ -48,7 +48,8 @@ def command_page() -> str:
     """Every command with its help."""
     import trivet.cli
 
-    return "\n".join([f"# The command line\n\n{NOTE}", *_commands(trivet.cli.main, "trivet")])
+    told = "Every command with its help; each calls only the public API.\n"
+    return "\n".join([f"# The command line\n\n{NOTE}\n{told}", *_commands(trivet.cli.main, "trivet")])
 
 
 def settings_page() -> str:
@@ -70,7 +71,8 @@ def errors_page() -> str:
     """Every error that Trivet raises on purpose."""
     from trivet import errors
 
-    parts = [f"# Errors\n\n{NOTE}", f"```text\n{_tree(errors.__doc__ or '')}```\n"]
+    told = "What Trivet raises on purpose, each a sentence: what was asked, what exists, what to do.\n"
+    parts = [f"# Errors\n\n{NOTE}\n{told}", f"```text\n{_tree(errors.__doc__ or '')}```\n"]
     for name in errors.__all__:
         error = getattr(errors, name)
         if inspect.isclass(error):
@@ -92,15 +94,20 @@ def index_page() -> str:
 def _line(page: Path) -> str:
     text = re.sub(r"<!--.*?-->", "", page.read_text("utf-8"), flags=re.DOTALL)
     title, _, rest = text.partition("\n")
-    first = next((part for part in rest.split("\n\n") if re.match(r"\s*[A-Z`*]", part)), "")
+    first = next((part for part in rest.split("\n\n") if re.match(r"\s*(?!```)[A-Z`*]", part)), "")
     sentence = re.match(r"(.+?[.!?:])(?=\s|$)", " ".join(first.split()))
     said = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", sentence[1].rstrip(":.")) if sentence else ""
-    after = f". {said}." if said else ""
+    after = f". {said}" + "." * (not said.endswith(("?", "!"))) if said else ""
     return f"- [{title.lstrip('# ')}]({page.relative_to(HERE)}){after}\n"
 
 
 def _described(name: str, value: Any) -> str:
-    return f"```text\n{name}{_signature(value)}\n```\n\n{_prose(value)}"
+    said = f": {_returned(value.fget)}" if isinstance(value, property) else _signature(value)
+    return f"```text\n{name}{said}\n```\n\n{_prose(value)}"
+
+
+def _returned(getter: Any) -> str:
+    return str(_written(inspect.signature(getter).return_annotation))
 
 
 class _Written(str):
@@ -138,9 +145,11 @@ def _prose(value: Any) -> str:
 
 
 def _methods(value: type) -> Iterator[tuple[str, Any]]:
+    """The public methods and properties that a class says something about."""
     for name, member in vars(value).items():
         function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
-        if not name.startswith("_") and inspect.isfunction(function) and function.__doc__:
+        told = inspect.isfunction(function) or isinstance(function, property)
+        if not name.startswith("_") and told and function.__doc__:
             yield name, function
 
 

@@ -111,6 +111,18 @@ def test_generated_pages_say_what_the_code_says(page: Path) -> None:
     assert page.read_text("utf-8") == generate.pages()[page], "run `make docs` and commit what it wrote"
 
 
+QUOTED = re.compile(r"quoted from (?P<file>[\w./-]+)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_what_is_quoted_from_a_file_stands_there(page: Path) -> None:
+    for block in blocks(page):
+        if match := QUOTED.match(block.reason or ""):
+            text = (ROOT / match["file"]).read_text("utf-8")
+            wrong = [line for line in block.code.splitlines() if line.strip() not in text]
+            assert not wrong, f"{name(page)}:{block.line} does not say what {match['file']} says"
+
+
 def test_every_public_name_is_used_or_explained_in_a_page_that_people_read() -> None:
     import trivet
 

@@ -19,7 +19,7 @@ from trivet.plugins import BUILTIN
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src"
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path.name != "__main__.py")
-MOST_LINES = 600
+MOST_LINES = 800
 """The aim is 400; past this a file holds more than one concept."""
 MOST_METHODS = 10
 SAYS_NOTHING = {"base", "common", "core", "helper", "helpers", "misc", "tools", "util", "utils"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
 __all__ = ["Live", "profile_of"]
 
 LABELS = "labels"
+SPOOL = Path(".trivet") / "spool"
 _COLUMNS = ("id", "at", "received", "model", "version", "digest", "deployment", "role", "score", "latency_us")
 _WATCHED = 50_000
+_FEW = 100  # predictions below which nothing is said about how long a healthy pause may last
 _JSON = ("entities", "request", "features", "feature_times", "feature_status", "output")
 
 
@@ -129,7 +132,7 @@ class Live:
             version=str(deployment.version),
             digest=deployment.digest,
             signature=model.signature,
-            entity_keys={key: "" for each in selected for key in each.view.entity.keys},
+            entity_keys=self._key_types(model, selected),
             deployment=deployment.id,
             role=deployment.role,
         )
@@ -143,7 +146,7 @@ class Live:
         from trivet.serving.records import TABLE, PredictionLog
 
         return PredictionLog(
-            self._context.root / ".trivet" / "spool",
+            self._context.root / SPOOL / deployment.id,
             self.tables.append,
             recorded=self._recorded,
             on_flush=lambda version, rows: self._flushed(deployment, TABLE, version, rows),
@@ -155,6 +158,21 @@ class Live:
         from trivet.features.reader import FeatureReader
 
         return FeatureReader(selected, self._online)
+
+    def adopt(self) -> None:
+        """Bring into the table what processes that died left in the spools of their deployments."""
+        from trivet.serving.metrics import Metrics
+
+        for folder in sorted((self._context.root / SPOOL).glob("*/")):
+            if any(folder.iterdir()) and self.deployment(folder.name).state != "alive":
+                self.log(self.deployment(folder.name), Metrics()).close()
+
+    def _key_types(self, model: Any, selected: Sequence[Selected]) -> dict[str, str]:
+        """The type of each entity key, as the model's training set had it; any scalar where that is not known."""
+        spec = self._context.ledger.artifact(model.training_set).spec if model.training_set else {}
+        columns = spec.get("columns", {})
+        keys = dict.fromkeys(key for each in selected for key in each.view.entity.keys)
+        return {key: _key_type(str(columns.get(key, ""))) for key in keys}
 
     def _selected(self, signature: Any) -> list[Selected]:
         """The features that a signature reads, each by the very version of its view that the model was fitted with."""
@@ -290,7 +308,7 @@ class Live:
             self.labels().filter(_among("prediction", predictions["id"])),
             now=context.clock(),
             profile=Profile.from_json(remembered["profile"]) if remembered else None,
-            heartbeats=[_heartbeat(deployment)],
+            heartbeats=[_heartbeat(deployment, predictions["received"].sort().to_list())],
             every=every or _suitable_period(predictions["at"]),
             kind="classification" if positives is not None else "regression",
             reference=None if positives is None else Reference(positives, rows),
@@ -441,16 +459,26 @@ def _checked_labels(frame: Any) -> pl.DataFrame:
     return plain
 
 
-def _heartbeat(deployment: Deployment) -> Heartbeat:
-    """Every deployed model is expected to predict, from the moment it is deployed, without anyone asking."""
-    from trivet.monitoring.heartbeats import Heartbeat
+def _key_type(dtype: str) -> str:
+    """The type of a key for a request, from the name of its Polars type; empty for any scalar."""
+    if dtype.startswith(("Int", "UInt")):
+        return "integer"
+    return {"String": "text", "Categorical": "text", "Boolean": "boolean"}.get(dtype, "")
 
+
+def _heartbeat(deployment: Deployment, received: Sequence[datetime]) -> Heartbeat:
+    """Every deployed model is expected to predict, from the moment it is deployed, without anyone asking."""
+    from trivet.monitoring.heartbeats import Heartbeat, false_alarm_rate, rate_per_hour
+
+    expected = as_duration(deployment.max_silence)
     return Heartbeat(
         subject=f"{deployment.name}@{deployment.version}",
         kind="prediction",
         last=deployment.last_prediction,
-        expected=as_duration(deployment.max_silence),
+        expected=expected,
         since=deployment.started,
+        false_alarms=false_alarm_rate(received, expected) if len(received) > _FEW else None,
+        rate=rate_per_hour(received),
     )
 
 

@@ -52,16 +52,26 @@ __all__ = ["Project", "open"]
 def open(  # noqa: A001 - reads as tv.open()
     path: str | Path | None = None, *, clock: Clock = system_clock, environment: Mapping[str, str] | None = None
 ) -> Project:
-    """The project of a folder: ``trivet.toml`` upwards from ``path``, else one embedded in ``path/.trivet``.
+    """The project of a folder: ``trivet.toml`` or ``.trivet`` upwards from it, else a new one in ``.trivet``.
+
+    Nothing needs to be set up first. Every setting has a default without a server; see ``trivet.config``.
 
     Args:
         path: the folder; the current one by default.
         clock: where the present comes from; a ``FixedClock`` for tests and replays.
-        environment: the environment variables that settings are read from.
+        environment: the environment variables that settings are read from; those of the process by default.
 
     Raises:
+        NotFound: there is no such folder.
         ConfigError: ``trivet.toml`` or a ``TRIVET_...`` variable cannot be used.
         MissingExtra: an engine that the settings name is not installed.
+
+    Example:
+        >>> import trivet as tv
+        >>> with tv.open() as project:
+        ...     artifact = project.save({"rate": 2.5})
+        ...     project.load(artifact.id)
+        {'rate': 2.5}
     """
     folder = Path.cwd() if path is None else Path(path).resolve()
     if not folder.is_dir():
@@ -82,9 +92,10 @@ def open(  # noqa: A001 - reads as tv.open()
 
 
 class Project:
-    """A folder with a ledger, and everything that can be done with them.
+    """A folder with a ledger, and everything that can be done with them. ``trivet.open()`` answers one.
 
-    Use it as a context manager, or call ``close`` when done; either is optional in a script.
+    Use it as a context manager, or call ``close`` when done; either is optional in a script. What is given as a
+    *reference* is any text that ``get`` understands.
     """
 
     def __init__(self, context: Context) -> None:
@@ -113,13 +124,31 @@ class Project:
     # -- anything recorded ------------------------------------------------------------------------------------
 
     def get(self, reference: str) -> Artifact | Run:
-        """The record that a pasted id means: ``model:3f2a9c``, ``run:01J...``, ``delay@champion``, a bare prefix."""
+        """The record that a pasted id means: ``model:3f2a9c``, ``run:01J...``, ``delay@champion``, a bare prefix.
+
+        Raises:
+            NotFound: there is no such thing; the nearest names are offered.
+            Ambiguous: a shortened id fits several things.
+            Invalid: the text is no reference.
+
+        Example:
+            >>> with open() as project:
+            ...     saved = project.save([1, 2, 3])
+            ...     project.get(saved.digest[:12]) == project.get(saved.id) == saved
+            True
+        """
         from trivet.ledger.references import resolve
 
         return resolve(self.context.ledger, reference)
 
     def artifact(self, reference: str | Artifact) -> Artifact:
-        """As ``get``, for artifacts only; of a run with one output, that output."""
+        """As ``get``, for artifacts only; of a run with one output, that output.
+
+        Raises:
+            NotFound: as ``get``.
+            Ambiguous: as ``get``.
+            Invalid: the reference means a run with no output, or with several.
+        """
         record = self.get(reference) if isinstance(reference, str) else reference
         if isinstance(record, Artifact):
             return record
@@ -131,26 +160,72 @@ class Project:
         )
 
     def load(self, reference: str | Artifact) -> Any:
-        """The value of an artifact again: a frame, a model, a training set, a report."""
+        """The value of an artifact again: a frame, a model, a training set, a report.
+
+        Raises:
+            NotFound: as ``get``, or the content is gone.
+            Invalid: as ``artifact``.
+            Corrupt: the stored bytes are not those that were stored.
+            Refused: a model holds types that are not loaded without trust.
+        """
         from trivet.pipelines.values import load
 
         return load(self.artifact(reference), self.context.blobs)
 
     def save(self, value: Any, *, kind: str | None = None) -> Artifact:
-        """Record a value as an artifact."""
+        """Record a value as an artifact: JSON, a data frame, a folder (``Path``), a model, a training set.
+
+        The same value has the same digest, and saving it again changes nothing.
+
+        Args:
+            value: what to keep.
+            kind: of the artifact, where several accept the value; the first that does by default.
+
+        Raises:
+            Invalid: no kind accepts the value.
+
+        Example:
+            >>> with open() as project:
+            ...     project.save({"b": 2, "a": 1}).digest == project.save({"a": 1, "b": 2}).digest
+            True
+        """
         from trivet.pipelines.values import save
 
         return save(value, self.context, kind)
 
     def lineage(self, reference: str | Artifact, *, down: bool = False, depth: int | None = None) -> Lineage:
-        """Where an artifact came from, or with ``down`` what came of it."""
+        """Where an artifact came from, or with ``down`` what came of it.
+
+        Args:
+            reference: an artifact, or what ``artifact`` understands.
+            down: what was made from it, instead of what it was made from.
+            depth: how many generations of runs away at most; all by default.
+
+        Raises:
+            NotFound: as ``get``.
+            Invalid: as ``artifact``, or ``depth`` is negative.
+
+        Example:
+            >>> with open() as project:
+            ...     with project.run("count") as run:
+            ...         made = run.output("total", {"total": 6})
+            ...     [run.name for run in project.lineage(f"run:{run.id}").runs]
+            ['count']
+        """
         from trivet.ledger.lineage import ancestors, descendants
 
         question = descendants if down else ancestors
         return question(self.context.ledger, self.artifact(reference).digest, depth)
 
     def diff(self, a: str, b: str) -> Difference:
-        """What differs between two runs, models, training sets or other artifacts."""
+        """What differs between two runs, models, training sets or other artifacts.
+
+        Parameters, metrics, inputs, code line by line, libraries, columns and rows; models are followed to the runs
+        that made them. ``compare`` shows many runs side by side instead.
+
+        Raises:
+            NotFound: as ``get``.
+        """
         from trivet.tracking.difference import diff
 
         return diff(self.context, self.get(a), self.get(b))
@@ -164,6 +239,11 @@ class Project:
             reference: an artifact, a run or ``prediction:ID``.
             environment: ``locked`` builds a fresh environment from the recorded lock, ``current`` uses this one.
             progress: told in words what is being done.
+
+        Raises:
+            NotFound: as ``get``, or a part of the record is gone.
+            Invalid: nothing on record made it: it was saved by hand or logged in a run.
+            StepFailed: the function failed in the clean place; the sentence says how.
         """
         from trivet.pipelines.replay import reproduce
 
@@ -189,7 +269,26 @@ class Project:
         return open_url("online", self.context.settings.features.online, self.root)
 
     def define(self, *views: FeatureView, why: str = "") -> list[Listed]:
-        """Store feature views; an edited one becomes a new version, an unchanged one keeps its own."""
+        """Store feature views; an edited one becomes a new version, an unchanged one keeps its own.
+
+        From then on references such as ``"visits:*"`` and ``"visits:count_7d"`` name their features.
+
+        Args:
+            views: what ``tv.feature_view`` or ``tv.FeatureView`` declared.
+            why: the reason, kept in the history of each name.
+
+        Raises:
+            Invalid: a source's data cannot be read.
+
+        Example:
+            >>> import trivet as tv
+            >>> source = tv.Source("visits", "visits.parquet", event_time="came")
+            >>> view = tv.FeatureView("visits", entity=tv.Entity("shop"), source=source, features=["spent"])
+            >>> with tv.open() as project:
+            ...     [listed] = project.define(view)
+            ...     listed.version, listed.features
+            (1, ['visits:spent'])
+        """
         return self._catalogue.apply(*views, why=why)
 
     def feature_views(self) -> list[Listed]:
@@ -197,7 +296,11 @@ class Project:
         return self._catalogue.list()
 
     def feature_view(self, reference: str) -> Listed:
-        """One stored feature view: ``congestion``, or ``congestion@2`` for another version."""
+        """One stored feature view: ``congestion``, or ``congestion@2`` for another version.
+
+        Raises:
+            NotFound: there is no such view or version; the nearest names are offered.
+        """
         return self._catalogue.describe(reference)
 
     @property
@@ -229,6 +332,18 @@ class Project:
         Raises:
             Invalid: the spine lacks a key or its time, a time has no zone, two features share a name.
             NotFound: an unknown view, feature or column; the nearest names are offered.
+
+        Example:
+            >>> import polars as pl
+            >>> import trivet as tv
+            >>> hours = ["2026-01-01T10:00Z", "2026-01-01T11:00Z", "2026-01-01T12:00Z"]
+            >>> reports = pl.DataFrame({"place": "Graz", "hour": hours, "temp": [1, 2, 3]})
+            >>> weather = tv.Source("weather", reports, event_time="hour", known_after="1h")
+            >>> view = tv.FeatureView("weather", entity=tv.Entity("place"), source=weather, features=["temp"])
+            >>> spine = pl.DataFrame({"place": ["Graz"], "t": ["2026-01-01T12:30Z"]})
+            >>> with tv.open() as project:
+            ...     project.training_set(spine, [view], time="t").to_polars()["temp"].to_list()
+            [2]
         """
         from trivet.features.training_set import training_set
 
@@ -251,7 +366,16 @@ class Project:
     def materialize(
         self, features: Sequence[FeatureView | str] | None = None, *, until: datetime | str | None = None
     ) -> dict[str, int]:
-        """Bring the online store up to ``until`` (now by default) and answer how many rows each view wrote."""
+        """Bring the online store up to ``until`` (now by default) and answer how many rows each view wrote.
+
+        Args:
+            features: views, or references to them; all stored views by default.
+            until: an aware time or its text; what was known at that moment is written.
+
+        Raises:
+            NotFound: an unknown view.
+            Invalid: ``until`` has no zone, or a source cannot be read.
+        """
         wanted = features if features is not None else [listed.name for listed in self.feature_views()]
         moment = self.context.clock() if until is None else as_utc(until)
         return self.materializer(wanted).advance(moment)
@@ -266,13 +390,28 @@ class Project:
         """The features of some entities as the online store has them, expired where too old ``at`` that time.
 
         Args:
-            features: as for ``training_set``.
-            entities: keys by name, of one entity or of several: ``{"origin": "JFK"}``, a list of those, a data frame.
-            at: the moment; now by default.
+            features: views, or references to them and their features.
+            entities: keys by name, of one entity or of several: ``{"customer": 7}``, a list of those, a data frame.
+            at: an aware time or its text; now by default.
 
         Raises:
-            Invalid: an entity lacks a key, or is no mapping.
             NotFound: an unknown view or feature.
+            Invalid: a key is missing or of no usable type.
+
+        Example:
+            >>> import polars as pl
+            >>> import trivet as tv
+            >>> rows = pl.DataFrame({"place": ["Graz"], "hour": ["2026-01-01T10:00Z"], "temp": [21.5]})
+            >>> source = tv.Source("weather", rows, event_time="hour")
+            >>> view = tv.FeatureView("weather", entity=tv.Entity("place"), source=source, features=["temp"], ttl="6h")
+            >>> with tv.open() as project:
+            ...     project.materialize([view], until="2026-01-01T12:00Z")
+            ...     for hour in (13, 17):
+            ...         [vector] = project.online_features([view], {"place": "Graz"}, at=f"2026-01-01T{hour}:00Z")
+            ...         vector.values, vector.status
+            {'weather': 1}
+            ({'weather:temp': 21.5}, {'weather:temp': 'present'})
+            ({'weather:temp': None}, {'weather:temp': 'expired'})
         """
         from trivet.features.frames import as_polars, is_frame
         from trivet.features.reader import FeatureReader
@@ -297,19 +436,54 @@ class Project:
     # -- leg two: keeping track -------------------------------------------------------------------------------
 
     def run(self, name: str, *, tags: Mapping[str, str] | None = None, parent: str | None = None) -> ActiveRun:
-        """Record what happens inside ``with project.run("deeper trees") as run:``."""
+        """Record what happens inside ``with project.run("deeper trees") as run:``.
+
+        Args:
+            name: what is tried, for people.
+            tags: more about it, by name; they may be changed later.
+            parent: the id of another run that this one belongs to; the run around it by default.
+
+        Raises:
+            NotFound: there is no such parent.
+
+        Example:
+            >>> with open() as project:
+            ...     with project.run("deeper trees") as run:
+            ...         depth = run.params(max_depth=3)["max_depth"]
+            ...         run.log(auc=0.7)
+            ...     project.get(f"run:{run.id}").metrics
+            {'auc': 0.7}
+        """
         from trivet.tracking.runs import start
 
         return start(self.context, name, tags=tags or {}, parent=parent)
 
     def runs(self, **conditions: Any) -> RunList:
-        """Recorded runs, newest first: ``kind=``, ``name=``, ``status=``, ``parent=``, ``limit=``."""
+        """Recorded runs, newest first, as a list that prints as a table and converts with ``to_pandas()``.
+
+        Args:
+            conditions: ``kind``, ``name``, ``status``, ``parent``, ``limit`` and others of
+                ``trivet.tracking.search.runs``; ``where`` is a function that a run must satisfy.
+
+        Example:
+            >>> with open() as project:
+            ...     for depth in (1, 2, 3):
+            ...         with project.run(f"depth {depth}") as run:
+            ...             run.log(score=depth)
+            ...     [run.name for run in project.runs(where=lambda run: run.metrics.get("score", 0) > 1)]
+            ['depth 3', 'depth 2']
+        """
         from trivet.tracking.search import runs
 
         return runs(self.context, **conditions)
 
     def compare(self, *references: str) -> Comparison:
-        """What differs among runs, side by side."""
+        """What differs among runs, side by side.
+
+        Raises:
+            NotFound: as ``get``.
+            Invalid: a reference means an artifact; ``diff`` takes those.
+        """
         from trivet.tracking.compare import compare
 
         records = [self.get(reference) for reference in references]
@@ -319,15 +493,31 @@ class Project:
         return compare([record for record in records if isinstance(record, Run)])
 
     def register(self, name: str, model: Artifact | str, *, why: str = "") -> ModelVersion:
-        """Give a model a name; the version number is the next one, or the one that this very model has."""
+        """Give a model a name; the version number is the next one, or the one that this very model has.
+
+        Raises:
+            Invalid: ``name`` cannot name a model, or the artifact is no model.
+            NotFound: the model is not recorded.
+        """
         return self.registry.register(name, self.artifact(model), why=why)
 
     def promote(self, name: str, version: int, alias: str = "champion", *, why: str = "") -> ModelVersion:
-        """Point an alias at a version."""
+        """Point an alias at a version.
+
+        Whether a model may serve is not decided here, but by its gate report.
+
+        Raises:
+            NotFound: there is no such model or version.
+            Invalid: ``alias`` is a number or no name.
+        """
         return self.registry.promote(name, version, alias, why=why)
 
     def model(self, reference: str) -> ModelVersion:
-        """A registered model: ``delay@champion``, ``delay@2``, or ``delay`` for its newest version."""
+        """A registered model: ``delay@champion``, ``delay@2``, or ``delay`` for its newest version.
+
+        Raises:
+            NotFound: there is no such model, version or alias; the nearest is named.
+        """
         return self.registry.get(reference)
 
     def models(self) -> list[ModelVersion]:
@@ -352,7 +542,19 @@ class Project:
         progress: Callable[[Event], None] | None = None,
         **inputs: Any,
     ) -> Execution:
-        """Run a pipeline, each step in its own process; steps whose key is known are taken from the cache."""
+        """Run a pipeline, each step in its own process; steps whose key is known are taken from the cache.
+
+        Args:
+            pipeline: what ``tv.pipeline`` decorated, in a file that another process can import.
+            force: names of steps to run even if their key is known.
+            cache: False runs every step.
+            progress: told what happens to each step.
+            inputs: the pipeline's own arguments: JSON values, artifacts, data frames, training sets, models.
+
+        Raises:
+            Invalid: an argument is missing or unknown, or a task cannot be imported by another process.
+            StepFailed: a task raised or was killed; steps that did not need it have finished.
+        """
         from trivet.pipelines.execution import execute
 
         prepared = {
@@ -373,7 +575,14 @@ class Project:
         return find_pipeline(Path(target), name)
 
     def why(self, step: str) -> Explanation:
-        """Which part of its key made a step run, or why it did not."""
+        """Which part of its key made a step run, or why it did not.
+
+        Args:
+            step: a step's name, for its newest run, or a run's id.
+
+        Raises:
+            NotFound: there is no such step or run.
+        """
         from trivet.pipelines.cache import why
 
         return why(self.context, step)
@@ -388,7 +597,28 @@ class Project:
         *,
         baseline: Artifact | str | None = None,
     ) -> GateReport:
-        """Judge a model on a test set; the report is stored and bound to the model's digest."""
+        """Judge a model on a test set; the report is stored and bound to the model's digest.
+
+        Args:
+            model: an artifact, ``delay@2``, an id.
+            test: a training set, or a recorded table that has the model's target.
+            gate: what must hold.
+            baseline: the model to compare with; without one, the best constant answer.
+
+        Raises:
+            NotFound: as ``get``, or a column that the gate asks for is not there.
+            Invalid: a measure does not fit the kind of model.
+
+        Example:
+            >>> import polars as pl
+            >>> import trivet as tv
+            >>> rows = pl.DataFrame({"x": range(400), "late": [False] * 200 + [True] * 200})
+            >>> with tv.open() as project:
+            ...     model = project.save(tv.fit(rows, "LogisticRegression", label="late"))
+            ...     report = project.gate(model, project.save(rows), tv.Gate("sane", [tv.at_least("auc", 0.9)]))
+            ...     report.verdict
+            'pass'
+        """
         from trivet.training.gates import gate as judge
 
         data = test if isinstance(test, Artifact | str) else test.artifact or self.save(test)
@@ -425,7 +655,20 @@ class Project:
             allow_ungated: the reason to serve a model without a passing report; kept with who gave it.
 
         Raises:
+            NotFound: there is no such model.
             Refused: there is no passing gate report for this very model, and no reason was given.
+
+        Example:
+            >>> import polars as pl
+            >>> import trivet as tv
+            >>> rows = pl.DataFrame({"x": range(9), "y": range(9)})
+            >>> with tv.open() as project:
+            ...     version = project.register("line", project.save(tv.fit(rows, "LinearRegression", label="y")))
+            ...     try:
+            ...         project.deploy("line@1")
+            ...     except tv.errors.Refused as refusal:
+            ...         print(refusal)
+            model:... has no gate report, and nothing ungated is served. ...
         """
         silence = max_silence or self.context.settings.monitoring.max_silence
         return self._live.deploy(self.model(model), role=role, max_silence=silence, allow_ungated=allow_ungated)
@@ -456,7 +699,11 @@ class Project:
         return self._live.deployments()
 
     def deployment(self, reference: str) -> Deployment:
-        """A deployment by the start of its id, or the newest of a model's name."""
+        """A deployment by the start of its id, or the newest of a model's name.
+
+        Raises:
+            NotFound: there is none.
+        """
         return self._live.deployment(reference)
 
     def predictions(self, *, deployment: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
@@ -464,11 +711,22 @@ class Project:
         return self._live.predictions(deployment, limit)
 
     def prediction(self, id: str) -> dict[str, Any]:  # noqa: A002 - the field's name
-        """One recorded prediction: what was asked, what the model saw and since when, what it answered."""
+        """One recorded prediction: what was asked, what the model saw and since when, what it answered.
+
+        Raises:
+            NotFound: no prediction, or several, have an id that starts so.
+        """
         return self._live.prediction(id)
 
     def labels(self, frame: Any) -> int:
-        """Say how predictions turned out: columns ``prediction`` (id), ``label``, ``at`` (when it became known)."""
+        """Say how predictions turned out, and answer how many labels were added.
+
+        Args:
+            frame: a data frame with ``prediction`` (the id), ``label`` (a number) and ``at`` (when it became known).
+
+        Raises:
+            Invalid: a column is missing, or ``at`` has no time zone.
+        """
         return self._live.add_labels(frame)
 
     def monitor(self, reference: str, *, every: str | None = None, record: bool = True) -> MonitorReport:
@@ -478,6 +736,9 @@ class Project:
             reference: a deployment's id, or a model's name for its newest deployment.
             every: the length of the periods of performance: hour, day, week, month, or a duration.
             record: False looks without recording or raising anything.
+
+        Raises:
+            NotFound: there is no such deployment.
         """
         return self._live.monitor(self.deployment(reference), every=every, record=record)
 

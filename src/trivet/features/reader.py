@@ -16,7 +16,7 @@ from trivet.errors import Invalid
 from trivet.features.aggregates import COUNTS
 from trivet.features.online.contract import Key, OnlineStore, Row
 from trivet.features.references import Selected
-from trivet.types import Micros
+from trivet.types import Micros, from_micros
 
 __all__ = ["FeatureReader", "FeatureVector", "Status"]
 
@@ -72,13 +72,16 @@ class FeatureReader:
         """The features of each of ``entities`` at the moment ``at``.
 
         Raises:
-            Invalid: an entity lacks a key.
+            Invalid: an entity lacks a key, or ``at`` is before the moment that the store was brought up to: it
+                keeps one row for each key, so it cannot tell what was known before.
         """
         vectors = [FeatureVector({}, {}, {}) for _ in entities]
         for name, keys, features in self._views:
             wanted = [_key(entity, keys) for entity in entities]
-            rows = self._store.read(name, [key for key in wanted if key is not None])
+            # The watermark first: rows that are written in between are newer than it says, never older.
             watermark = self._store.watermark(name)
+            _check_moment(name, at, watermark)
+            rows = self._store.read(name, [key for key in wanted if key is not None])
             found = iter(rows)
             for vector, key in zip(vectors, wanted, strict=True):
                 row = None if key is None else next(found)
@@ -87,6 +90,15 @@ class FeatureReader:
                 else:
                     _fill(vector, features, row, max(row.as_of, watermark or row.as_of), at)
         return vectors
+
+
+def _check_moment(view: str, at: Micros, watermark: Micros | None) -> None:
+    if watermark is not None and at < watermark:
+        raise Invalid(
+            f"The online store has {view.partition('@')[0]!r} as of {from_micros(watermark):%Y-%m-%d %H:%M:%S} UTC, so it "
+            f"cannot say what was known at {from_micros(at):%Y-%m-%d %H:%M:%S} UTC. Ask about that moment or later; a "
+            "training set answers about the past."
+        )
 
 
 def _feature(selected: Selected) -> _Feature:

@@ -46,7 +46,7 @@ class FeatureColumn(msgspec.Struct, frozen=True):
 
 
 class TrainingSet:
-    """A table of what was known, with what to predict from it.
+    """A table of what was known, with what to predict from it. ``project.training_set`` answers one.
 
     Attributes:
         time: the column of prediction times.
@@ -106,13 +106,15 @@ class TrainingSet:
 
     def _part(self, wanted: pl.Expr) -> TrainingSet:
         zoned = self._frame.with_columns(pl.col(self.time).pipe(_in_utc, self._frame.schema[self.time]))
+        frame = self._frame.filter(zoned.select(wanted).to_series())
+        nulls = {name: frame[name].null_count() for name in self.report.nulls}
         return TrainingSet(
-            self._frame.filter(zoned.select(wanted).to_series()),
+            frame,
             time=self.time,
             label=self.label,
             entities=self.entities,
             features=self.features,
-            report=self.report,
+            report=msgspec.structs.replace(self.report, rows=frame.height, nulls=nulls),
         )
 
     @property

@@ -82,7 +82,7 @@ class Recipe(msgspec.Struct, frozen=True):
 
     Attributes:
         entry: ``module:function``, importable once ``code`` is in place.
-        code: digest of the ``code`` artifact (archive of the project's files, commit, patch).
+        code: digest of the ``code`` artifact: an archive of the project's files as they were, changes and all.
         environment: digest of the ``environment`` artifact (lock with hashes, interpreter, platform).
         seed: what the random generators were seeded with.
         threads: the number of threads that numeric libraries were given before their import.

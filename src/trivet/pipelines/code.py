@@ -46,7 +46,26 @@ _LARGEST_DIGESTED = 256_000_000
 _MARKER = ".trivet-code"
 _MOST_CHANGED = 50
 _ATTEMPTS = 3
-_SECRETS = (".env*", "*.pem", "*.key", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc", ".pypirc", ".pgpass")
+_SECRETS = (
+    ".env*",
+    "*.pem",
+    "*.key",
+    "id_rsa*",
+    "id_dsa*",
+    "id_ecdsa*",
+    "id_ed25519*",
+    ".netrc",
+    ".pypirc",
+    ".pgpass",
+    ".git-credentials",
+    "credentials*",
+    "secrets.*",
+    "kaggle.json",
+    "*.p12",
+    "*.pfx",
+    "*.jks",
+    "*.keystore",
+)
 
 _digest_of = FileCache(digest_file)
 

@@ -1,6 +1,8 @@
 """Who may serve: a model with a passing gate report of this very digest, or a named reason on record.
 
-The newest gate report decides, so a model that failed its last gate is refused although it passed an earlier one.
+Of each gate that judged it the newest report counts, and all of these must pass: a model that failed its last gate is
+refused although it passed an earlier one, and no easier gate can make up for that. A report counts only where the run
+that made it is on record, and not where the model was judged on the rows it was trained on.
 Names and aliases play no part: what is admitted is the content.
 """
 
@@ -14,6 +16,9 @@ from trivet.ledger import Artifact, Ledger, Run, RunQuery
 from trivet.types import Digest
 
 __all__ = ["Admission", "admit", "newest_report"]
+
+JUDGE = "trivet.training.gates:judge"
+_ORDER = {"fail": 0, "insufficient evidence": 1, "pass": 2}
 
 
 class Admission(msgspec.Struct, frozen=True):
@@ -44,10 +49,11 @@ def admit(
     if override is not None and not override.strip():
         raise Invalid("An override needs a reason that others can read later. Give one.")
     report = newest_report(ledger, model.digest)
-    if report is not None and report.spec.get("verdict") == "pass":
+    seen = report is not None and report.spec.get("data") == model.spec.get("training_set")
+    if report is not None and report.spec.get("verdict") == "pass" and not seen:
         return Admission(report=report.digest)
     if override is None:
-        raise Refused(_refusal(model, report))
+        raise Refused(_refusal(model, report, seen=seen))
     now = clock()
     inputs = {"model": model.digest} | ({"report": report.digest} if report else {})
     run = Run(
@@ -66,21 +72,40 @@ def admit(
 
 
 def newest_report(ledger: Ledger, model: Digest) -> Artifact | None:
-    """The newest report about this model; reports in which it was only the baseline do not count."""
+    """The report that decides about this model: of each gate the newest counts, and the worst of these decides."""
+    newest: dict[str, Artifact] = {}
     before = None
-    while runs := ledger.runs(RunQuery(kind="gate", input=model, before=before)):
+    while runs := ledger.runs(RunQuery(kind="gate", input=model, status="finished", before=before)):
         for run in runs:
-            for output in run.outputs.values():
-                artifact = ledger.artifact(output)
-                if artifact.kind == "gate_report" and artifact.spec.get("model") == model:
-                    return artifact
+            report = _report_of(ledger, run, model)
+            if report is not None:
+                newest.setdefault(str(report.spec.get("gate")), report)
         before = runs[-1].id
+    ranked = sorted(newest.values(), key=lambda report: _ORDER.get(str(report.spec.get("verdict")), 0))
+    return ranked[0] if ranked else None
+
+
+def _report_of(ledger: Ledger, run: Run, model: Digest) -> Artifact | None:
+    """The report that a gate's run made about this model; one in which it was only the baseline does not count.
+
+    It counts as evidence only where the record shows how it came about: a run of the judging function, on the very
+    model and rows that the report names.
+    """
+    if run.recipe is None or run.recipe.entry != JUDGE or run.inputs.get("model") != model:
+        return None
+    for output in run.outputs.values():
+        artifact = ledger.artifact(output)
+        bound = artifact.spec.get("model") == model and artifact.spec.get("data") == run.inputs.get("test")
+        if artifact.kind == "gate_report" and bound:
+            return artifact
     return None
 
 
-def _refusal(model: Artifact, report: Artifact | None) -> str:
+def _refusal(model: Artifact, report: Artifact | None, *, seen: bool) -> str:
     if report is None:
         found = "has no gate report"
+    elif seen:
+        found = f"was judged only on the rows it was trained on ({report.id})"
     else:
         found = f"has the gate report {report.id} with the verdict {str(report.spec.get('verdict', 'none'))!r}"
     return (

@@ -157,7 +157,15 @@ def at_least(measure: str, threshold: float) -> AtLeast:
 
 
 def at_most(measure: str, threshold: float) -> AtMost:
-    """The measure's value is ``threshold`` or less: a ceiling for an error, or for an AUC too good to be true."""
+    """The measure's value is ``threshold`` or less: a ceiling for an error, or for an AUC too good to be true.
+
+    Raises:
+        NotFound: an unknown measure; the nearest is named.
+
+    Example:
+        >>> at_most("log_loss", 0.55)
+        AtMost(measure='log_loss', threshold=0.55)
+    """
     return _check(AtMost(measure, float(threshold)))
 
 
@@ -166,12 +174,27 @@ def better_than(measure: str, by: float = 0.0) -> BetterThan:
 
     An improvement is an increase where greater is better (AUC) and a decrease where smaller is (log loss). Without
     a baseline the model is compared with the best constant answer.
+
+    Raises:
+        NotFound: an unknown measure; the nearest is named.
+
+    Example:
+        >>> better_than("auc", by=0.02)
+        BetterThan(measure='auc', by=0.02)
     """
     return _check(BetterThan(measure, float(by)))
 
 
 def not_worse_than(measure: str, margin: float) -> NotWorseThan:
-    """The measure falls behind the baseline by no more than ``margin`` (a test of non-inferiority)."""
+    """The measure falls behind the baseline by no more than ``margin`` (a test of non-inferiority).
+
+    Raises:
+        NotFound: an unknown measure; the nearest is named.
+
+    Example:
+        >>> not_worse_than("auc", margin=0.01)
+        NotWorseThan(measure='auc', margin=0.01)
+    """
     return _check(NotWorseThan(measure, float(margin)))
 
 

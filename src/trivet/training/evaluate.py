@@ -21,15 +21,22 @@ STANDARD = {
 
 
 def evaluate(model: Any, test: Any) -> dict[str, float]:
-    """The measures that fit the kind of model: of a classifier of two classes AUC, average precision, log loss,
-    Brier score and accuracy; of more classes log loss and accuracy; of numbers RMSE, MAE and R2.
+    """The measures that fit the kind of model, by name.
 
-    Measures that the rows do not define (the AUC of a single class) are left out, and so are those of
-    probabilities where the model answers none.
+    Of a classifier of two classes AUC, average precision, log loss, Brier score and accuracy; of more classes log
+    loss and accuracy; of numbers RMSE, MAE and R2. Measures that the rows do not define (the AUC of a single class)
+    are left out, and so are those of probabilities where the model answers none.
 
     Raises:
         NotFound: the label is no column of ``test``.
         Invalid: there are no labelled rows, or labels that the model does not know.
+
+    Example:
+        >>> import polars as pl
+        >>> from trivet.training.fit import fit
+        >>> rows = pl.DataFrame({"x": range(8), "late": [False, True] * 4})
+        >>> list(evaluate(fit(rows, "LogisticRegression", label="late"), rows))
+        ['auc', 'average_precision', 'log_loss', 'brier', 'accuracy']
     """
     answers = Answers(model, test)
     if not answers.frame.height:

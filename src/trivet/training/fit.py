@@ -69,6 +69,12 @@ def fit(
 
     Raises:
         NotFound: the name or a parameter does not exist; the nearest are named.
+
+    Example:
+        >>> import polars as pl
+        >>> rows = pl.DataFrame({"x": [0.0, 1.0, 2.0], "y": [1.0, 3.0, 5.0]})
+        >>> round(fit(rows, "LinearRegression", label="y").score([{"x": 3}])[0]["prediction"], 6)
+        7.0
     """
     from trivet.pipelines.values.model import Model
 

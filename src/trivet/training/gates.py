@@ -79,6 +79,14 @@ def judge(
         Invalid: a measure that does not fit the kind of model, labels that the model does not know, or a
             declaration that describes no gate.
         NotFound: the label, or a column to slice over, is not in ``test``.
+
+    Example:
+        >>> import polars as pl
+        >>> from trivet.training.fit import fit
+        >>> rows = pl.DataFrame({"x": range(400), "late": [False] * 200 + [True] * 200})
+        >>> model = fit(rows, "LogisticRegression", label="late")
+        >>> judge(model, rows, Gate("sane", [at_least("auc", 0.9)])).verdict
+        'pass'
     """
     from trivet.training.answers import Answers
     from trivet.training.judging import judge_condition

@@ -204,6 +204,8 @@ class _Environment:
     def open(self) -> None:
         self._gate, self._writing, self._resized = threading.Lock(), threading.Lock(), 0
         try:
+            if not self.readonly:
+                self.path.mkdir(parents=True, exist_ok=True)  # LMDB would make it with the mode of its files
             self._lmdb = lmdb.open(
                 str(self.path), map_size=self._map_size, readonly=self.readonly, create=not self.readonly, mode=0o644
             )

@@ -40,6 +40,14 @@ class Model:
         estimator: the fitted scikit-learn estimator.
         signature: its inputs in order, its target and its classes.
         training_set: digest of the artifact that it was fitted on, where that is known.
+
+    Example:
+        >>> import polars as pl
+        >>> from sklearn.linear_model import LinearRegression
+        >>> rows = pl.DataFrame({"x": [0.0, 1.0, 2.0], "y": [1.0, 3.0, 5.0]})
+        >>> model = Model.fit(LinearRegression(), rows, label="y")
+        >>> [column.name for column in model.signature.inputs], model.signature.target
+        (['x'], 'y')
     """
 
     __trivet_kind__ = "model"

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -20,6 +19,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from _environment import load, plain_variables
 
 AIM = 1.0
 """Seconds of CPU time that a pipeline of 20 steps may take when the cache answers all of them."""
@@ -90,7 +91,7 @@ def main() -> None:
 
 def report(steps: int, bare: list[Cost], first: list[Cost], cached: list[Cost]) -> None:
     """The table."""
-    print(f"{'load':<4} {os.getloadavg()[0]:<35.1f}{'wall s':>8}{'CPU s':>8}{'CPU ms per step':>17}")
+    print(f"{load():<40}{'wall s':>8}{'CPU s':>8}{'CPU ms per step':>17}")
     rows = [(f"{steps} x python -c pass", bare[0])]
     for label, (opened, ran) in {"first run": first, "answered by the cache": cached}.items():
         total = (opened[0] + ran[0], opened[1] + ran[1])
@@ -114,7 +115,9 @@ def _interpreters(count: int) -> Cost:
 def _run(folder: Path, value: int, steps: int, expected: str) -> list[Cost]:
     """What opening the project cost, and what running the pipeline cost."""
     command = [sys.executable, "benchmark_run.py", str(value), str(steps), expected]
-    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True, env=plain_variables("PYTHONPATH")
+    )
     return [(wall, cpu) for wall, cpu in json.loads(done.stdout)]
 
 

@@ -1,12 +1,14 @@
 """One-row predictions over HTTP by entity key, beside a bare application with the same model and beside MLflow.
 
-    python benchmarks/serving.py [--seconds 3] [--rounds 3] [--mlflow FOLDER_OF_AN_ENVIRONMENT]
+    python benchmarks/serving.py [--seconds 3] [--rounds 3] [--no-mlflow]
 
 * ``trivet``: the whole service: 3 views of 10 features from the online store, checks, model, metrics, prediction log.
 * ``bare``: the same Uvicorn, 30 numbers in the body, the model, and nothing else.
-* ``mlflow``: ``mlflow models serve``, one worker, in an environment of its own (MLflow 3.17.2 by uv, if not given).
+* ``mlflow``: ``mlflow models serve``, one worker, in an environment of its own.
 
-Load comes from ``wrk`` where it is installed, else from threads of this script. Prints medians of rounds and ratios.
+All have one process, and one thread in the numeric libraries. Load comes from ``wrk`` where it is installed, else from
+threads of this script, which take processor time from the servers. Prints medians of rounds, the CPU time of the
+server's processes for a request, and ratios.
 """
 
 from __future__ import annotations
@@ -25,11 +27,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+from _environment import environment, plain_variables
+from _environment import load as machine_load
 
 VIEWS, FEATURES = ("a", "b", "c"), 10
 COLUMNS = [f"{view}{number}" for view in VIEWS for number in range(FEATURES)]
@@ -39,6 +44,21 @@ BODIES = {
     "bare": ("/predict", json.dumps(dict(zip(COLUMNS, ROW, strict=True)))),
     "mlflow": ("/invocations", json.dumps({"dataframe_split": {"columns": COLUMNS, "data": [ROW]}})),
 }
+MLFLOW = ("mlflow==3.17.2", "scikit-learn")
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """One that answers on a port; ``pid`` is the first of its processes."""
+
+    name: str
+    port: int
+    pid: int
+
+    def cpu(self) -> float:
+        """Seconds of CPU time that all its processes have taken so far (Linux; elsewhere 0)."""
+        return sum(map(_cpu, _family(self.pid)))
 
 
 def fitted() -> Any:
@@ -121,14 +141,12 @@ def serve_trivet(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def ours(system: str, folder: Path) -> Iterator[int]:
-    """A server of this script in a process of its own, and its port."""
+def ours(system: str, folder: Path) -> Iterator[Server]:
+    """A server of this script in a process of its own."""
     command = [sys.executable, __file__, "--serve", system, "--folder", str(folder)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **ONE_THREAD}) as process:
         try:
-            yield int(process.stdout.readline())  # type: ignore[union-attr]
+            yield Server(system, int(process.stdout.readline()), process.pid)  # type: ignore[union-attr]
         finally:
             process.terminate()
 
@@ -150,22 +168,17 @@ mlflow.sklearn.save_model(model, folder, signature=signature, **how)
 
 
 @contextlib.contextmanager
-def mlflow(environment: Path | None, folder: Path) -> Iterator[int]:
+def mlflow(folder: Path) -> Iterator[Server]:
     """``mlflow models serve`` with the same model."""
-    if environment is None:
-        environment = folder / "mlflow-environment"
-        subprocess.run(["uv", "venv", "-q", "--python", "3.11", str(environment)], check=True)
-        python = str(environment / "bin/python")
-        subprocess.run(["uv", "pip", "install", "-q", "--python", python, "mlflow==3.17.2", "scikit-learn"], check=True)
-    bin_ = environment / "bin"
+    home = environment("mlflow", *MLFLOW)
+    bin_ = home / "bin"
     # It runs "uvicorn" by name, so its folder must be on the path.
     env = {
-        **os.environ,
+        **plain_variables(),
+        **ONE_THREAD,
         "PATH": f"{bin_}:{os.environ['PATH']}",
-        "OMP_NUM_THREADS": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    env.pop("PYTHONPATH", None)
     saved, port = str(folder / "mlflow-model"), 15_099
     subprocess.run([str(bin_ / "python"), "-c", _SAVE, saved, *COLUMNS], check=True, env=env, capture_output=True)
     command = [
@@ -185,7 +198,7 @@ def mlflow(environment: Path | None, folder: Path) -> Iterator[int]:
     with subprocess.Popen(command, env=env, stdout=quiet, stderr=quiet, start_new_session=True) as process:
         try:
             wait_for(port)
-            yield port
+            yield Server("mlflow", port, process.pid)
         finally:
             os.killpg(process.pid, 15)
 
@@ -204,8 +217,15 @@ def wait_for(port: int) -> None:
 # --- the load ------------------------------------------------------------------------------------------------------
 
 
-def load(port: int, path: str, body: str, connections: int, seconds: float, folder: Path) -> dict[str, float]:
-    """Requests per second and latency in microseconds of one burst."""
+def load(server: Server, connections: int, seconds: float, folder: Path) -> dict[str, float]:
+    """Requests per second, latency and the server's CPU time for a request, in microseconds, of one burst."""
+    before = server.cpu()
+    found = burst(server.port, *BODIES[server.name], connections, seconds, folder)
+    return {**found, "cpu": (server.cpu() - before) / found["rps"] / seconds * 1e6}
+
+
+def burst(port: int, path: str, body: str, connections: int, seconds: float, folder: Path) -> dict[str, float]:
+    """One run of ``wrk``, or of what stands in for it."""
     if shutil.which("wrk") is None:
         return threads(port, path, body, connections, seconds)
     script = folder / "load.lua"
@@ -254,11 +274,27 @@ def threads(port: int, path: str, body: str, connections: int, seconds: float) -
     return {"rps": len(taken) / seconds, "p50": cuts[49], "p99": cuts[98]}
 
 
+def _family(pid: int) -> Iterator[int]:
+    """A process and its descendants."""
+    yield pid
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in listed.read_text().split():
+            yield from _family(int(child))
+
+
+def _cpu(pid: int) -> float:
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
 def main() -> None:
+    """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--mlflow", type=Path)
+    parser.add_argument("--mlflow", action=argparse.BooleanOptionalAction, default=True, help="about 600 MB, once")
     parser.add_argument("--serve", choices=("bare", "trivet"), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -266,33 +302,47 @@ def main() -> None:
         return serve_bare()
     if options.serve == "trivet":
         return serve_trivet(options.folder)
-    results: dict[tuple[str, int], dict[str, float]] = {}
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        with ours("trivet", folder) as one, ours("bare", folder) as two, mlflow(options.mlflow, folder) as three:
-            ports = {"trivet": one, "bare": two, "mlflow": three}
-            for system, port in ports.items():
-                load(port, *BODIES[system], 4, 1, folder)  # warm
-            for connections in (1, 16):
-                rounds = [
-                    {
-                        system: load(port, *BODIES[system], connections, options.seconds, folder)
-                        for system, port in ports.items()
-                    }
-                    for _ in range(options.rounds)  # in turn, so that a busy moment of the machine hits all of them
-                ]
-                for system in ports:
-                    each = [outcome[system] for outcome in rounds]
-                    results[system, connections] = {key: statistics.median(o[key] for o in each) for key in each[0]}
-    print(f"{'system':8} {'connections':>11} {'requests/s':>11} {'p50 us':>9} {'p99 us':>9}   cost beside bare")
-    for (system, connections), result in results.items():
-        ratio = results["bare", connections]["rps"] / result["rps"]
-        rps, p50, p99 = result["rps"], result["p50"], result["p99"]
-        print(f"{system:8} {connections:11} {rps:11,.0f} {p50:9,.0f} {p99:9,.0f}   {ratio:.2f}x")
-    for connections in (1, 16):
-        ratio = results["trivet", connections]["rps"] / results["mlflow", connections]["rps"]
-        print(f"trivet answers {ratio:.0f} times as many requests as mlflow at {connections} connections")
+        servers = [stack.enter_context(ours(system, folder)) for system in ("trivet", "bare")]
+        if options.mlflow:
+            servers.append(stack.enter_context(mlflow(folder)))
+        report(measure(servers, options.rounds, options.seconds, folder))
     return None
+
+
+def measure(servers: list[Server], rounds: int, seconds: float, folder: Path) -> dict[tuple[str, int], Any]:
+    """The medians for each system and number of connections."""
+    for server in servers:
+        load(server, 4, 1, folder)  # warm
+    results: dict[tuple[str, int], Any] = {}
+    for connections in (1, 16):
+        taken: dict[str, list[dict[str, float]]] = {server.name: [] for server in servers}
+        for _ in range(rounds):  # in turn, so that a busy moment of the machine hits all of them
+            for server in servers:
+                taken[server.name].append(load(server, connections, seconds, folder))
+        for name, runs in taken.items():
+            results[name, connections] = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+    return results
+
+
+def report(results: dict[tuple[str, int], Any]) -> None:
+    """The table and the ratios."""
+    said = "wrk" if shutil.which("wrk") else "threads of this script (no wrk)"
+    print(f"{machine_load()}; load from {said}; MLflow {MLFLOW[0].partition('==')[2]}")
+    print(
+        f"{'system':8}{'connections':>12}{'requests/s':>12}{'p50 us':>10}{'p99 us':>10}{'CPU us':>9}{'x bare CPU':>12}"
+    )
+    for (system, connections), one in results.items():
+        ratio = one["cpu"] / results["bare", connections]["cpu"] if one["cpu"] else float("nan")
+        print(
+            f"{system:8}{connections:12}{one['rps']:12,.0f}{one['p50']:10,.0f}{one['p99']:10,.0f}"
+            f"{one['cpu']:9,.0f}{ratio:12.2f}"
+        )
+    for connections in (1, 16):
+        if ("mlflow", connections) in results:
+            ratio = results["trivet", connections]["rps"] / results["mlflow", connections]["rps"]
+            print(f"trivet answers {ratio:.0f} times as many requests as mlflow at {connections} connections")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from html import escape
 
 __all__ = ["Box", "Point", "draw_graph", "draw_line"]
 
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 184, 46, 40, 14, 8
+_HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 46, 38, 14, 8
+_NARROWEST, _WIDEST, _TITLE_LETTER, _SUBTITLE_LETTER = 84, 216, 7.7, 6.9
 
 
 @dataclass(frozen=True)
@@ -45,18 +46,18 @@ def draw_graph(boxes: Mapping[str, Box], edges: Sequence[tuple[str, str]]) -> st
     """
     layers = _layers(boxes, edges)
     tallest = max([len(names) for names in layers], default=1)
-    places = {
-        name: (
-            _MARGIN + column * (_WIDTH + _GAP_X),
-            _MARGIN + (row + (tallest - len(names)) / 2) * (_HEIGHT + _GAP_Y),
-        )
-        for column, names in enumerate(layers)
-        for row, name in enumerate(names)
-    }
-    width = 2 * _MARGIN + max(1, len(layers)) * (_WIDTH + _GAP_X) - _GAP_X
+    places: dict[str, _Place] = {}
+    left = _MARGIN
+    for names in layers:
+        wide = max(_width(boxes[name]) for name in names)
+        first = _MARGIN + (tallest - len(names)) / 2 * (_HEIGHT + _GAP_Y)
+        for row, name in enumerate(names):
+            places[name] = _Place(left, first + row * (_HEIGHT + _GAP_Y), wide)
+        left += wide + _GAP_X
+    width = max(left - _GAP_X, 0) + _MARGIN
     height = 2 * _MARGIN + tallest * (_HEIGHT + _GAP_Y) - _GAP_Y
     drawn = [_edge(places[a], places[b]) for a, b in edges if a in places and b in places]
-    drawn += [_box(boxes[name], *places[name]) for name in places]
+    drawn += [_box(boxes[name], place) for name, place in places.items()]
     return (
         f'<svg class="graph" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         f'aria-label="lineage">{"".join(drawn)}</svg>'
@@ -147,17 +148,33 @@ def _layers(boxes: Mapping[str, Box], edges: Sequence[tuple[str, str]]) -> list[
     return layers
 
 
-def _edge(a: tuple[float, float], b: tuple[float, float]) -> str:
-    x1, y1, x2, y2 = a[0] + _WIDTH, a[1] + _HEIGHT / 2, b[0], b[1] + _HEIGHT / 2
+@dataclass(frozen=True)
+class _Place:
+    """Where a box stands: its upper left corner, and how wide its layer is."""
+
+    x: int
+    y: float
+    width: int
+
+
+def _width(box: Box) -> int:
+    """Room for both lines; letters are counted, because nothing here can measure a font."""
+    text = max(_TITLE_LETTER * len(box.title), _SUBTITLE_LETTER * len(box.subtitle))
+    return round(min(_WIDEST, max(_NARROWEST, 20 + text)))
+
+
+def _edge(a: _Place, b: _Place) -> str:
+    x1, y1, x2, y2 = a.x + a.width, a.y + _HEIGHT / 2, b.x, b.y + _HEIGHT / 2
     bend = max(24.0, (x2 - x1) / 2)
     return f'<path class="edge" d="M{x1},{y1} C{x1 + bend},{y1} {x2 - bend},{y2} {x2},{y2}"/>'
 
 
-def _box(box: Box, x: float, y: float) -> str:
+def _box(box: Box, place: _Place) -> str:
+    x, y, room = place.x, place.y, place.width - 18
     inside = (
-        f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="6"/>'
-        f'<text class="title" x="{x + 10}" y="{y + 19}">{escape(_short(box.title, 24))}</text>'
-        f'<text class="quiet" x="{x + 10}" y="{y + 36}">{escape(_short(box.subtitle, 28))}</text>'
+        f'<rect x="{x}" y="{y}" width="{place.width}" height="{_HEIGHT}" rx="6"/>'
+        f'<text class="title" x="{x + 10}" y="{y + 19}">{escape(_short(box.title, int(room / _TITLE_LETTER)))}</text>'
+        f'<text class="quiet" x="{x + 10}" y="{y + 36}">{escape(_short(box.subtitle, int(room / _SUBTITLE_LETTER)))}</text>'
         f"<title>{escape(box.title)} {escape(box.subtitle)}</title>"
     )
     group = f'<g class="box {escape(box.style)}">{inside}</g>'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+from datetime import datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ def _preview(project: Project, found: Artifact) -> dict[str, Any] | None:
 
     frame = pl.scan_parquet(BytesIO(project.context.blobs.read(parquet[0].digest))).head(_ROWS).collect()
     return {
-        "columns": [{"name": name, "type": str(dtype).lower()} for name, dtype in frame.schema.items()],
+        "columns": [{"name": name, "type": _type(dtype)} for name, dtype in frame.schema.items()],
         "rows": [[_cell(value) for value in row] for row in frame.iter_rows()],
     }
 
@@ -87,5 +88,12 @@ def _text(project: Project, found: Artifact) -> dict[str, str] | None:
         return {"name": names[0], "text": str(exc)}
 
 
+def _type(dtype: Any) -> str:
+    zone = getattr(dtype, "time_zone", None)
+    return f"{str(dtype).partition('(')[0].lower()}{f', {zone}' if zone else ''}"
+
+
 def _cell(value: object) -> object:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
     return value if value is None or isinstance(value, bool | int | float) else str(value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -53,7 +54,7 @@ class Graph:
     def link(self, *path: str, boxes: Mapping[str, Box]) -> Graph:
         """Further boxes, and an arrow from each name of ``path`` to the next."""
         self.boxes |= boxes
-        self.edges |= dict.fromkeys(zip(path, path[1:], strict=False))
+        self.edges |= dict.fromkeys(pairwise(path))
         return self
 
     def draw(self) -> str:

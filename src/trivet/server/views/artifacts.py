@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from trivet.errors import TrivetError
 from trivet.ledger import Artifact
 from trivet.server.views.graphs import Graph
 from trivet.server.views.shapes import pointer_row, text_of
@@ -21,6 +20,7 @@ __all__ = ["artifact"]
 
 _ROWS = 10
 _MOST_BYTES = 64 * 2**20
+_MOST_TEXTS = 5
 _TEXTS = (".txt", ".json", ".lock", ".toml", ".py", ".md", ".csv", ".log", ".patch")
 
 
@@ -42,7 +42,7 @@ def artifact(project: Project, digest: str) -> dict[str, Any]:
         "report": found.spec.get("report") if found.kind == "training_set" else None,
         "preview": _preview(project, found),
         "members": _members(project, found),
-        "text": _text(project, found),
+        "texts": _texts(project, found),
     }
 
 
@@ -77,15 +77,13 @@ def _members(project: Project, found: Artifact) -> list[dict[str, Any]]:
         return [{"name": member.name, "size": member.size} for member in archive if member.isfile()]
 
 
-def _text(project: Project, found: Artifact) -> dict[str, str] | None:
-    """The first file that is text: a value, a lock, a log; None where the declaration says it already."""
-    names = [name for name in found.files if name.endswith(_TEXTS)]
-    if found.kind in {"gate_report", "model", "table", "training_set"} or not names:
-        return None
-    try:
-        return {"name": names[0], "text": text_of(project, found, names[0])}
-    except TrivetError as exc:
-        return {"name": names[0], "text": str(exc)}
+def _texts(project: Project, found: Artifact) -> list[dict[str, str]]:
+    """The files that are text (a value, a lock, a log), where the declaration does not say it already."""
+    if found.kind in {"gate_report", "model", "table", "training_set"}:
+        return []
+    return [
+        {"name": name, "text": text_of(project, found, name)} for name in sorted(found.files) if name.endswith(_TEXTS)
+    ][:_MOST_TEXTS]
 
 
 def _type(dtype: Any) -> str:

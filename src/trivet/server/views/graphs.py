@@ -51,6 +51,16 @@ class Graph:
                 self.edges[ends] = None
         return self
 
+    def add_model(self, digest: str) -> Graph:
+        """A model back to raw files; through its training set where no run is known to have fitted it."""
+        lineage = self.project.lineage(digest)
+        self.add(lineage)
+        train = self.project.context.ledger.artifact(digest).spec.get("training_set")
+        if train and not lineage.producers(digest):
+            self.add(self.project.lineage(train))
+            self.edges[train, digest] = None
+        return self
+
     def link(self, *path: str, boxes: Mapping[str, Box]) -> Graph:
         """Further boxes, and an arrow from each name of ``path`` to the next."""
         self.boxes |= boxes

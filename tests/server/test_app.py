@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from html import unescape
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -165,7 +165,7 @@ def test_the_deployment_page(client, small):
 
 def test_the_prediction_page_goes_back_to_raw_files(client, small):
     page = client.get(f"/predictions/{small.predictions[0]}").text
-    svg = ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
+    svg = ET.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
     titles = [text.text or "" for text in svg.iter("text") if text.get("class") == "title"]
     for word in ("prediction", "deployment delay@1", "gate report delay", "model", "training set", "feature view weather",
                  "source readings"):  # fmt: skip

@@ -1,6 +1,6 @@
 """Pictures are well-formed SVG, point one way, and escape what they show."""
 
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ NAMES = [f"n{i}" for i in range(8)]
 
 def boxes_of(svg: str) -> dict[str, float]:
     """The left edge of each box by its title."""
-    root = ElementTree.fromstring(svg)
+    root = ET.fromstring(svg)
     found = {}
     for group in root.iter():
         if group.get("class", "").startswith("box"):
@@ -36,7 +36,7 @@ def test_a_cycle_is_drawn_all_the_same():
 def test_titles_are_escaped_and_links_kept():
     svg = draw_graph({"a": Box("<script>", "x & y", href="/artifacts/a?b=1&c=2")}, [])
     assert "<script>" not in svg
-    link = ElementTree.fromstring(svg).find("a")
+    link = ET.fromstring(svg).find("a")
     assert link.get("href") == "/artifacts/a?b=1&c=2"
 
 
@@ -47,7 +47,7 @@ def test_edges_to_what_is_not_shown_are_left_out():
 def test_a_line_skips_missing_values_and_shows_its_band_and_guides():
     points = [Point("Oct", 0.7, 0.6, 0.8), Point("Nov", None), Point("Dec", 0.75, 0.7, 0.8)]
     svg = draw_line(points, title="AUC", guides={"training": 0.74})
-    root = ElementTree.fromstring(svg)
+    root = ET.fromstring(svg)
     assert len(root.findall("circle")) == 2
     assert len(root.findall("polygon")) == 1
     assert "training" in [text.text for text in root.iter("text")]
@@ -59,5 +59,5 @@ def test_nothing_to_draw_is_said():
 
 def test_one_point_and_a_constant_line_have_room():
     for values in ([1.0], [0.0, 0.0], [5.0, 5.0]):
-        root = ElementTree.fromstring(draw_line([Point(str(i), v) for i, v in enumerate(values)], title="x"))
+        root = ET.fromstring(draw_line([Point(str(i), v) for i, v in enumerate(values)], title="x"))
         assert all(0 <= float(circle.get("cy")) <= 170 for circle in root.findall("circle"))

@@ -30,8 +30,8 @@ def test_several_scrapers_share_one_answer(project, monkeypatch):
     assert len(asked) == 1
 
 
-def deployment(id: str, version: int, state: str = "stopped", role: str = "champion") -> Deployment:
-    return Deployment(id, "delay", version, "d" * 64, role, state, "pass", "", "1d", datetime(2026, 1, 1, tzinfo=UTC))
+def deployment(name: str, version: int, state: str = "stopped", role: str = "champion") -> Deployment:
+    return Deployment(name, "delay", version, "d" * 64, role, state, "pass", "", "1d", datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def test_replaced_versions_are_not_watched_and_no_version_twice():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["alarm_row", "artifact_row", "name_of", "pointer_row", "run_row", "text_of"]
 
-_MOST_TEXT = 100_000
+_MOST_TEXT = 300_000
 
 
 def run_row(project: Project, run: Run) -> dict[str, Any]:
@@ -47,10 +47,12 @@ def alarm_row(found: OpenAlarm) -> dict[str, Any]:
     return {**found.alarm.to_json(), "digest": found.digest, "raised": found.raised.isoformat()}
 
 
-def text_of(project: Project, found: Artifact, name: str | None = None) -> str:
-    """The text of a file of an artifact (the first by default), its end where it is long."""
+def text_of(project: Project, found: Artifact, name: str | None = None, *, end: bool = False) -> str:
+    """The text of a file of an artifact (the first by default); of a long one the beginning, or the end."""
     wanted = name or next(iter(found.files), None)
     if wanted is None:
         return ""
     text = project.context.blobs.read(found.files[wanted].digest).decode(errors="replace")
-    return text if len(text) <= _MOST_TEXT else f"[...]\n{text[-_MOST_TEXT:]}"
+    if len(text) <= _MOST_TEXT:
+        return text
+    return f"[...]\n{text[-_MOST_TEXT:]}" if end else f"{text[:_MOST_TEXT]}\n[...]"

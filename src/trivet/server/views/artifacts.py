@@ -28,7 +28,7 @@ def artifact(project: Project, digest: str) -> dict[str, Any]:
     """Any artifact by its digest, or by the only digest that starts so."""
     found = project.context.ledger.artifact(digest)
     graph = (
-        Graph(project, focus=found.digest).add(project.lineage(found)).add(project.lineage(found, down=True, depth=2))
+        Graph(project, focus=found.digest).add(project.lineage(found)).add(project.lineage(found, down=True, depth=3))
     )
     return {
         "title": found.id,
@@ -61,9 +61,13 @@ def _preview(project: Project, found: Artifact) -> dict[str, Any] | None:
         return None
     import polars as pl
 
-    frame = pl.scan_parquet(BytesIO(project.context.blobs.read(parquet[0].digest))).head(_ROWS).collect()
+    content = project.context.blobs.read(parquet[0].digest)
+    frame = pl.scan_parquet(BytesIO(content)).head(_ROWS).collect()
     return {
-        "columns": [{"name": name, "type": _type(dtype)} for name, dtype in frame.schema.items()],
+        "count": pl.scan_parquet(BytesIO(content)).select(pl.len()).collect().item(),
+        "columns": [
+            {"name": name, "type": _type(dtype), "numeric": dtype.is_numeric()} for name, dtype in frame.schema.items()
+        ],
         "rows": [[_cell(value) for value in row] for row in frame.iter_rows()],
     }
 

@@ -33,6 +33,10 @@ def artifact_row(found: Artifact) -> dict[str, Any]:
 def name_of(found: Artifact) -> str:
     """What people call an artifact, empty where its declaration has no name."""
     spec = found.spec
+    if found.kind == "model" and "estimator" in spec:
+        return str(spec["estimator"]).rpartition(".")[2]
+    if found.kind == "training_set":
+        return f"to predict {spec['label']}" if spec.get("label") else ""
     return str(spec.get("name") or spec.get("gate") or spec.get("table") or spec.get("kind") or "")
 
 

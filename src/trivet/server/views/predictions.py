@@ -55,7 +55,7 @@ def _graph(project: Project, found: dict[str, Any]) -> Graph:
     served = ledger.run(found["deployment"])
     name = f"prediction:{found['id']}"
     boxes = {served.id: run_box(served), name: Box("prediction", found["id"], "focus")}
-    graph = Graph(project, focus=name).add(project.lineage(found["digest"]))
+    graph = Graph(project, focus=name).add_model(found["digest"])
     graph.link(found["digest"], served.id, name, boxes=boxes)
     for slot, digest in served.inputs.items():
         if slot.startswith("online."):

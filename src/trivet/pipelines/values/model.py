@@ -270,11 +270,12 @@ _PLAIN = frozenset(
         "slice",
         "range",
     ]
-) | {"collections.OrderedDict", "collections.defaultdict"}
+) | {"collections.OrderedDict", "collections.defaultdict", "functools.partial"}
 _UNTRUSTED_PARTS = frozenset(
     ["datasets", "testing", "_testing", "tests", "f2py", "ctypeslib", "distutils", "external", "externals"]
 )
 _UNTRUSTED_NAMES = frozenset({"NpzFile", "DataSource", "FunctionTransformer"})
+_FUNCTIONS = frozenset({"sklearn.utils.validation.check_array"})  # what fitted estimators hold
 _NUMBERS = frozenset(
     "bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64 complex128 str_".split()
 ) | {"dtype", "ndarray", "generic", "datetime64", "timedelta64"}
@@ -303,11 +304,11 @@ def _load_trusted(content: bytes, artifact: Artifact) -> Any:
 
 
 def _is_trusted(name: str) -> bool:
-    """Plain types, and classes of the trusted libraries: their functions may write files, and skops knows the ufuncs."""
+    """Plain types, and classes of the trusted libraries; of their functions, which may write files, only those named."""
     parts = name.split(".")
     a_class = parts[-1].lstrip("_")[:1].isupper() and parts[-1] not in _UNTRUSTED_NAMES
     a_number = parts[0] == "numpy" and len(parts) == 2 and parts[1] in _NUMBERS
-    return name in _PLAIN or (
+    return name in _PLAIN | _FUNCTIONS or (
         parts[0] in _TRUSTED and not _UNTRUSTED_PARTS.intersection(parts) and (a_class or a_number)
     )
 

@@ -347,3 +347,41 @@ def test_folders_of_the_import_path_keep_their_order(context, tmp_path):
     artifact = capture_code(context, [tmp_path / "one", tmp_path / "two"])
     assert artifact.spec["path"][:3] == ["project/src", "project", "project-2"]
     assert all(isinstance(path, Path) for path in restore_code(artifact, context.blobs, tmp_path / "to"))
+
+
+def test_a_file_that_goes_away_meanwhile_is_no_reason_to_give_up(context, tmp_path, monkeypatch):
+    folder = tmp_path / "moving"
+    folder.mkdir()
+    for name in ("a.py", "b.py"):
+        (folder / name).write_text("X = 1\n")
+    genuine, gone = code._entry_digest, []
+
+    def going(entry):
+        if entry.path.name == "b.py" and not gone:
+            gone.append(entry.path)
+            entry.path.unlink()
+            raise FileNotFoundError(2, "No such file or directory", str(entry.path))
+        return genuine(entry)
+
+    monkeypatch.setattr(code, "_entry_digest", going)
+    artifact = capture_code(context, [folder])
+    [place] = [each for each in restore_code(artifact, context.blobs, tmp_path / "out") if (each / "a.py").exists()]
+    assert not (place / "b.py").exists()
+
+
+def test_files_that_keep_coming_and_going_are_a_sentence(context, tmp_path, monkeypatch):
+    folder = tmp_path / "restless"
+    folder.mkdir()
+    (folder / "a.py").write_text("X = 1\n")
+
+    genuine = code._entry_digest
+
+    def going(entry):
+        if entry.path.name == "a.py":
+            raise FileNotFoundError(2, "No such file or directory", str(entry.path))
+        return genuine(entry)
+
+    monkeypatch.setattr(code, "_entry_digest", going)
+    with pytest.raises(Conflict, match=r"a\.py went away while the code was recorded\. Let it settle and run again"):
+        capture_code(context, [folder])
+    assert context.ledger.artifacts(kind="code") == []

@@ -37,7 +37,7 @@ def demo(folder: Path) -> subprocess.Popen[str]:
     """The demo as the leader of a group of its own, as in a terminal, with a mark that all its children inherit."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TRIVET_", "PYTEST_"))}
     source = os.environ.get("PYTHONPATH") or str(ROOT / "src")
-    environment |= {"PYTHONPATH": source, "PYTHONUNBUFFERED": "1", MARK: str(folder)}
+    environment |= {"PYTHONPATH": source, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", MARK: str(folder)}
     return subprocess.Popen(
         [sys.executable, "demo.py"], cwd=folder, env=environment, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

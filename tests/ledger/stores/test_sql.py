@@ -153,6 +153,17 @@ def test_a_writer_that_waits_too_long_is_a_sentence(tmp_path, monkeypatch):
     store.close()
 
 
+def test_what_the_driver_says_while_it_opens_a_file_is_a_sentence(tmp_path):
+    connected = engine.connect(SQLITE, tmp_path)
+    with (
+        pytest.raises(
+            TrivetError, match=r"cannot be used: disk I/O error; the disk may be full\. Nothing of this call"
+        ),
+        engine.sentences(connected),
+    ):
+        raise sqlite3.OperationalError("disk I/O error")
+
+
 # The file.
 
 

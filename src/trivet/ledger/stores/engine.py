@@ -10,6 +10,7 @@ failing half way. Readers see one moment of the ledger however many statements t
 from __future__ import annotations
 
 import os
+import sqlite3
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,19 +77,24 @@ def sentences(engine: Engine) -> Iterator[None]:
         if password and str(password) in reason:
             raise _sentence(engine, error, "the server's answer holds the password and is not shown") from None
         raise _sentence(engine, error, reason) from error
+    except sqlite3.Error as error:  # while a connection is prepared, which SQLAlchemy leaves as it is
+        raise _sentence(engine, error, str(error)) from error
     except UnicodeEncodeError as error:  # half of a surrogate pair in a question; what is written is checked before
         raise Invalid(f"{str(error.object)[:80]!r} is not text that a database can look for.") from error
 
 
-def _sentence(engine: Engine, error: exc.SQLAlchemyError, reason: str) -> TrivetError:
+def _sentence(engine: Engine, error: exc.SQLAlchemyError | sqlite3.Error, reason: str) -> TrivetError:
     where = place(engine)
     if "database is locked" in reason:
         return TrivetError(f"The ledger {where} was busy for {PATIENCE:.0f} seconds: another process holds it.")
     if isinstance(error, exc.DataError):
         return Invalid(f"The ledger {where} cannot store this value: {reason}.")
-    if isinstance(error, exc.OperationalError):
+    if isinstance(error, exc.OperationalError | sqlite3.OperationalError):
+        reason = reason.replace("disk I/O error", "disk I/O error; the disk may be full")
         return TrivetError(f"The ledger {where} cannot be used: {reason}. Nothing of this call was recorded.")
-    if isinstance(error, exc.DatabaseError) and ("malformed" in reason or "not a database" in reason):
+    if isinstance(error, exc.DatabaseError | sqlite3.DatabaseError) and (
+        "malformed" in reason or "not a database" in reason
+    ):
         return Corrupt(f"The ledger {where} is damaged: {reason}. Restore it from a backup.")
     return TrivetError(f"The ledger {where} refused: {reason}. Nothing of this call was recorded.")
 

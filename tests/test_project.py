@@ -95,8 +95,9 @@ def serve(story: Story) -> None:
             assert status == 200, answers
             story.answers += zip(asked, answers, strict=True)
         story.bad |= {name: airport.post(ready["address"], body) for name, body in BAD.items()}
-        nulls = request(entities={"airport": None}, values={"distance": None})
-        assert airport.post(ready["address"], nulls)[0] == 200
+        nulls = request(entities={"airport": None}, values={"distance": None}, at=MOMENTS[-1].isoformat())
+        status, answer = airport.post(ready["address"], nulls)
+        assert status == 200, answer
 
 
 # --- the story ---------------------------------------------------------------------------------------------

@@ -5,9 +5,9 @@ import pytest
 
 from trivet.clock import new_id
 from trivet.errors import Invalid, NotFound, Refused
-from trivet.ledger import Artifact, Run, RunQuery
+from trivet.ledger import Artifact, Recipe, Run, RunQuery
 from trivet.plugins import open_url
-from trivet.serving.admission import Admission, admit
+from trivet.serving.admission import JUDGE, Admission, admit
 
 T = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -26,11 +26,21 @@ def model(ledger):
     return model
 
 
-def gate(ledger, model, verdict, *, about=None, status="finished"):
+def gate(ledger, model, verdict, *, about=None, status="finished", name="delay", data="d" * 64, entry=JUDGE):
     number = len(ledger.runs(RunQuery(kind="gate")))
-    report = Artifact.of("gate_report", {"verdict": verdict, "model": about or model.digest, "n": number}, created=T)
-    outputs = {"result": report.digest} if status == "finished" else {}
-    run = Run(new_id(), "gate", "delay", status, T, T, inputs={"model": model.digest}, outputs=outputs)
+    spec = {"verdict": verdict, "model": about or model.digest, "gate": name, "data": data, "n": number}
+    report = Artifact.of("gate_report", spec, created=T)
+    run = Run(
+        new_id(),
+        "gate",
+        name,
+        status,
+        T,
+        T,
+        recipe=Recipe(entry, "c" * 64, "e" * 64) if entry else None,
+        inputs={"model": model.digest, "test": "d" * 64},
+        outputs={"result": report.digest} if status == "finished" else {},
+    )
     ledger.write(report, run)
     return report
 
@@ -62,6 +72,29 @@ def test_the_newest_report_decides(ledger, model):
         admit(ledger, model.digest, by="ada")
     newest = gate(ledger, model, "pass")
     assert admit(ledger, model.digest, by="ada").report == newest.digest
+
+
+def test_an_easier_gate_does_not_make_up_for_one_that_was_failed(ledger, model):
+    failed = gate(ledger, model, "fail")
+    gate(ledger, model, "pass", name="trivial")
+    with pytest.raises(Refused) as caught:
+        admit(ledger, model.digest, by="ada")
+    assert failed.id in caught.value.message
+
+
+@pytest.mark.parametrize("forged", [{"entry": None}, {"entry": "forger:judge"}, {"data": "f" * 64}])
+def test_a_report_that_no_judging_made_does_not_count(ledger, model, forged):
+    gate(ledger, model, "pass", **forged)
+    with pytest.raises(Refused, match="has no gate report"):
+        admit(ledger, model.digest, by="ada")
+
+
+def test_rows_that_the_model_was_trained_on_are_no_evidence(ledger):
+    model = Artifact.of("model", {"training_set": "d" * 64}, created=T)
+    ledger.write(model)
+    gate(ledger, model, "pass")
+    with pytest.raises(Refused, match="only on the rows it was trained on"):
+        admit(ledger, model.digest, by="ada")
 
 
 def test_reports_about_others_and_gates_that_broke_do_not_count(ledger, model):

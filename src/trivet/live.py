@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from trivet.clock import new_id
-from trivet.errors import Invalid, NotFound
+from trivet.errors import Conflict, Invalid, NotFound, Refused
 from trivet.ledger import Artifact, Run, RunQuery
 from trivet.pipelines.context import Context
 from trivet.types import Digest, as_duration, from_micros
@@ -70,6 +70,7 @@ class Live:
 
         as_duration(max_silence)
         context = self._context
+        self._check_strict(version.digest)
         admission = admit(context.ledger, version.digest, override=allow_ungated, by=context.user, clock=context.clock)
         return deploy(
             context,
@@ -79,6 +80,7 @@ class Live:
             role=role,
             admission=admission,
             max_silence=max_silence,
+            online=self._materializations(version.digest),
             recipe=recipe_of(context, predict_again, threads=context.settings.pipelines.threads),
         )
 
@@ -93,7 +95,13 @@ class Live:
         from trivet.serving.metrics import Metrics
         from trivet.serving.service import run
 
+        run_of_it = self._context.ledger.run(deployment.id)
+        if run_of_it.status != "running":
+            raise Conflict(f"The deployment {deployment.id} has ended. Deploy {deployment.name} again to serve it.")
+        if not {"gate_report", "override"} & {*run_of_it.inputs, *(k for k, v in run_of_it.tags.items() if v)}:
+            raise Refused(f"The deployment {deployment.id} was let in by nothing on record. Deploy the model anew.")
         settings, metrics = self._context.settings.serving, Metrics()
+        self.adopt()
         log = self.log(deployment, metrics)
         try:
             predictor = self.predictor(deployment, log=log, metrics=metrics)
@@ -167,6 +175,25 @@ class Live:
             if any(folder.iterdir()) and self.deployment(folder.name).state != "alive":
                 self.log(self.deployment(folder.name), Metrics()).close()
 
+    def _check_strict(self, model: Digest) -> None:
+        train = self._context.ledger.artifact(model).spec.get("training_set")
+        if train is not None and self._context.ledger.artifact(train).spec.get("strict"):
+            raise Invalid(
+                "The model was trained on a strict training set, which sees only what was known before each moment, and "
+                "the online store keeps what is known at it. Train it without strict=True to serve it."
+            )
+
+    def _materializations(self, model: Digest) -> dict[str, Digest]:
+        """From what the online store was filled last, for each feature view that a model reads."""
+        found: dict[str, Digest] = {}
+        for column in self._context.ledger.artifact(model).spec["signature"]["inputs"]:
+            if (view := column.get("view")) is None or f"online.{column['feature'].partition(':')[0]}" in found:
+                continue
+            runs = self._context.ledger.runs(RunQuery(kind="materialize", input=view, limit=1))
+            if runs:
+                found[f"online.{column['feature'].partition(':')[0]}"] = runs[0].outputs["online_features"]
+        return found
+
     def _key_types(self, model: Any, selected: Sequence[Selected]) -> dict[str, str]:
         """The type of each entity key, as the model's training set had it; any scalar where that is not known."""
         spec = self._context.ledger.artifact(model.training_set).spec if model.training_set else {}
@@ -213,7 +240,7 @@ class Live:
             parent=deployment.id,
             user=self._context.user,
             host=self._context.host,
-            inputs={"model": deployment.digest},
+            inputs=self._context.ledger.run(deployment.id).inputs,
             outputs={"predictions": batch.digest},
             metrics={"rows": float(rows)},
         )

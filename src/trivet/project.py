@@ -357,14 +357,16 @@ class Project:
 
         ``afresh`` forgets first what the store has of these views, for a replay of the past.
         """
-        from trivet.features.materialize import Materializer
+        from trivet.features.materialize import Materializer, record_materialization
         from trivet.features.sources import snapshots_of
 
         views = list(dict.fromkeys(each.view for each in self._selected(features)))
         if afresh:
             for view in views:
                 self._online.drop(view.online_name)
-        return Materializer(views, snapshots_of([view.source for view in views], self.root), self._online)
+        materializer = Materializer(views, snapshots_of([view.source for view in views], self.root), self._online)
+        record_materialization(self.context, views)
+        return materializer
 
     def materialize(
         self, features: Sequence[FeatureView | str] | None = None, *, until: datetime | str | None = None

@@ -11,21 +11,39 @@ NAMES = [f"n{i}" for i in range(8)]
 
 
 def boxes_of(svg: str) -> dict[str, float]:
-    """The left edge of each box by its title."""
+    """The top edge of each box by its title."""
     root = ET.fromstring(svg)
     found = {}
     for group in root.iter():
         if group.get("class", "").startswith("box"):
-            found[group.find("text").text] = float(group.find("rect").get("x"))
+            found[group.find("text").text] = float(group.find("rect").get("y"))
     return found
 
 
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)).filter(lambda edge: edge[0] < edge[1]), max_size=16))
-def test_every_edge_of_an_acyclic_graph_points_right(pairs):
+def test_every_edge_of_an_acyclic_graph_points_down(pairs):
     edges = [(NAMES[a], NAMES[b]) for a, b in pairs]
     places = boxes_of(draw_graph({name: Box(name) for name in NAMES}, edges))
     assert set(places) == set(NAMES)
     assert all(places[a] < places[b] for a, b in edges)
+
+
+def test_many_beside_one_another_stand_in_rows_and_never_on_one_another():
+    names = [f"source {i}" for i in range(13)]
+    svg = draw_graph({name: Box(name, "x" * i) for i, name in enumerate([*names, "end"])}, [(n, "end") for n in names])
+    root = ET.fromstring(svg)
+    boxes = [tuple(float(rect.get(key)) for key in ("x", "y", "width", "height")) for rect in root.iter("rect")]
+    assert len({y for _, y, _, _ in boxes}) == 4
+    for i, (x, y, w, h) in enumerate(boxes):
+        assert x >= 0
+        assert x + w <= float(root.get("width"))
+        assert y + h <= float(root.get("height"))
+        for other_x, other_y, other_w, other_h in boxes[:i]:
+            assert x + w <= other_x or other_x + other_w <= x or y + h <= other_y or other_y + other_h <= y
+
+
+def test_an_empty_graph_is_a_picture():
+    assert ET.fromstring(draw_graph({}, [])).findall("*") == []
 
 
 def test_a_cycle_is_drawn_all_the_same():

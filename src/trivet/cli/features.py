@@ -20,7 +20,7 @@ def command(output: Output, name: str | None) -> None:
             (each.name, each.version, each.view.entity.name, ", ".join(each.view.features), each.view.description)
             for each in views
         ]
-        shown = table(["view", "version", "entity", "features", "description"], rows)
+        shown = table(["view", "version", "entity", "features", "description"], rows, fold=["features", "description"])
         found = [{**each.view.to_spec(), "version": each.version, "digest": each.digest} for each in views]
         output.say(found, shown if rows else "No feature views are stored yet.")
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +11,9 @@ from trivet.cli.output import Output
 from trivet.cli.output import command as trivet_command
 
 if TYPE_CHECKING:
+    from trivet.ledger import Artifact, Run
     from trivet.ledger.lineage import Lineage
+    from trivet.project import Project
 
 __all__ = ["command"]
 
@@ -19,35 +21,85 @@ __all__ = ["command"]
 @trivet_command("lineage", short_help="Show where a thing came from, or what came of it.")
 @click.argument("reference")
 @click.option("--down", is_flag=True, help="What came of it, instead of where it came from.")
-@click.option("--depth", type=int, help="How many runs away at most.")
+@click.option("--depth", type=click.IntRange(min=0), help="How many runs away at most.")
 def command(output: Output, reference: str, down: bool, depth: int | None) -> None:
     """Show the runs and artifacts that led to REFERENCE, back to raw files."""
+    from rich.text import Text
     from rich.tree import Tree
 
     project = output.project
+    prediction = None
     if reference.startswith("prediction:"):
-        reference = project.prediction(reference.removeprefix("prediction:"))["digest"]
+        prediction = project.prediction(reference.removeprefix("prediction:"))
+        reference = prediction["digest"]
     start = project.artifact(reference)
     found = project.lineage(start, down=down, depth=depth)
-    ids = {digest: project.artifact(digest).id for digest in found.artifacts}
+    artifacts = {digest: project.artifact(digest) for digest in found.artifacts}
     data = {
         "origin": start.digest,
-        "artifacts": ids,
+        "artifacts": {digest: artifact.id for digest, artifact in artifacts.items()},
         "runs": {run.id: f"{run.kind} {run.name}" for run in found.runs},
         "edges": [edge._asdict() for edge in found.edges],
     }
-    tree = Tree(start.id)
-    _grow(tree, found, start.digest, ids, down=down, path=frozenset())
+    if prediction is None:
+        tree = branch = Tree(Text(_called(start)))
+    else:
+        data |= {"prediction": prediction["id"], "deployment": prediction["deployment"]}
+        tree = Tree(Text(f"prediction:{prediction['id']}"))
+        served = _served(project, tree, prediction["deployment"])
+        branch = served.add(Text(f"model: {_called(start)}"))
+    _Growth(found, artifacts, down=down).grow(branch, start.digest)
     output.say(data, tree)
 
 
-def _grow(
-    tree: Any, lineage: Lineage, digest: str, ids: Mapping[str, str], *, down: bool, path: frozenset[str]
-) -> None:
-    """Hang the runs next to an artifact below it, and their artifacts below them; nothing twice on one path."""
-    path |= {digest}
-    for run in (lineage.consumers if down else lineage.producers)(digest):
-        branch = tree.add(f"{run.kind} [bold]{run.name}[/bold] run:{run.id}")
-        for slot, other in (run.outputs if down else run.inputs).items():
-            if other in ids and other not in path:
-                _grow(branch.add(f"{slot}: {ids[other]}"), lineage, other, ids, down=down, path=path)
+def _served(project: Project, tree: Any, deployment: str) -> Any:
+    """The deployment that answered, with the gate report that let it in."""
+    from rich.text import Text
+
+    run = project.context.ledger.run(deployment)
+    branch = tree.add(_run_text(run))
+    if report := run.inputs.get("gate_report"):
+        branch.add(Text(f"gate_report: {_called(project.artifact(report))}"))
+    return branch
+
+
+class _Growth:
+    """Hangs the runs next to an artifact below it, and their artifacts below them; what is above already, once."""
+
+    def __init__(self, lineage: Lineage, artifacts: dict[str, Artifact], *, down: bool) -> None:
+        self.lineage, self.artifacts, self.down = lineage, artifacts, down
+        self.grown: set[str] = set()
+
+    def grow(self, tree: Any, digest: str) -> None:
+        from rich.text import Text
+
+        self.grown.add(digest)
+        for run in self._next(digest):
+            branch = tree.add(_run_text(run))
+            for slot, other in (run.outputs if self.down else run.inputs).items():
+                if other not in self.artifacts:
+                    continue
+                again = other in self.grown and bool(self._next(other))
+                leaf = branch.add(Text(f"{slot}: {_called(self.artifacts[other])}{' (above)' if again else ''}"))
+                if not again:
+                    self.grow(leaf, other)
+
+    def _next(self, digest: str) -> Sequence[Run]:
+        """The runs beside an artifact; a pipeline only where none of its steps is there to say more."""
+        runs = (self.lineage.consumers if self.down else self.lineage.producers)(digest)
+        steps = [run for run in runs if run.kind != "pipeline"]
+        return steps or runs
+
+
+def _run_text(run: Run) -> Any:
+    from rich.text import Text
+
+    kind = "deployment" if run.kind == "serve" else run.kind
+    return Text.assemble(f"{kind} ", (run.name, "bold"), f" run:{run.id}", f" {run.started:%Y-%m-%d %H:%M} UTC")
+
+
+def _called(artifact: Artifact) -> str:
+    """The id, with the name or the file that people know."""
+    name = str(artifact.spec.get("name") or artifact.spec.get("gate") or "")
+    files = ", ".join(artifact.files) if artifact.kind == "source" else ""
+    return " ".join(filter(None, [artifact.id, name, f"({files})" if files else ""]))

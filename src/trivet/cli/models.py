@@ -35,4 +35,4 @@ def command(output: Output, reference: str | None) -> None:
     shown = table(["model", "version", "aliases", "gate", "registered", "by", "artifact"], rows)
     output.say(data, shown if rows else "No model is registered yet.")
     if reference is not None and (report := project.gate_report(found[0].digest)) and not output.as_json:
-        output.say(None, str(project.load(report)))
+        output.say(None, "", str(project.load(report)))

@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from trivet.cli.outline import said
 from trivet.errors import TrivetError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from trivet.project import Project
 
-__all__ = ["Output", "age", "command", "console", "percent", "table"]
+__all__ = ["Output", "age", "command", "seconds", "shortlist", "table"]
+
+_WIDE = 200
 
 
 class Output:
@@ -45,12 +46,12 @@ class Output:
             click.echo(text.decode())
             return
         for item in shown:
-            console().print(item, highlight=False)
+            click.echo(item if isinstance(item, str) else _rendered(item))
 
     def note(self, text: str) -> None:
         """A line for people on standard error; nothing for machines."""
         if not self.as_json:
-            console(stderr=True).print(text, style="dim", highlight=False)
+            click.secho(text, err=True, dim=True)
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[..., None]], click.Command]:
@@ -73,33 +74,41 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., None]], click
 
         with_json = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
         with_project = click.option("--project", metavar="FOLDER", help="The project's folder. [default: this one]")
-        made: click.Command = with_project(with_json(click.command(name, **settings)(wrapped)))
-        return made
+        make: Callable[[Callable[..., None]], click.Command] = click.command(name, **settings)
+        return with_project(with_json(make(wrapped)))
 
     return decorate
 
 
-@functools.cache
-def console(*, stderr: bool = False) -> Console:
-    """The terminal, as wide as it is; 120 columns where there is none, so that pipes are readable."""
+def _rendered(item: Any) -> str:
+    """A table or tree as text: as wide as the terminal; as wide as it needs, to 200, where it is read by a program."""
     from rich.console import Console
 
-    made = Console(stderr=stderr, soft_wrap=False)
-    return made if made.is_terminal else Console(stderr=stderr, width=120)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDE)
+    with console.capture() as captured:
+        console.print(item, highlight=False)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> Any:
-    """A table without ruled boxes; numbers to the right."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, fold: Collection[str] = ()) -> Any:
+    """A table without ruled boxes; numbers to the right. Only the columns of ``fold`` may run over several lines."""
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(title=title, box=None, pad_edge=False, title_justify="left", header_style="bold", padding=(0, 2, 0, 0))
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), show_header=any(columns))
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int | float | None) for row in rows)
-        made.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        made.add_column(column, justify="right" if numeric else "left", no_wrap=column not in fold, overflow="fold")
     for row in rows:
-        made.add_row(*(Text(_cell(value)) for value in row))
+        made.add_row(*(Text(said(value)) for value in row))
     return made
+
+
+def shortlist(metrics: Mapping[str, float], most: int = 3) -> dict[str, float] | None:
+    """The metrics that a line of a table has room for."""
+    return dict(sorted(metrics.items())[:most]) or None
 
 
 def age(moment: datetime | None, now: datetime) -> str:
@@ -120,32 +129,19 @@ def age(moment: datetime | None, now: datetime) -> str:
     return f"{seconds} s ago"
 
 
-def percent(value: float | None) -> str:
-    """A share as text.
+def seconds(value: float | None) -> str:
+    """A length of time.
 
     Example:
-        >>> percent(0.2314), percent(None)
-        ('23.1 %', '-')
+        >>> seconds(0.0691), seconds(28.17), seconds(89.8), seconds(7300.0), seconds(None)
+        ('69 ms', '28.2 s', '1 min 30 s', '2 h 1 min', '-')
     """
-    return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def _cell(value: Any) -> str:
-    match value:
-        case None:
-            return "-"
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return f"{value:.4g}"
-        case datetime():
-            return value.strftime("%Y-%m-%d %H:%M:%S")
-        case Mapping():
-            return ", ".join(f"{key}={_cell(item)}" for key, item in value.items())
-        case list() | tuple():
-            return ", ".join(map(_cell, value))
-        case _:
-            return str(value)
+    if value is None:
+        return "-"
+    if value < 60:
+        return f"{value:.1f} s" if value >= 1 else f"{1000 * value:.0f} ms"
+    whole = round(value)
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _fail(output: Output, exc: TrivetError) -> None:

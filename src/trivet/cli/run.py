@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from trivet.cli.output import Output, table
+from trivet.cli.output import Output, seconds, shortlist, table
 from trivet.cli.output import command as trivet_command
 from trivet.errors import Invalid
 
@@ -44,10 +44,12 @@ def command(
     done = output.project.execute(
         found, force=force, cache=not no_cache, progress=lambda e: output.note(str(e)), **given
     )
-    rows = [(name, run.status, run.seconds, run.metrics or None, run.id) for name, run in done.steps.items()]
+    rows = [
+        (name, run.status, seconds(run.seconds), shortlist(run.metrics), run.id) for name, run in done.steps.items()
+    ]
     output.say(
         {"run": msgspec.to_builtins(done.run), "steps": {k: msgspec.to_builtins(v) for k, v in done.steps.items()}},
-        table(["step", "status", "seconds", "metrics", "run"], rows),
+        table(["step", "status", "took", "metrics", "run"], rows, fold=["metrics"]),
         f"{found.name} {done.run.status} as run:{done.run.id}.",
     )
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 import msgspec
 
-from trivet.cli.output import Output, table
+from trivet.cli.outline import outline
+from trivet.cli.output import Output, seconds, table
 from trivet.cli.output import command as trivet_command
-from trivet.ledger import Run
+from trivet.ledger import Artifact, Run
 
 __all__ = ["command"]
 
@@ -19,10 +23,60 @@ def command(output: Output, reference: str) -> None:
     project = output.project
     if reference.startswith("prediction:"):
         found = project.prediction(reference.removeprefix("prediction:"))
-        output.say(found, table(["", ""], list(found.items())))
+        output.say(found, f"prediction:{found['id']}", "", *_prediction(found))
         return
     record = project.get(reference)
     data = msgspec.to_builtins(record)
-    heading = f"run:{record.id}" if isinstance(record, Run) else record.id
-    rows = [(key, value) for key, value in data.items() if value not in (None, "", {}, [])]
-    output.say(data, heading, table(["", ""], rows))
+    if isinstance(record, Run):
+        data["seconds"] = record.seconds
+        output.say(data, f"run:{record.id}", "", outline(_run(data)))
+        return
+    output.say(data, record.id, "", *(_model(record) if record.kind == "model" else [outline(data)]))
+
+
+def _prediction(found: Mapping[str, Any]) -> list[Any]:
+    """What was answered, then a line for each value that the model saw."""
+    facts = {
+        "score": found["score"],
+        **(found["output"] if isinstance(found["output"], dict) else {"output": found["output"]}),
+        "label": "has not come" if found["label"] is None else found["label"],
+        "about": found["at"],
+        "answered": found["received"],
+        "took": seconds(found["latency_us"] / 1e6),
+        "model": f"{found['model']}@{found['version']} (model:{found['digest'][:12]})",
+        "deployment": f"run:{found['deployment']} ({found['role']})",
+    }
+    rows = [(key, value, "entity key", None, None) for key, value in found["entities"].items()]
+    rows += [(key, value, "request", None, None) for key, value in found["request"].items()]
+    rows += [
+        (key, value, "feature", found["feature_times"].get(key), found["feature_status"].get(key))
+        for key, value in found["features"].items()
+    ]
+    shown = table(["the model saw", "value", "from", "time of the value", "status"], rows, fold=["value"])
+    return [outline(facts), "", shown]
+
+
+def _run(data: dict[str, Any]) -> dict[str, Any]:
+    """A run without its cache key, which ``trivet why`` explains."""
+    shown = {key: value for key, value in data.items() if key not in {"id", "key", "key_parts", "seconds"}}
+    return {**shown, "took": seconds(data["seconds"])}
+
+
+def _model(record: Artifact) -> list[Any]:
+    """What the model is, then a line for each of its inputs."""
+    signature = record.spec.get("signature", {})
+    spec = {key: value for key, value in record.spec.items() if key != "signature"}
+    facts = {
+        **spec,
+        "predicts": signature.get("target"),
+        "classes": signature.get("classes"),
+        "created": record.created,
+        "digest": record.digest,
+        "files": {name: f"{file.size:,} bytes" for name, file in record.files.items()},
+    }
+    rows = [
+        (each["name"], each["type"], len(each["categories"]) if each.get("categories") else None,
+         each.get("feature") or "the request")
+        for each in signature.get("inputs", [])
+    ]  # fmt: skip
+    return [outline(facts), "", table(["input", "type", "categories", "from"], rows)]

@@ -16,15 +16,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from trivet.clock import new_id
 from trivet.errors import Invalid
 from trivet.features.definitions import FeatureView
 from trivet.features.engines.prepared import Answer, Prepared, Query, prepare
 from trivet.features.engines.timeline import ALWAYS, Ints
 from trivet.features.online.contract import Key, OnlineStore, Row
-from trivet.features.sources import Snapshots
+from trivet.features.sources import Snapshots, leaves_of
+from trivet.ledger import Artifact, Run
+from trivet.pipelines.context import Context
 from trivet.types import Micros, to_micros
 
-__all__ = ["Materializer"]
+__all__ = ["Materializer", "record_materialization"]
 
 
 class Materializer:
@@ -116,6 +119,36 @@ class _Live:
         times = zip(*(_times(answer, len(codes), moment) for answer in answers), strict=True)
         for key, own, when in zip(self._keys.tuples(codes), values, times, strict=True):
             yield online_key(key), Row(moment, list(own), list(when))
+
+
+def record_materialization(context: Context, views: Sequence[FeatureView]) -> Run:
+    """Record from which views and data the online store is filled, so that what is served can be traced to its files.
+
+    Raises:
+        Invalid: a source has no data, or its file cannot be used.
+    """
+    from trivet.features.snapshots import record_source
+
+    now = context.clock()
+    declared = {view.name: Artifact.of("feature_view", view.to_spec(), created=now) for view in views}
+    inputs = {f"views.{name}": artifact.digest for name, artifact in declared.items()}
+    for name, leaf in leaves_of(view.source for view in views).items():
+        inputs[f"sources.{name}"] = record_source(leaf, context).digest
+    made = Artifact.of("online_features", {"inputs": inputs}, created=now)
+    run = Run(
+        id=new_id(context.clock),
+        kind="materialize",
+        name=", ".join(declared),
+        status="finished",
+        started=now,
+        ended=now,
+        user=context.user,
+        host=context.host,
+        inputs=inputs,
+        outputs={"online_features": made.digest},
+    )
+    context.ledger.write(*declared.values(), made, run)
+    return run
 
 
 def online_key(key: tuple[Any, ...]) -> Key:

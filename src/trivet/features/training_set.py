@@ -54,6 +54,7 @@ class TrainingSet:
         entities: the entities whose features were joined, by name.
         features: which feature each added column holds.
         report: what was met on the way, counted.
+        strict: whether it sees only what was known before, not at, each time.
         artifact, run: where it is recorded, once it is.
     """
 
@@ -68,11 +69,12 @@ class TrainingSet:
         entities: Sequence[str],
         features: Sequence[FeatureColumn],
         report: Report,
+        strict: bool = False,
     ) -> None:
         self._frame = frame
         self.time, self.label = time, label
         self.entities, self.features = tuple(entities), tuple(features)
-        self.report = report
+        self.report, self.strict = report, strict
         self.artifact: Artifact | None = None
         self.run: Run | None = None
 
@@ -115,6 +117,7 @@ class TrainingSet:
             entities=self.entities,
             features=self.features,
             report=msgspec.structs.replace(self.report, rows=frame.height, nulls=nulls),
+            strict=self.strict,
         )
 
     @property
@@ -195,6 +198,7 @@ def build(
         entities=list(dict.fromkeys(each.view.entity.name for each in selected)),
         features=[FeatureColumn(each.column, each.reference, each.view.digest) for each in selected],
         report=joined.report,
+        strict=strict,
     )
 
 
@@ -260,6 +264,7 @@ class TrainingSetKind:
         value.to_polars().write_parquet(buffer)
         spec = {
             "time": value.time,
+            "strict": value.strict,
             "label": value.label,
             "entities": list(value.entities),
             "features": [msgspec.to_builtins(each) for each in value.features],
@@ -283,6 +288,7 @@ class TrainingSetKind:
             entities=spec["entities"],
             features=[FeatureColumn(**each) for each in spec["features"]],
             report=msgspec.convert(spec["report"], Report),
+            strict=spec.get("strict", False),
         )
         value.artifact = artifact
         return value

@@ -59,6 +59,8 @@ PAGES: list[tuple[str, str, str, Callable[..., dict[str, Any]]]] = [
     ("/predictions/{id}", "prediction", "Deployments", views.prediction),
     ("/artifacts/{digest}", "artifact", "Overview", views.artifact),
 ]
+_MOST_WORDS = 600
+"""Of a sentence that repeats what was asked, which may be of any length."""
 _SECURITY = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; img-src 'self'; "
@@ -145,10 +147,11 @@ def _metrics(health: Health) -> Callable[[Request], Any]:
 def _failure(project: Project, templates: Environment) -> Callable[[Request, Exception], Response]:
     def answer(request: Request, exc: Exception) -> Response:
         status, message = _status(exc)
+        message = message if len(message) <= _MOST_WORDS else f"{message[:_MOST_WORDS]} ..."
         if request.url.path.startswith("/api"):
             return _json({"error": message}, status)
-        data = {"status": status, "message": message}
-        return _html(templates, "error.html", project, "", path=request.url.path, data=data, status=status)
+        data = {"title": "Not found" if status == 404 else "Error", "status": status, "message": message}
+        return _html(templates, "error.html", project, "", path="/", data=data, status=status)
 
     return answer
 

@@ -12,7 +12,8 @@ from html import escape
 
 __all__ = ["Box", "Point", "draw_graph", "draw_line"]
 
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 184, 46, 40, 14, 8
+_HEIGHT, _GAP_X, _GAP_Y, _GAP_ROWS, _MARGIN, _ACROSS = 46, 16, 30, 12, 8, 5
+_NARROWEST, _WIDEST, _TITLE_LETTER, _SUBTITLE_LETTER, _PADDING = 84, 216, 8.1, 7.5, 16
 
 
 @dataclass(frozen=True)
@@ -36,27 +37,28 @@ class Point:
 
 
 def draw_graph(boxes: Mapping[str, Box], edges: Sequence[tuple[str, str]]) -> str:
-    """A graph from left to right, every edge pointing right where the graph has no cycle.
+    """A graph from top to bottom, every edge pointing down where the graph has no cycle.
 
     Example:
         >>> svg = draw_graph({"a": Box("file"), "b": Box("model")}, [("a", "b")])
         >>> svg.startswith("<svg"), svg.count("<path")
         (True, 1)
     """
-    layers = _layers(boxes, edges)
-    tallest = max([len(names) for names in layers], default=1)
-    places = {
-        name: (
-            _MARGIN + column * (_WIDTH + _GAP_X),
-            _MARGIN + (row + (tallest - len(names)) / 2) * (_HEIGHT + _GAP_Y),
-        )
-        for column, names in enumerate(layers)
-        for row, name in enumerate(names)
-    }
-    width = 2 * _MARGIN + max(1, len(layers)) * (_WIDTH + _GAP_X) - _GAP_X
-    height = 2 * _MARGIN + tallest * (_HEIGHT + _GAP_Y) - _GAP_Y
+    rows = [(row, first) for layer in _layers(boxes, edges) for row, first in _rows(layer)]
+    wide = {id(row): max(_width(boxes[name]) for name in row) for row, _ in rows}
+    across = {id(row): len(row) * (wide[id(row)] + _GAP_X) - _GAP_X for row, _ in rows}
+    width = 2 * _MARGIN + max(across.values(), default=0)
+    places: dict[str, _Place] = {}
+    y = _MARGIN - _GAP_Y
+    for row, first in rows:
+        y += _GAP_Y if first else _GAP_ROWS
+        left = (width - across[id(row)]) / 2
+        for place, name in enumerate(row):
+            places[name] = _Place(left + place * (wide[id(row)] + _GAP_X), y, wide[id(row)])
+        y += _HEIGHT
+    height = max(y, 0) + _MARGIN
     drawn = [_edge(places[a], places[b]) for a, b in edges if a in places and b in places]
-    drawn += [_box(boxes[name], *places[name]) for name in places]
+    drawn += [_box(boxes[name], place) for name, place in places.items()]
     return (
         f'<svg class="graph" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         f'aria-label="lineage">{"".join(drawn)}</svg>'
@@ -118,8 +120,15 @@ def draw_line(
     return f'<svg class="chart" {size} role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
 
 
+def _rows(layer: Sequence[str]) -> list[tuple[list[str], bool]]:
+    """A layer in rows of much the same length, and whether a row is the first of its layer."""
+    count = -(-len(layer) // _ACROSS)
+    length = -(-len(layer) // count)
+    return [(list(layer[start : start + length]), start == 0) for start in range(0, len(layer), length)]
+
+
 def _layers(boxes: Mapping[str, Box], edges: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """Each node one layer right of its rightmost source; rows by the mean row of the sources, then by name."""
+    """Each node one layer below its lowest source; in a layer by the mean place of the sources, then by name."""
     sources: dict[str, list[str]] = {name: [] for name in boxes}
     for a, b in edges:
         if a in sources and b in sources:
@@ -147,17 +156,35 @@ def _layers(boxes: Mapping[str, Box], edges: Sequence[tuple[str, str]]) -> list[
     return layers
 
 
-def _edge(a: tuple[float, float], b: tuple[float, float]) -> str:
-    x1, y1, x2, y2 = a[0] + _WIDTH, a[1] + _HEIGHT / 2, b[0], b[1] + _HEIGHT / 2
-    bend = max(24.0, (x2 - x1) / 2)
-    return f'<path class="edge" d="M{x1},{y1} C{x1 + bend},{y1} {x2 - bend},{y2} {x2},{y2}"/>'
+@dataclass(frozen=True)
+class _Place:
+    """Where a box stands: its upper left corner, and how wide it is."""
+
+    x: float
+    y: float
+    width: int
 
 
-def _box(box: Box, x: float, y: float) -> str:
+def _width(box: Box) -> int:
+    """Room for both lines; letters are counted, because nothing here can measure a font."""
+    text = max(_TITLE_LETTER * len(box.title), _SUBTITLE_LETTER * len(box.subtitle))
+    return round(min(_WIDEST, max(_NARROWEST, _PADDING + text)))
+
+
+def _edge(a: _Place, b: _Place) -> str:
+    x1, y1, x2, y2 = a.x + a.width / 2, a.y + _HEIGHT, b.x + b.width / 2, b.y
+    bend = max(14.0, (y2 - y1) / 2)
+    return f'<path class="edge" d="M{x1:.1f},{y1} C{x1:.1f},{y1 + bend} {x2:.1f},{y2 - bend} {x2:.1f},{y2}"/>'
+
+
+def _box(box: Box, place: _Place) -> str:
+    x, y, room = round(place.x, 1), place.y, place.width - _PADDING + 1
+    title = escape(_short(box.title, int(room / _TITLE_LETTER)))
+    subtitle = escape(_short(box.subtitle, int(room / _SUBTITLE_LETTER)))
     inside = (
-        f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="6"/>'
-        f'<text class="title" x="{x + 10}" y="{y + 19}">{escape(_short(box.title, 24))}</text>'
-        f'<text class="quiet" x="{x + 10}" y="{y + 36}">{escape(_short(box.subtitle, 28))}</text>'
+        f'<rect x="{x}" y="{y}" width="{place.width}" height="{_HEIGHT}" rx="6"/>'
+        f'<text class="title" x="{x + _PADDING / 2:.1f}" y="{y + 19}">{title}</text>'
+        f'<text class="quiet" x="{x + _PADDING / 2:.1f}" y="{y + 36}">{subtitle}</text>'
         f"<title>{escape(box.title)} {escape(box.subtitle)}</title>"
     )
     group = f'<g class="box {escape(box.style)}">{inside}</g>'

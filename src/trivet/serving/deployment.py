@@ -67,6 +67,7 @@ def deploy(
     role: str,
     admission: Admission,
     max_silence: str,
+    online: Mapping[str, Digest],
     recipe: Recipe,
 ) -> Deployment:
     """Record that a model version begins to answer in this process.
@@ -79,7 +80,7 @@ def deploy(
     now = context.clock()
     promised = {"name": name, "version": version, "model": digest, "role": role, "max_silence": max_silence}
     artifact = Artifact.of("deployment", promised, created=now)
-    inputs = {"model": digest} | ({"gate_report": admission.report} if admission.report else {})
+    inputs = {"model": digest} | dict(online) | ({"gate_report": admission.report} if admission.report else {})
     run = Run(
         id=new_id(context.clock),
         kind=KIND,

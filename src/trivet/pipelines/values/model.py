@@ -166,6 +166,12 @@ class Model:
         if not rows:
             return []
         data = self._rows(rows)
+        try:
+            return self._answers(data)
+        except ValueError as exc:  # a null that the estimator cannot take, known only to it
+            raise Invalid(f"{type(self.estimator).__name__} cannot answer: {str(exc).partition(chr(10))[0]}") from exc
+
+    def _answers(self, data: Any) -> list[dict[str, Json]]:
         if self.signature.classes is None or not hasattr(self.estimator, "predict_proba"):
             return [{"prediction": _json(answer)} for answer in self.estimator.predict(data)]
         classes = self.signature.classes
@@ -264,25 +270,14 @@ _PLAIN = frozenset(
         "slice",
         "range",
     ]
-) | {"collections.OrderedDict", "collections.defaultdict", "functools.partial"}
+) | {"collections.OrderedDict", "collections.defaultdict"}
 _UNTRUSTED_PARTS = frozenset(
     ["datasets", "testing", "_testing", "tests", "f2py", "ctypeslib", "distutils", "external", "externals"]
 )
-_UNTRUSTED_NAMES = frozenset(
-    [
-        "load",
-        "loads",
-        "save",
-        "savez",
-        "savetxt",
-        "loadtxt",
-        "genfromtxt",
-        "fromfile",
-        "fromregex",
-        "memmap",
-        "open_memmap",
-    ]
-)
+_UNTRUSTED_NAMES = frozenset({"NpzFile", "DataSource", "FunctionTransformer"})
+_NUMBERS = frozenset(
+    "bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64 complex128 str_".split()
+) | {"dtype", "ndarray", "generic", "datetime64", "timedelta64"}
 
 
 def _load_trusted(content: bytes, artifact: Artifact) -> Any:
@@ -308,9 +303,12 @@ def _load_trusted(content: bytes, artifact: Artifact) -> Any:
 
 
 def _is_trusted(name: str) -> bool:
+    """Plain types, and classes of the trusted libraries: their functions may write files, and skops knows the ufuncs."""
     parts = name.split(".")
+    a_class = parts[-1].lstrip("_")[:1].isupper() and parts[-1] not in _UNTRUSTED_NAMES
+    a_number = parts[0] == "numpy" and len(parts) == 2 and parts[1] in _NUMBERS
     return name in _PLAIN or (
-        parts[0] in _TRUSTED and not _UNTRUSTED_PARTS.intersection(parts) and parts[-1] not in _UNTRUSTED_NAMES
+        parts[0] in _TRUSTED and not _UNTRUSTED_PARTS.intersection(parts) and (a_class or a_number)
     )
 
 

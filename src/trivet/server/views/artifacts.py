@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tarfile
+from datetime import datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from trivet.errors import TrivetError
 from trivet.ledger import Artifact
 from trivet.server.views.graphs import Graph
 from trivet.server.views.shapes import pointer_row, text_of
@@ -20,6 +20,7 @@ __all__ = ["artifact"]
 
 _ROWS = 10
 _MOST_BYTES = 64 * 2**20
+_MOST_TEXTS = 5
 _TEXTS = (".txt", ".json", ".lock", ".toml", ".py", ".md", ".csv", ".log", ".patch")
 
 
@@ -27,7 +28,7 @@ def artifact(project: Project, digest: str) -> dict[str, Any]:
     """Any artifact by its digest, or by the only digest that starts so."""
     found = project.context.ledger.artifact(digest)
     graph = (
-        Graph(project, focus=found.digest).add(project.lineage(found)).add(project.lineage(found, down=True, depth=2))
+        Graph(project, focus=found.digest).add(project.lineage(found)).add(project.lineage(found, down=True, depth=3))
     )
     return {
         "title": found.id,
@@ -41,7 +42,7 @@ def artifact(project: Project, digest: str) -> dict[str, Any]:
         "report": found.spec.get("report") if found.kind == "training_set" else None,
         "preview": _preview(project, found),
         "members": _members(project, found),
-        "text": _text(project, found),
+        "texts": _texts(project, found),
     }
 
 
@@ -60,9 +61,13 @@ def _preview(project: Project, found: Artifact) -> dict[str, Any] | None:
         return None
     import polars as pl
 
-    frame = pl.scan_parquet(BytesIO(project.context.blobs.read(parquet[0].digest))).head(_ROWS).collect()
+    content = project.context.blobs.read(parquet[0].digest)
+    frame = pl.scan_parquet(BytesIO(content)).head(_ROWS).collect()
     return {
-        "columns": [{"name": name, "type": str(dtype).lower()} for name, dtype in frame.schema.items()],
+        "count": pl.scan_parquet(BytesIO(content)).select(pl.len()).collect().item(),
+        "columns": [
+            {"name": name, "type": _type(dtype), "numeric": dtype.is_numeric()} for name, dtype in frame.schema.items()
+        ],
         "rows": [[_cell(value) for value in row] for row in frame.iter_rows()],
     }
 
@@ -76,16 +81,21 @@ def _members(project: Project, found: Artifact) -> list[dict[str, Any]]:
         return [{"name": member.name, "size": member.size} for member in archive if member.isfile()]
 
 
-def _text(project: Project, found: Artifact) -> dict[str, str] | None:
-    """The first file that is text: a value, a lock, a log; None where the declaration says it already."""
-    names = [name for name in found.files if name.endswith(_TEXTS)]
-    if found.kind in {"gate_report", "model", "table", "training_set"} or not names:
-        return None
-    try:
-        return {"name": names[0], "text": text_of(project, found, names[0])}
-    except TrivetError as exc:
-        return {"name": names[0], "text": str(exc)}
+def _texts(project: Project, found: Artifact) -> list[dict[str, str]]:
+    """The files that are text (a value, a lock, a log), where the declaration does not say it already."""
+    if found.kind in {"gate_report", "model", "table", "training_set"}:
+        return []
+    return [
+        {"name": name, "text": text_of(project, found, name)} for name in sorted(found.files) if name.endswith(_TEXTS)
+    ][:_MOST_TEXTS]
+
+
+def _type(dtype: Any) -> str:
+    zone = getattr(dtype, "time_zone", None)
+    return f"{str(dtype).partition('(')[0].lower()}{f', {zone}' if zone else ''}"
 
 
 def _cell(value: object) -> object:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
     return value if value is None or isinstance(value, bool | int | float) else str(value)

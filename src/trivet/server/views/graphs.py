@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -17,7 +18,7 @@ from trivet.server.drawing import Box, draw_graph
 from trivet.server.views.shapes import name_of
 
 if TYPE_CHECKING:
-    from trivet.ledger.lineage import Lineage
+    from trivet.ledger.lineage import Edge, Lineage
     from trivet.project import Project
 
 __all__ = ["Graph", "artifact_box", "run_box"]
@@ -39,9 +40,10 @@ class Graph:
     def add(self, lineage: Lineage) -> Graph:
         """Everything of a lineage, the nearest first."""
         runs = _worth_drawing(lineage)
+        parts = {edge.digest: edge.slot for edge in lineage.edges if _is_part(edge, runs)}
         self.left_out += len(lineage.runs) - len(runs)
         for digest in lineage.artifacts:
-            self._put(digest, partial(self._artifact, digest))
+            self._put(digest, partial(self._artifact, digest, parts.get(digest, "")))
         for run in runs.values():
             self._put(run.id, partial(run_box, run))
         for edge in lineage.edges:
@@ -50,10 +52,20 @@ class Graph:
                 self.edges[ends] = None
         return self
 
+    def add_model(self, digest: str) -> Graph:
+        """A model back to raw files; through its training set where no run is known to have fitted it."""
+        lineage = self.project.lineage(digest)
+        self.add(lineage)
+        train = self.project.context.ledger.artifact(digest).spec.get("training_set")
+        if train and not lineage.producers(digest):
+            self.add(self.project.lineage(train))
+            self.edges[train, digest] = None
+        return self
+
     def link(self, *path: str, boxes: Mapping[str, Box]) -> Graph:
         """Further boxes, and an arrow from each name of ``path`` to the next."""
         self.boxes |= boxes
-        self.edges |= dict.fromkeys(zip(path, path[1:], strict=False))
+        self.edges |= dict.fromkeys(pairwise(path))
         return self
 
     def draw(self) -> str:
@@ -70,8 +82,8 @@ class Graph:
         else:
             self.boxes[name] = make()
 
-    def _artifact(self, digest: str) -> Box:
-        return artifact_box(self.project.context.ledger.artifact(digest), focus=self.focus)
+    def _artifact(self, digest: str, part: str) -> Box:
+        return artifact_box(self.project.context.ledger.artifact(digest), part=part, focus=self.focus)
 
 
 def run_box(run: Run) -> Box:
@@ -81,12 +93,14 @@ def run_box(run: Run) -> Box:
     return Box(f"{kind} {run.name}", f"{run.started:%Y-%m-%d %H:%M}", "run", f"/{page}/{quote(run.id)}")
 
 
-def artifact_box(found: Artifact, *, focus: str = "") -> Box:
-    """An artifact."""
+def artifact_box(found: Artifact, *, part: str = "", focus: str = "") -> Box:
+    """An artifact; ``part`` is the slot it came out of, where a run has several."""
     style = _STYLES.get(found.kind, "")
     style = f"{style} focus" if found.digest == focus else style
-    title = f"{found.kind.replace('_', ' ')} {name_of(found)}".strip()
-    return Box(title, _described(found) or found.digest[:12], style, f"/artifacts/{found.digest}")
+    name = part or ("" if found.kind in {"model", "training_set"} else name_of(found))
+    title = f"{found.kind.replace('_', ' ')} {name}".strip()
+    described = "" if part else _described(found)
+    return Box(title, described or found.digest[:12], style, f"/artifacts/{found.digest}")
 
 
 def _described(found: Artifact) -> str:
@@ -97,7 +111,8 @@ def _described(found: Artifact) -> str:
         case "model":
             return str(found.spec.get("estimator", "")).rpartition(".")[2]
         case "feature_view":
-            return f"of {found.spec['entity']['name']}, {len(found.spec['features'])} features"
+            count = len(found.spec["features"])
+            return f"of {found.spec['entity']['name']}, {count} feature{'s' * (count != 1)}"
         case "gate_report":
             return str(found.spec.get("verdict", ""))
         case "table" if "rows" in found.spec:
@@ -105,6 +120,10 @@ def _described(found: Artifact) -> str:
         case "training_set" if isinstance(report := found.spec.get("report"), dict) and "rows" in report:
             return f"{report['rows']:,} rows asked"
     return ""
+
+
+def _is_part(edge: Edge, runs: Mapping[str, Run]) -> bool:
+    return edge.direction == "output" and edge.run in runs and len(runs[edge.run].outputs) > 1
 
 
 def _worth_drawing(lineage: Lineage) -> dict[str, Run]:

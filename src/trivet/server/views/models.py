@@ -26,7 +26,7 @@ def model(project: Project, name: str, version: int) -> dict[str, Any]:
     ledger = project.context.ledger
     artifact = ledger.artifact(found.digest)
     numbers = {each.digest: each.version for each in project.models() if each.name == name}
-    graph = Graph(project, focus=found.digest).add(project.lineage(found.digest))
+    graph = Graph(project, focus=found.digest).add_model(found.digest)
     return {
         "title": f"{name}@{version}",
         "model": {

@@ -55,8 +55,11 @@ def _graph(project: Project, found: dict[str, Any]) -> Graph:
     served = ledger.run(found["deployment"])
     name = f"prediction:{found['id']}"
     boxes = {served.id: run_box(served), name: Box("prediction", found["id"], "focus")}
-    graph = Graph(project, focus=name).add(project.lineage(found["digest"]))
+    graph = Graph(project, focus=name).add_model(found["digest"])
     graph.link(found["digest"], served.id, name, boxes=boxes)
+    for slot, digest in served.inputs.items():
+        if slot.startswith("online."):
+            graph.add(project.lineage(digest)).link(digest, served.id, boxes={})
     if report := served.inputs.get("gate_report"):
         graph.link(report, served.id, boxes={report: artifact_box(ledger.artifact(report))})
         made = project.lineage(report, depth=1).producers(report)

@@ -73,7 +73,9 @@ def run(project: Project, id: str) -> dict[str, Any]:  # noqa: A002 - the word i
 
 
 def _log(project: Project, found: Run) -> str:
-    return text_of(project, project.context.ledger.artifact(found.tags["log"])) if "log" in found.tags else ""
+    if "log" not in found.tags:
+        return ""
+    return text_of(project, project.context.ledger.artifact(found.tags["log"]), end=True)
 
 
 def _learning_curves(project: Project, id: str) -> list[str]:  # noqa: A002

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["alarm_row", "artifact_row", "name_of", "pointer_row", "run_row", "text_of"]
 
-_MOST_TEXT = 100_000
+_MOST_TEXT = 300_000
 
 
 def run_row(project: Project, run: Run) -> dict[str, Any]:
@@ -33,6 +33,10 @@ def artifact_row(found: Artifact) -> dict[str, Any]:
 def name_of(found: Artifact) -> str:
     """What people call an artifact, empty where its declaration has no name."""
     spec = found.spec
+    if found.kind == "model" and "estimator" in spec:
+        return str(spec["estimator"]).rpartition(".")[2]
+    if found.kind == "training_set":
+        return f"to predict {spec['label']}" if spec.get("label") else ""
     return str(spec.get("name") or spec.get("gate") or spec.get("table") or spec.get("kind") or "")
 
 
@@ -47,10 +51,12 @@ def alarm_row(found: OpenAlarm) -> dict[str, Any]:
     return {**found.alarm.to_json(), "digest": found.digest, "raised": found.raised.isoformat()}
 
 
-def text_of(project: Project, found: Artifact, name: str | None = None) -> str:
-    """The text of a file of an artifact (the first by default), its end where it is long."""
+def text_of(project: Project, found: Artifact, name: str | None = None, *, end: bool = False) -> str:
+    """The text of a file of an artifact (the first by default); of a long one the beginning, or the end."""
     wanted = name or next(iter(found.files), None)
     if wanted is None:
         return ""
     text = project.context.blobs.read(found.files[wanted].digest).decode(errors="replace")
-    return text if len(text) <= _MOST_TEXT else f"[...]\n{text[-_MOST_TEXT:]}"
+    if len(text) <= _MOST_TEXT:
+        return text
+    return f"[...]\n{text[-_MOST_TEXT:]}" if end else f"{text[:_MOST_TEXT]}\n[...]"

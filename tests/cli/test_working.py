@@ -1,0 +1,145 @@
+"""The commands that do something: make a project, run a pipeline, promote, monitor, serve, make again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+import trivet as tv
+from tests.server.small_project import PIPELINE
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+@pytest.fixture
+def started(small):
+    """Start a command that goes on until it is stopped, and answer its process and its first JSON object."""
+    processes = []
+
+    def start(*words: str):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trivet", *words, "--json"], cwd=small.root, text=True,
+            env=os.environ | {"PYTHONPATH": str(SOURCE)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        processes.append(process)
+        text = ""
+        for line in process.stdout:
+            text += line
+            if line == "}\n":
+                break
+        return process, json.loads(text)
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_init(trivet, answer, tmp_path):
+    done = trivet("init", "flights")
+    assert done.exit_code == 0
+    assert "A project in" in done.stdout
+    assert (tmp_path / "flights/trivet.toml").read_text().startswith("# A Trivet project.")
+    assert ".trivet/" in (tmp_path / "flights/.gitignore").read_text()
+    again = trivet("init", "flights")
+    assert (again.exit_code, again.stdout) == (1, "")
+    assert "exists already" in again.stderr
+    assert answer("init", "other")["project"] == str(tmp_path / "other")
+
+
+def test_init_keeps_what_git_ignores_already(trivet, tmp_path):
+    (tmp_path / ".gitignore").write_text("data/\n")
+    trivet("init")
+    assert (tmp_path / ".gitignore").read_text() == "data/\n.trivet/\n"
+
+
+def test_run_then_run_again_from_the_cache_then_why(trivet, answer, tmp_path):
+    (tmp_path / "pipeline.py").write_text(PIPELINE)
+    done = trivet("run", ".", "--number", "4")
+    assert done.exit_code == 0, done.output
+    assert "double" in done.stdout
+    assert "doubled=8" in done.stdout
+    assert "twice finished as run:" in done.stdout
+    assert "double" in done.stderr
+    data = answer("run", "pipeline.py", "twice", "--number=4")
+    assert data["steps"]["double"]["status"] == "cached"
+    assert "double" in trivet("why", "double").stdout
+    assert answer("why", "double")
+    forced = answer("run", ".", "twice", "--force", "double", "--number", 4)
+    assert forced["steps"]["double"]["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["nowhere"], 2, "does not exist"),
+        ([".", "thrice"], 1, "There is no pipeline 'thrice'"),
+        ([".", "--numbr", "4"], 1, "number"),
+        ([".", "--number"], 1, "--number needs a value"),
+        ([".", "twice", "4"], 1, "is no option"),
+        ([".", "--number", "four"], 1, "number"),
+    ],
+)
+def test_run_with_wrong_words(trivet, tmp_path, words, code, said):
+    (tmp_path / "pipeline.py").write_text(PIPELINE)
+    done = trivet("run", *words)
+    assert done.exit_code == code, done.output
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_promote_moves_an_alias_with_its_reason(small, trivet, answer):
+    assert (
+        "delay@staging is now version 1" in trivet("promote", "delay", 1, "--alias", "staging", "--why", "try").stdout
+    )
+    with tv.open(small.root) as project:
+        assert project.model("delay@staging").version == 1
+    assert answer("promote", "delay", 1, "--alias", "staging")["aliases"] == ["champion", "staging"]
+
+
+def test_monitor_leaves_with_1_while_an_alarm_is_open(small, trivet, answer):
+    done = trivet("monitor", "delay")
+    assert done.exit_code == 1, done.output
+    assert "ALARM" in done.stdout
+    assert done.stdout.splitlines()[0].startswith("delay@1 at ")
+    [report] = answer("monitor", "delay", code=1)
+    assert report["predictions"] == 120
+
+
+def test_the_pages_are_served_until_ctrl_c(started):
+    process, said = started("server", "--port", "0")
+    with urlopen(f"{said['address']}/health", timeout=30) as response:
+        assert json.load(response)["status"] == "ok"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_a_model_without_evidence_is_served_for_a_reason_that_is_kept(small, started):
+    process, said = started("serve", "ungated@1", "--port", "0", "--allow-ungated", "a test of the harness")
+    with urlopen(f"{said['address']}/v2/health/ready", timeout=30) as response:
+        assert response.status == 200
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "", "")
+    with tv.open(small.root) as project:
+        deployment = project.deployment(said["deployment"])
+        assert (deployment.gate, deployment.state) == ("ungated", "stopped")
+        reason = project.context.ledger.run(deployment.override)
+        assert "a test of the harness" in str(reason)
+        assert reason.user == project.context.user
+
+
+def test_reproduce_a_prediction_here(small, trivet, answer):
+    name = f"prediction:{small.predictions[0]}"
+    done = trivet("reproduce", name, "--environment", "current")
+    assert done.exit_code == 0, done.output
+    assert "bytes" in done.stdout
+    assert trivet("reproduce", name, "--environment", "other").exit_code == 2

@@ -44,7 +44,7 @@ class Blobs(msgspec.Struct, frozen=True):
 
 
 class Features(msgspec.Struct, frozen=True):
-    """The engine of training sets, and where the definitions are found."""
+    """The engine of training sets, and the online store that answers at prediction time."""
 
     engine: str = "local:"
     online: str = f"lmdb:{FOLDER}/online"

@@ -132,7 +132,8 @@ class Project:
             Invalid: the text is no reference.
 
         Example:
-            >>> with open() as project:
+            >>> import trivet as tv
+            >>> with tv.open() as project:
             ...     saved = project.save([1, 2, 3])
             ...     project.get(saved.digest[:12]) == project.get(saved.id) == saved
             True
@@ -185,7 +186,8 @@ class Project:
             Invalid: no kind accepts the value.
 
         Example:
-            >>> with open() as project:
+            >>> import trivet as tv
+            >>> with tv.open() as project:
             ...     project.save({"b": 2, "a": 1}).digest == project.save({"a": 1, "b": 2}).digest
             True
         """
@@ -206,7 +208,8 @@ class Project:
             Invalid: as ``artifact``, or ``depth`` is negative.
 
         Example:
-            >>> with open() as project:
+            >>> import trivet as tv
+            >>> with tv.open() as project:
             ...     with project.run("count") as run:
             ...         made = run.output("total", {"total": 6})
             ...     [run.name for run in project.lineage(f"run:{run.id}").runs]
@@ -449,7 +452,8 @@ class Project:
             NotFound: there is no such parent.
 
         Example:
-            >>> with open() as project:
+            >>> import trivet as tv
+            >>> with tv.open() as project:
             ...     with project.run("deeper trees") as run:
             ...         depth = run.params(max_depth=3)["max_depth"]
             ...         run.log(auc=0.7)
@@ -468,7 +472,8 @@ class Project:
                 ``trivet.tracking.search.runs``; ``where`` is a function that a run must satisfy.
 
         Example:
-            >>> with open() as project:
+            >>> import trivet as tv
+            >>> with tv.open() as project:
             ...     for depth in (1, 2, 3):
             ...         with project.run(f"depth {depth}") as run:
             ...             run.log(score=depth)

@@ -71,7 +71,7 @@ class Materializer:
         return {live.view.name: self._advance(live, moment) for live in self._views}
 
     def _advance(self, live: _Live, moment: Micros) -> int:
-        name = live.view.online_name
+        name = live.name
         watermark = self._store.watermark(name)
         if watermark is not None and moment < watermark:
             return 0
@@ -88,11 +88,12 @@ class _Live:
     """One view, ready to be computed at any moment.
 
     Attributes:
+        name: under which the store has it.
         reached: up to where this object brought the store; anything else there is someone else's work.
     """
 
     def __init__(self, view: FeatureView, prepared: Prepared) -> None:
-        self.view = view
+        self.view, self.name = view, view.online_name
         self.reached: Micros | None = None
         self._prepared = prepared
         self._names = view.entity.keys
@@ -113,6 +114,8 @@ class _Live:
 
     def rows(self, codes: Ints, moment: Micros) -> Iterator[tuple[Key, Row]]:
         """The rows of some keys as of ``moment``."""
+        if not len(codes):
+            return
         query = Query(self._prepared, self._names, codes, np.full(len(codes), moment), strict=False)
         answers = [query.answer(self.view, name, expire=False) for name in self.view.features]
         values = zip(*(answer.values.to_list() for answer in answers), strict=True)

@@ -60,7 +60,7 @@ def took(seconds: float | None) -> str:
     """A length of time in units that people say.
 
     Example:
-        >>> [took(value) for value in (0.0004, 0.213, 8.25, 75.0, 3 * 3600 + 120.0, 200_000, None)]
+        >>> [took(value) for value in (0.0004, 0.213, 8.3, 75.0, 3 * 3600 + 120.0, 200_000, None)]
         ['0.4 ms', '213 ms', '8.3 s', '1 min 15 s', '3 h 2 min', '2 d 7 h', '–']
     """
     if seconds is None:

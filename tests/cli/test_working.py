@@ -67,13 +67,43 @@ def test_run_then_run_again_from_the_cache_then_why(trivet, answer, tmp_path):
     assert "double" in done.stdout
     assert "doubled=8" in done.stdout
     assert "twice finished as run:" in done.stdout
-    assert "double" in done.stderr
+    assert [line.partition(" in ")[0] for line in done.stderr.splitlines()] == [
+        "[0/1] double started",
+        "[1/1] double finished",
+    ]
     data = answer("run", "pipeline.py", "twice", "--number=4")
     assert data["steps"]["double"]["status"] == "cached"
     assert "double" in trivet("why", "double").stdout
     assert answer("why", "double")
     forced = answer("run", ".", "twice", "--force", "double", "--number", 4)
     assert forced["steps"]["double"]["status"] == "finished"
+
+
+def test_a_run_that_is_interrupted_says_so_and_leaves_with_130(trivet, tmp_path):
+    text = PIPELINE.replace("return {", "import time; time.sleep(60); return {")
+    (tmp_path / "pipeline.py").write_text(text)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trivet", "run", "."], text=True, env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    first = process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert first == "[0/1] double started\n"
+    assert (process.returncode, out) == (130, "")
+    assert err.splitlines()[-1].startswith("Interrupted.")
+    assert "Traceback" not in err
+    assert {run.status for run in tv.open(tmp_path).runs()} == {"killed"}
+
+
+def test_a_step_that_fails_says_what_it_raised(trivet, tmp_path):
+    text = PIPELINE.replace("return {", "raise ValueError('no [bold]flight[/bold]'); return {")
+    (tmp_path / "pipeline.py").write_text(text)
+    done = trivet("run", ".")
+    assert done.exit_code == 1
+    assert "Step 'double' of pipeline 'twice' failed" in done.stderr
+    assert "no [bold]flight[/bold]" in done.stderr
+    assert done.stdout == ""
 
 
 @pytest.mark.parametrize(

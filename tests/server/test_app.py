@@ -147,7 +147,7 @@ def test_the_model_page_shows_the_evidence_and_its_groups(client, small):
     page = client.get("/models/delay/1").text
     for fact in ("place=A", "place=B", "95 % bounds", "weather:wind_1h", "the request", "readings.parquet", "champion"):
         assert fact in unescape(page)
-    assert f"{data['report']['conditions'][0]['estimate']:.4g}" in page
+    assert f"{data['report']['conditions'][0]['estimate']:.4f}" in page
     assert "No gate report" in client.get("/models/ungated/1").text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -10,6 +11,9 @@ import msgspec
 from trivet.cli.output import Output, seconds, shortlist, table
 from trivet.cli.output import command as trivet_command
 from trivet.errors import Invalid
+
+if TYPE_CHECKING:
+    from trivet.pipelines.execution import Event
 
 __all__ = ["command"]
 
@@ -42,7 +46,7 @@ def command(
     found = output.project.find_pipeline(target, pipeline)
     given = found.parse(_options(arguments), resolve=output.project.artifact)
     done = output.project.execute(
-        found, force=force, cache=not no_cache, progress=lambda e: output.note(str(e)), **given
+        found, force=force, cache=not no_cache, progress=lambda event: output.note(_told(event)), **given
     )
     rows = [
         (name, run.status, seconds(run.seconds), shortlist(run.metrics), run.id) for name, run in done.steps.items()
@@ -52,6 +56,12 @@ def command(
         table(["step", "status", "took", "metrics", "run"], rows, fold=["metrics"]),
         f"{found.name} {done.run.status} as run:{done.run.id}.",
     )
+
+
+def _told(event: Event) -> str:
+    """A line about a step: how many are done, what happened, how long it took."""
+    took = f" in {seconds(event.run.seconds)}" if event.run is not None and event.kind == "finished" else ""
+    return f"[{event.done}/{event.total}] {event.step} {event.kind}{took}"
 
 
 def _options(arguments: tuple[str, ...]) -> dict[str, str]:

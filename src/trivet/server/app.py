@@ -57,7 +57,7 @@ PAGES: list[tuple[str, str, str, Callable[..., dict[str, Any]]]] = [
     ("/deployments", "deployments", "Deployments", views.deployments),
     ("/deployments/{id}", "deployment", "Deployments", views.deployment),
     ("/predictions/{id}", "prediction", "Deployments", views.prediction),
-    ("/artifacts/{digest}", "artifact", "Overview", views.artifact),
+    ("/artifacts/{digest}", "artifact", "", views.artifact),
 ]
 _MOST_WORDS = 600
 """Of a sentence that repeats what was asked, which may be of any length."""

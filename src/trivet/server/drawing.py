@@ -13,7 +13,7 @@ from html import escape
 __all__ = ["Box", "Point", "draw_graph", "draw_line"]
 
 _HEIGHT, _GAP_X, _GAP_Y, _GAP_ROWS, _MARGIN, _ACROSS = 46, 16, 30, 12, 8, 5
-_NARROWEST, _WIDEST, _TITLE_LETTER, _SUBTITLE_LETTER, _PADDING = 84, 216, 8.1, 7.5, 16
+_NARROWEST, _WIDEST, _TITLE_LETTER, _SUBTITLE_LETTER, _PADDING = 84, 204, 8.0, 7.5, 12
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 from sklearn.tree import DecisionTreeClassifier
@@ -173,6 +174,25 @@ def test_an_id_that_begins_another_is_found(project: tv.Project, answer: Answer)
     answer(deployment, Request({"airport": "JFK"}, {"distance": 1.0}, None, "flight-12"))
     answer(deployment, Request({"airport": "JFK"}, {"distance": 2.0}, None, "flight-1"))
     assert project.prediction("flight-1")["request"] == {"distance": 2.0}
+
+
+def test_a_deployment_that_never_answered_does_not_hide_the_one_that_does(project: tv.Project) -> None:
+    fitted(project)
+    good = project.deploy("late", allow_ungated="a test")
+    failed = project.deploy("late", allow_ungated="a test")
+    with pytest.raises(Invalid, match="99999 is no port"):
+        project.serve(failed, port=99_999)
+    assert project.deployment(failed.id).state == "failed"
+    assert project.deployment("late").id == good.id
+    assert project.deployment("late").state == "alive"
+
+
+def test_a_later_process_with_the_same_number_is_another(project: tv.Project) -> None:
+    fitted(project)
+    deployed = project.deploy("late", allow_ungated="a test")
+    run = project.get(f"run:{deployed.id}")
+    project.context.ledger.write(msgspec.structs.replace(run, tags={**run.tags, "pid_started": "1"}))
+    assert project.deployment("late").state == "stopped"
 
 
 # --- labels ------------------------------------------------------------------------------------------------

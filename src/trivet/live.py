@@ -103,16 +103,24 @@ class Live:
         settings, metrics = self._context.settings.serving, Metrics()
         self.adopt()
         log = self.log(deployment, metrics)
+        answered = False
+
+        def answers(host: str, port: int) -> None:
+            nonlocal answered
+            answered = True
+            if ready is not None:
+                ready(f"http://{host}:{port}")
+
         try:
             predictor = self.predictor(deployment, log=log, metrics=metrics)
             app = App([predictor], metrics=metrics, on_close=log.close)
             where = settings.port if port is None else port
             # A single row gains nothing from threads, and threads that wait for one another cost milliseconds.
             with threadpool_limits(limits=self._context.settings.pipelines.threads):
-                run(app, host or settings.host, where, on_ready=lambda h, p: ready and ready(f"http://{h}:{p}"))
+                run(app, host or settings.host, where, on_ready=answers)
         finally:
             log.close()
-            end(self._context, deployment.id)
+            end(self._context, deployment.id, answered=answered)
 
     def deployments(self) -> list[Deployment]:
         """Everything that answers or has answered, newest first."""

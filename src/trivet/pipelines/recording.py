@@ -33,6 +33,8 @@ __all__ = [
     "Provenance",
     "begin",
     "end",
+    "is_alive",
+    "process_tags",
     "project_folders",
     "provenance",
     "recipe_of",
@@ -162,7 +164,7 @@ def begin(
         recipe=recipe,
         inputs={slot: artifact.digest for slot, artifact in inputs.items()},
         parameters=dict(parameters),
-        tags={**_process(), **tags},
+        tags={**process_tags(), **tags},
         key=key,
         key_parts=dict(key_parts),
     )
@@ -203,7 +205,7 @@ def settle_abandoned(context: Context, *, kind: str, name: str) -> list[Run]:
     """Mark as killed the runs that a process of this host began and did not live to end, with their steps."""
     settled = []
     for run in context.ledger.runs(RunQuery(kind=kind, name=name, status="running")):
-        if run.host != context.host or _is_alive(run.tags):
+        if run.host != context.host or is_alive(run.tags):
             continue
         for child in (*context.ledger.runs(RunQuery(parent=run.id, status="running", limit=1000)), run):
             settled.append(end(context, child, "killed", error="The process that ran it died."))
@@ -223,11 +225,12 @@ def _threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _process() -> dict[str, str]:
+def process_tags() -> dict[str, str]:
+    """Tags by which ``is_alive`` knows this process again."""
     return {"pid": str(os.getpid()), "pid_started": _started(os.getpid())}
 
 
-def _is_alive(tags: Mapping[str, str]) -> bool:
+def is_alive(tags: Mapping[str, str]) -> bool:
     """Whether the process that wrote these tags lives; a later one with the same number is another."""
     pid = tags.get("pid", "")
     if not pid.isdecimal():
@@ -244,6 +247,6 @@ def _is_alive(tags: Mapping[str, str]) -> bool:
 def _started(pid: int) -> str:
     """When a process started, in ticks since the machine did; empty where the system does not say (macOS)."""
     with suppress(OSError):
-        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-        return text.rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        return "ended" if fields[0] in "ZX" else fields[19]
     return ""

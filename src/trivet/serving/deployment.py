@@ -8,7 +8,6 @@ answering to ``predictor``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,8 +16,9 @@ import msgspec
 
 from trivet.clock import new_id
 from trivet.errors import NotFound
-from trivet.ledger import Artifact, Recipe, Run, RunQuery
+from trivet.ledger import Artifact, Recipe, Run, RunQuery, Status
 from trivet.pipelines.context import Context
+from trivet.pipelines.recording import is_alive, process_tags
 from trivet.serving.admission import Admission
 from trivet.types import Digest
 
@@ -33,7 +33,7 @@ class Deployment(msgspec.Struct, frozen=True):
 
     Attributes:
         id: of the run of kind ``serve``.
-        state: ``alive`` while its process lives, else ``stopped``.
+        state: ``alive`` while its process lives, ``stopped`` afterwards, ``failed`` if it never came to answer.
         gate: the verdict that let it in, or ``ungated`` with the run that records the reason in ``override``.
         max_silence: longer without a prediction, and the dead-model alarm is raised; a duration as text.
     """
@@ -92,17 +92,18 @@ def deploy(
         recipe=recipe,
         inputs=inputs,
         outputs={"deployment": artifact.digest},
-        tags={"pid": str(os.getpid()), "override": admission.override or ""},
+        tags={**process_tags(), "override": admission.override or ""},
     )
     context.ledger.write(artifact, run)
     return _read(context, run, {})
 
 
-def end(context: Context, id: str) -> None:  # noqa: A002 - the field's name
-    """Record that a deployment stopped answering."""
+def end(context: Context, id: str, *, answered: bool = True) -> None:  # noqa: A002 - the field's name
+    """Record that a deployment stopped answering, or that it never came to answer."""
     run = context.ledger.run(id)
     if run.status == "running":
-        context.ledger.write(msgspec.structs.replace(run, status="finished", ended=context.clock()))
+        status: Status = "finished" if answered else "failed"
+        context.ledger.write(msgspec.structs.replace(run, status=status, ended=context.clock()))
 
 
 def deployments(context: Context, served: Mapping[str, tuple[int, datetime]]) -> list[Deployment]:
@@ -112,14 +113,14 @@ def deployments(context: Context, served: Mapping[str, tuple[int, datetime]]) ->
 
 
 def deployment(context: Context, reference: str, served: Mapping[str, tuple[int, datetime]]) -> Deployment:
-    """The deployment with this id (or the start of one), or the newest of a model of this name.
+    """The deployment with this id (or the start of one), or the newest of a model of this name that came to answer.
 
     Raises:
         NotFound: there is none; the names of deployed models are offered.
     """
     found = deployments(context, served)
     wanted = reference.removeprefix("run:")
-    for item in found:
+    for item in sorted(found, key=lambda item: item.state == "failed"):  # stable: newest first among equals
         if wanted in {item.id, item.name, f"{item.name}@{item.version}"} or (
             len(wanted) >= 6 and item.id.startswith(wanted)
         ):
@@ -136,7 +137,7 @@ def _read(context: Context, run: Run, served: Mapping[str, tuple[int, datetime]]
         version=promised["version"],
         digest=promised["model"],
         role=promised["role"],
-        state="alive" if run.status == "running" and _lives(context, run) else "stopped",
+        state=_state(context, run),
         gate="pass" if "gate_report" in run.inputs else "ungated",
         override=run.tags.get("override", ""),
         max_silence=promised["max_silence"],
@@ -147,14 +148,8 @@ def _read(context: Context, run: Run, served: Mapping[str, tuple[int, datetime]]
     )
 
 
-def _lives(context: Context, run: Run) -> bool:
-    """Whether the process of a running deployment exists; one of another host is taken at its word."""
-    if run.host != context.host:
-        return True
-    try:
-        os.kill(int(run.tags["pid"]), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _state(context: Context, run: Run) -> str:
+    """How it stands now; the process of another host is taken at its word."""
+    if run.status != "running":
+        return "failed" if run.status == "failed" else "stopped"
+    return "alive" if run.host != context.host or is_alive(run.tags) else "stopped"

@@ -348,8 +348,11 @@ class Project:
             ...     project.training_set(spine, [view], time="t").to_polars()["temp"].to_list()
             [2]
         """
+        from trivet.features.definitions import FeatureView
         from trivet.features.training_set import training_set
 
+        wanted = [features] if isinstance(features, FeatureView | str) else list(features)
+        self.define(*(each for each in wanted if isinstance(each, FeatureView)))
         return training_set(self.context, spine, features, time=time, label=label, strict=strict, full_names=full_names)
 
     def materializer(self, features: Sequence[FeatureView | str], *, afresh: bool = False) -> Materializer:

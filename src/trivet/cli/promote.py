@@ -18,4 +18,7 @@ __all__ = ["command"]
 def command(output: Output, name: str, version: int, alias: str, why: str) -> None:
     """Point ALIAS of the model NAME at VERSION."""
     found = output.project.promote(name, version, alias, why=why)
+    if (report := output.project.gate_report(found.digest)) is None or report.spec["verdict"] != "pass":
+        verdict = "no gate report" if report is None else f"a gate report that says {report.spec['verdict']!r}"
+        output.note(f"It has {verdict}, so it will not be served until it passes a gate.")
     output.say(found.to_json(), f"{name}@{alias} is now version {found.version} (model:{found.digest[:12]}).")

@@ -56,6 +56,7 @@ class TrainingSet:
         report: what was met on the way, counted.
         strict: whether it sees only what was known before, not at, each time.
         artifact, run: where it is recorded, once it is.
+        origin: of a part that is not recorded itself, the whole that it was taken from.
     """
 
     __trivet_kind__ = "training_set"
@@ -76,6 +77,7 @@ class TrainingSet:
         self.entities, self.features = tuple(entities), tuple(features)
         self.report, self.strict = report, strict
         self.artifact: Artifact | None = None
+        self.origin: Artifact | None = None
         self.run: Run | None = None
 
     def to_polars(self) -> pl.DataFrame:
@@ -110,7 +112,7 @@ class TrainingSet:
         zoned = self._frame.with_columns(pl.col(self.time).pipe(_in_utc, self._frame.schema[self.time]))
         frame = self._frame.filter(zoned.select(wanted).to_series())
         nulls = {name: frame[name].null_count() for name in self.report.nulls}
-        return TrainingSet(
+        part = TrainingSet(
             frame,
             time=self.time,
             label=self.label,
@@ -119,6 +121,8 @@ class TrainingSet:
             report=msgspec.structs.replace(self.report, rows=frame.height, nulls=nulls),
             strict=self.strict,
         )
+        part.origin = self.artifact or self.origin
+        return part
 
     @property
     def columns_of_features(self) -> list[Column]:

@@ -133,9 +133,10 @@ def on_path(module: str) -> Path | None:
     """The package folder or file that ``import module`` would take, or None; nothing is imported."""
     for entry in sys.path:
         folder = Path(entry or ".")
-        for path in (folder / module, folder / f"{module}.py"):
-            if path.is_file() or (path / "__init__.py").is_file():
-                return path
+        if (folder / module / "__init__.py").is_file():
+            return folder / module
+        if (folder / f"{module}.py").is_file():  # a file without the ending is a command of that name, no module
+            return folder / f"{module}.py"
     return None
 
 

@@ -47,6 +47,8 @@ class Vector(Protocol):
 Read: TypeAlias = Callable[[Sequence[Mapping[str, Any]], Micros], Sequence[Vector]]
 Score: TypeAlias = Callable[[Sequence[Mapping[str, Any]]], Sequence[dict[str, Any]]]
 
+_AHEAD = 86_400_000_000  # a day: clocks differ, and some ask about this evening
+_REMEMBERED = 100_000  # ids that callers gave, so that none stands for two predictions
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -112,6 +114,7 @@ class Predictor:
         self.deployed = deployed
         self.inputs = Inputs(deployed.signature, deployed.entity_keys)
         self.metrics = metrics
+        self._given: dict[str, None] = {}
         self._read, self._score, self._log, self._clock = read, score, log, clock
 
     def predict(self, requests: Sequence[Request], *, features: bool = False) -> list[Prediction]:
@@ -163,10 +166,25 @@ class Predictor:
         for number, request in enumerate(requests):
             where = f"Request {number}" if several else "The request"
             self.inputs.check(request.entities, request.values, where=where)
-            if request.id is not None and not _ID.fullmatch(request.id):
-                raise Invalid(f"{where} has an id that cannot be used. Use 1 to 128 letters, digits and . _ : -")
+            self._check_id(request.id, where=where)
             moments.append(now if request.at is None else to_micros(request.at))
+            if moments[-1] > now + _AHEAD:
+                raise Invalid(f"{where} asks about {request.at}, and nothing is known about the future. Leave 'at' out.")
+        given = [request.id for request in requests if request.id is not None]
+        if len(set(given)) < len(given):
+            raise Invalid("Two requests have the same id. Give each its own, or none.")
+        self._given.update(dict.fromkeys(given))
+        while len(self._given) > _REMEMBERED:
+            self._given.pop(next(iter(self._given)))
         return moments
+
+    def _check_id(self, given: str | None, *, where: str) -> None:
+        if given is None:
+            return
+        if not _ID.fullmatch(given):
+            raise Invalid(f"{where} has an id that cannot be used. Use 1 to 128 letters, digits and . _ : -")
+        if given in self._given:
+            raise Invalid(f"{where} has the id {given!r}, which another prediction has. Give each its own, or none.")
 
     def _vectors(self, requests: Sequence[Request], moments: Sequence[Micros]) -> Sequence[Vector]:
         if not self.inputs.features:

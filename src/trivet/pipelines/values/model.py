@@ -91,7 +91,7 @@ class Model:
         target = _target(table, label)
         fitted = _prepared(estimator, signature).fit(encode_table(signature, table), target)
         signature = msgspec.structs.replace(signature, classes=_classes(fitted))
-        artifact = getattr(train, "artifact", None)
+        artifact = getattr(train, "artifact", None) or getattr(train, "origin", None)
         return cls(fitted, signature, artifact.digest if artifact is not None else None)
 
     @classmethod

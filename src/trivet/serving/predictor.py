@@ -169,7 +169,9 @@ class Predictor:
             self._check_id(request.id, where=where)
             moments.append(now if request.at is None else to_micros(request.at))
             if moments[-1] > now + _AHEAD:
-                raise Invalid(f"{where} asks about {request.at}, and nothing is known about the future. Leave 'at' out.")
+                raise Invalid(
+                    f"{where} asks about {request.at}, and nothing is known about the future. Leave 'at' out."
+                )
         given = [request.id for request in requests if request.id is not None]
         if len(set(given)) < len(given):
             raise Invalid("Two requests have the same id. Give each its own, or none.")

@@ -277,7 +277,23 @@ _UNTRUSTED_PARTS = frozenset(
 _UNTRUSTED_NAMES = frozenset({"NpzFile", "DataSource", "FunctionTransformer"})
 _FUNCTIONS = frozenset({"sklearn.utils.validation.check_array"})  # what fitted estimators hold
 _NUMBERS = frozenset(
-    "bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64 complex128 str_".split()
+    [
+        "bool_",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "float16",
+        "float32",
+        "float64",
+        "complex64",
+        "complex128",
+        "str_",
+    ]
 ) | {"dtype", "ndarray", "generic", "datetime64", "timedelta64"}
 
 

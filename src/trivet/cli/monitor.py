@@ -21,7 +21,8 @@ def command(output: Output, deployment: str | None) -> None:
     alarms. Exit code 1 while an alarm is open.
     """
     project = output.project
-    reports = [project.monitor(deployment)] if deployment else [project.monitor(d.id) for d in project.deployments()]
+    newest = {(each.name, each.version): each.id for each in reversed(project.deployments())}
+    reports = [project.monitor(each) for each in ([deployment] if deployment else newest.values())]
     shown = [str(report) for report in reports] or ["Nothing is deployed."]
     output.say([report.to_json() for report in reports], *shown)
     if any(report.alarms for report in reports):

@@ -156,7 +156,8 @@ def _classified(y: np.ndarray, p: np.ndarray, level: float) -> dict[str, Interva
     if min(int(y.sum()), len(y) - int(y.sum())) >= _FEW_OF_A_CLASS:
         found["auc"] = statistics.auc_interval(y, p, level=level)
     if len(y) >= 2 and ((p >= 0) & (p <= 1)).all():
-        found["log_loss"] = statistics.mean_interval(statistics.log_losses(y, p), level=level)
+        loss = statistics.mean_interval(statistics.log_losses(y, p), level=level)
+        found["log_loss"] = msgspec.structs.replace(loss, low=max(0.0, loss.low))
         found["calibration"] = statistics.mean_interval(y - p, level=level)
     return found
 

@@ -41,7 +41,7 @@ threading.Thread(target=follow, daemon=True).start()
 from trivet.cli import main
 main(prog_name="trivet")
 """
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
 
 
 def main() -> None:
@@ -65,7 +65,10 @@ def main() -> None:
                     f"run:{report.subject.deployment}",
                     f"{len(predictions):,} predictions served and recorded",
                 ),
-                "prediction": (f"prediction:{predictions['prediction'][len(predictions) // 2]}", "traced back to raw files on its page"),
+                "prediction": (
+                    f"prediction:{predictions['prediction'][len(predictions) // 2]}",
+                    "traced back to raw files on its page",
+                ),
                 **{
                     f"reproduced {name}": (f"run:{found.attempt.id}", f"level: {found.level}")
                     for name, found in remade.items()

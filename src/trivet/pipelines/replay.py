@@ -183,7 +183,7 @@ class _Place:
         compared: dict[str, Comparison] = {}
         causes: list[str] = []
         for run in runs:
-            self.tell(f"Running {run.name} again.")
+            self.tell(f"Running the {run.kind} {run.name!r} again.")
             job, outcome = self._repeat(run)
             found = self._compare(run, job, outcome, tolerance)
             compared |= {f"{run.name}.{slot}" if prefixed else slot: one for slot, one in found.items()}

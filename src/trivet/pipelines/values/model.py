@@ -276,25 +276,10 @@ _UNTRUSTED_PARTS = frozenset(
 )
 _UNTRUSTED_NAMES = frozenset({"NpzFile", "DataSource", "FunctionTransformer"})
 _FUNCTIONS = frozenset({"sklearn.utils.validation.check_array"})  # what fitted estimators hold
-_NUMBERS = frozenset(
-    [
-        "bool_",
-        "int8",
-        "int16",
-        "int32",
-        "int64",
-        "uint8",
-        "uint16",
-        "uint32",
-        "uint64",
-        "float16",
-        "float32",
-        "float64",
-        "complex64",
-        "complex128",
-        "str_",
-    ]
-) | {"dtype", "ndarray", "generic", "datetime64", "timedelta64"}
+_WIDTHS = {"int": (8, 16, 32, 64), "uint": (8, 16, 32, 64), "float": (16, 32, 64), "complex": (64, 128)}
+_NUMBERS = frozenset(f"{kind}{width}" for kind, widths in _WIDTHS.items() for width in widths) | frozenset(
+    {"bool_", "str_", "dtype", "ndarray", "generic", "datetime64", "timedelta64"}
+)
 
 
 def _load_trusted(content: bytes, artifact: Artifact) -> Any:

@@ -47,5 +47,6 @@ def command(output: Output, folder: Path) -> None:
     output.say(
         {"project": str(folder), "settings": str(settings)},
         f"A project in {folder}.",
-        'Next: python -c "import trivet as tv; print(tv.open())", or trivet server to see its pages.',
+        "Next: open it in Python with `import trivet as tv; project = tv.open()` and define a first feature view;",
+        "`trivet server` shows its pages as they fill.",
     )

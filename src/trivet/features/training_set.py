@@ -23,7 +23,7 @@ from trivet.features.catalogue import Catalogue
 from trivet.features.definitions import FeatureView
 from trivet.features.engines.contract import Engine, Report
 from trivet.features.frames import as_polars
-from trivet.features.references import resolve
+from trivet.features.references import Selected, resolve
 from trivet.features.snapshots import record_source
 from trivet.features.sources import Snapshots, leaves_of
 from trivet.ledger import Artifact, Blobs, Run
@@ -201,9 +201,14 @@ def build(
         label=label,
         entities=list(dict.fromkeys(each.view.entity.name for each in selected)),
         features=[FeatureColumn(each.column, each.reference, each.view.digest) for each in selected],
-        report=joined.report,
+        report=msgspec.structs.replace(joined.report, duplicates=_duplicates(frame, selected, time)),
         strict=strict,
     )
+
+
+def _duplicates(spine: pl.DataFrame, selected: Sequence[Selected], time: str) -> int:
+    keys = dict.fromkeys(key for each in selected for key in each.view.entity.keys)
+    return int(spine.select(*keys, time).is_duplicated().sum())
 
 
 def training_set(

@@ -19,6 +19,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         rows: of the spine, and of the answer.
+        duplicates: rows of the spine with keys and time of another one; each has its answer.
         null_times: rows of the spine without a time; all their features are null.
         null_keys: by view, rows of the spine with a null key; the view's features are null.
         unknown_keys: by view, rows of the spine whose key the source never has; as a key without visible rows.
@@ -30,6 +31,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     rows: int
+    duplicates: int = 0
     null_times: int = 0
     null_keys: dict[str, int] = {}
     unknown_keys: dict[str, int] = {}

@@ -109,7 +109,7 @@ class _Asked:
         self.counted.setdefault(what, Counter())[where] = number
 
     def report(self, nulls: dict[str, int]) -> Report:
-        counts = {what: dict(numbers) for what, numbers in self.counted.items()}
+        counts: dict[str, Any] = {what: dict(numbers) for what, numbers in self.counted.items()}
         return Report(rows=self.spine.height, null_times=int(self.timeless.sum()), nulls=nulls, **counts)
 
 

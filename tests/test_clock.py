@@ -58,11 +58,20 @@ def test_ids_increase_while_the_clock_stands_still():
     assert milliseconds(ids[-1]) - milliseconds(ids[0]) <= 1
 
 
-def test_ids_increase_when_the_clock_goes_back():
+def test_ids_increase_when_the_clock_is_set_right():
     clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
     later = new_id(clock)
-    clock.advance(timedelta(days=-1))
+    clock.advance(timedelta(seconds=-30))
     assert later < new_id(clock) < new_id(clock)
+
+
+def test_a_clock_of_another_time_does_not_drag_ids_along():
+    """A replay of the future in this process must not give today's runs ids that other processes cannot reach."""
+    future = new_id(FixedClock(datetime(2100, 1, 1, tzinfo=UTC)))
+    now = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
+    today = new_id(now)
+    assert today < future
+    assert today < new_id(now)
 
 
 def test_threads_get_ids_of_their_own():
@@ -74,9 +83,9 @@ def test_threads_get_ids_of_their_own():
 
 def test_forks_get_ids_of_their_own():
     clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
-    clock.advance(timedelta(1))
+    clock.advance(timedelta(seconds=30))
     new_id(clock)
-    clock.advance(timedelta(-1))  # so that every further id is a step from the last one, which the forks share
+    clock.advance(timedelta(seconds=-30))  # so that every further id is a step from the last, which the forks share
     reading, writing = os.pipe()
     for _ in range(3):
         if os.fork() == 0:

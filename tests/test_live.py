@@ -254,6 +254,7 @@ def test_the_period_suits_what_was_predicted(
 ) -> None:
     fitted(project)
     deployment = project.deploy("late", allow_ungated="a test", max_silence="1000d")
+    clock.set(airport.NOW + timedelta(days=days))
     found = answer(deployment, request(at=airport.NOW), request(at=airport.NOW + timedelta(days=days)))
     moments = [as_utc(row["at"]) for row in found]
     project.labels(pl.DataFrame({"prediction": [row["id"] for row in found], "label": [1.0, 0.0], "at": moments}))

@@ -22,6 +22,9 @@ Clock: TypeAlias = Callable[[], datetime]
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _RANDOM_BITS = 80
+_SET_BACK = (
+    60_000 << _RANDOM_BITS
+)  # a clock that is behind by more than a minute is another clock, not the same one set right
 _lock = threading.Lock()
 _last = 0
 
@@ -68,7 +71,7 @@ def new_id(clock: Clock = system_clock) -> str:
     global _last  # noqa: PLW0603 - the one piece of state: ids of a process strictly increase
     value = (to_micros(clock()) // 1000) << _RANDOM_BITS | int.from_bytes(os.urandom(_RANDOM_BITS // 8))
     with _lock:
-        if value <= _last:
+        if _last - _SET_BACK < value <= _last:
             # A random step and not one, or a forked process at the same millisecond would make the same ids.
             value = _last + 1 + int.from_bytes(os.urandom(8))
         _last = value

@@ -15,7 +15,7 @@ def test_the_blocks_run_in_order(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), flags=re.S)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     exec(compile("\n".join(blocks), str(PAGE), "exec"), {})
     printed = capsys.readouterr().out
     assert "delay@3 has made no prediction since it was deployed; one is expected every 1d." in printed

@@ -148,7 +148,7 @@ def test_a_pipeline_step_by_step_and_cached_steps_by_their_origin(shop, edited):
     result = again(shop, second.run, progress=said.append)
     assert set(result.outputs) == {"numbers.result", "frame.result"}
     assert result.level == "bytes"
-    assert said == ["Running numbers again.", "Running frame again."]
+    assert said == ["Running the task 'numbers' again.", "Running the task 'frame' again."]
     assert again(shop, second.steps["frame"]).run.id == second.steps["frame"].id
     assert first.run.outputs == second.run.outputs
 
@@ -260,4 +260,4 @@ def test_the_locked_environment(shop, edited):
     assert len(homes) == 1
     said = []
     assert reproduce(shop.context, edited.steps["numbers"], progress=said.append).level == "bytes"
-    assert said == ["Running numbers again."]
+    assert said == ["Running the task 'numbers' again."]

@@ -132,7 +132,7 @@ def experiments(project: tv.Project) -> tuple[str, str]:
 def serve(project: tv.Project) -> tuple[str, list[str]]:
     """What `trivet serve` does, without a port: the predictor, its log, and the labels that came."""
     project.materialize(["weather:*"], until=START + timedelta(hours=ROWS))
-    deployment = project.deploy("delay@champion", max_silence="1s")
+    deployment = project.deploy("delay@champion", max_silence="1ms")
     live, metrics = project._live, Metrics()
     log = live.log(deployment, metrics)
     predictor = live.predictor(deployment, log=log, metrics=metrics)

@@ -2,7 +2,7 @@
 
 Code that needs the present takes a ``Clock``; only this module asks the operating system. Ids are ULIDs
 (https://github.com/ulid/spec): 48 bits of milliseconds and 80 random bits in Crockford's base 32, strictly
-increasing within a process, and different between processes even where one is a fork of the other.
+increasing for each clock within a process, and different between processes even where one is a fork of the other.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 from trivet.types import to_micros
 
@@ -22,11 +23,8 @@ Clock: TypeAlias = Callable[[], datetime]
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _RANDOM_BITS = 80
-_SET_BACK = (
-    60_000 << _RANDOM_BITS
-)  # a clock that is behind by more than a minute is another clock, not the same one set right
 _lock = threading.Lock()
-_last = 0
+_last: WeakKeyDictionary[Clock, int] = WeakKeyDictionary()  # the one piece of state: ids of a clock strictly increase
 
 
 def system_clock() -> datetime:
@@ -68,11 +66,11 @@ def new_id(clock: Clock = system_clock) -> str:
         >>> len(first), first < second
         (26, True)
     """
-    global _last  # noqa: PLW0603 - the one piece of state: ids of a process strictly increase
     value = (to_micros(clock()) // 1000) << _RANDOM_BITS | int.from_bytes(os.urandom(_RANDOM_BITS // 8))
     with _lock:
-        if _last - _SET_BACK < value <= _last:
+        last = _last.get(clock, 0)
+        if value <= last:
             # A random step and not one, or a forked process at the same millisecond would make the same ids.
-            value = _last + 1 + int.from_bytes(os.urandom(8))
-        _last = value
+            value = last + 1 + int.from_bytes(os.urandom(8))
+        _last[clock] = value
     return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -5, -5))

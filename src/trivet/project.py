@@ -321,6 +321,7 @@ class Project:
         label: str | None = None,
         strict: bool = False,
         full_names: bool = False,
+        as_known_at: datetime | str | None = None,
     ) -> TrainingSet:
         """Join features to a spine as they were known at each row's time; recorded, one row out per row in.
 
@@ -331,6 +332,7 @@ class Project:
             label: the column to be predicted.
             strict: see only what was known before the row's time, not at it.
             full_names: name columns ``view__feature``.
+            as_known_at: answer what this call would have answered at that moment, from the data on record then.
 
         Raises:
             Invalid: the spine lacks a key or its time, a time has no zone, two features share a name.
@@ -353,7 +355,16 @@ class Project:
 
         wanted = [features] if isinstance(features, FeatureView | str) else list(features)
         self.define(*(each for each in wanted if isinstance(each, FeatureView)))
-        return training_set(self.context, spine, features, time=time, label=label, strict=strict, full_names=full_names)
+        return training_set(
+            self.context,
+            spine,
+            features,
+            time=time,
+            label=label,
+            strict=strict,
+            full_names=full_names,
+            as_known_at=as_known_at,
+        )
 
     def materializer(self, features: Sequence[FeatureView | str], *, afresh: bool = False) -> Materializer:
         """What brings the online store up to a moment, again and again, without reading its sources anew.

@@ -187,3 +187,29 @@ def test_a_training_set_is_pinned(context):
     artifact = Artifact.of("training_set", saved.spec, saved.files, content=saved.content, created=NOON)
     assert isinstance(TrainingSetKind().load(artifact, context.blobs), TrainingSet)
     assert saved.content[:16] == "a1bbad28cdad08c2"
+
+
+def test_as_known_at_a_moment_late_data_cannot_rewrite_the_past(tmp_path):
+    from datetime import timedelta
+
+    import trivet as tv
+    from trivet.clock import FixedClock
+
+    clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
+    noon = datetime(2025, 6, 1, 12, tzinfo=UTC)
+    rows = {"place": ["Graz"], "hour": [noon], "temp": [20.0]}
+    pl.DataFrame(rows).write_parquet(tmp_path / "weather.parquet")
+    source = tv.Source("weather", "weather.parquet", event_time="hour")
+    view = tv.FeatureView("weather", entity=tv.Entity("place"), source=source, features=["temp"])
+    spine = pl.DataFrame({"place": ["Graz"], "t": [noon + timedelta(hours=1)]})
+    with tv.open(tmp_path, clock=clock) as project:
+        then = project.training_set(spine, [view], time="t")
+        clock.advance(timedelta(days=30))
+        pl.DataFrame({**rows, "temp": [35.0]}).write_parquet(tmp_path / "weather.parquet")  # a backfill
+        assert project.training_set(spine, [view], time="t").to_polars()["temp"].to_list() == [35.0]
+        again = project.training_set(spine, [view], time="t", as_known_at="2026-01-15T00:00:00Z")
+        assert again.artifact.digest == then.artifact.digest
+        with pytest.raises(NotFound, match=r"weather as of 2025-12-31 .* The first is of 2026-01-01"):
+            project.training_set(spine, [view], time="t", as_known_at="2025-12-31T00:00:00Z")
+        with pytest.raises(Invalid, match="time zone"):
+            project.training_set(spine, [view], time="t", as_known_at="2026-01-15T00:00:00")

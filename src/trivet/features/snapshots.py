@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -17,10 +19,10 @@ import msgspec
 from trivet.errors import Conflict, NotFound
 from trivet.features.definitions import Source
 from trivet.features.sources import Snapshot, SourceKind, snapshot_of
-from trivet.ledger import Artifact
+from trivet.ledger import Artifact, Run, RunQuery
 from trivet.pipelines.context import Context
 
-__all__ = ["record_source"]
+__all__ = ["record_source", "source_as_of"]
 
 INDEX = Path(".trivet") / "source-index.json"
 _SETTLED = 2_000_000_000  # nanoseconds
@@ -48,6 +50,36 @@ def record_source(source: Source, context: Context) -> Artifact:
     if time.time_ns() - snapshot.data.stat().st_mtime_ns > _SETTLED:
         _write_index(context.root / INDEX, {**index, before: artifact.digest})
     return artifact
+
+
+def source_as_of(name: str, moment: datetime, context: Context) -> Artifact:
+    """The data that a source had at a moment in the past: what the newest run until then recorded of it.
+
+    Files and frames have no versions of their own, so the ledger's are taken: those of training sets and
+    materializations. Late data and backfills that came after the moment are not in it.
+
+    Raises:
+        NotFound: nothing was recorded of the source until then; the first moment that is on record is named.
+    """
+    slot = f"sources.{name}"
+    recorded = [
+        (run.started, run.inputs[slot])
+        for kind in ("training_set", "materialize")
+        for run in _all_runs(context, kind)
+        if slot in run.inputs
+    ]
+    until = [one for one in recorded if one[0] <= moment]
+    if until:
+        return context.ledger.artifact(max(until)[1])
+    since = f"The first is of {min(recorded)[0]:%Y-%m-%d %H:%M:%S} UTC." if recorded else "It was never recorded."
+    raise NotFound("record of source", f"{name} as of {moment:%Y-%m-%d %H:%M:%S} UTC", hint=since)
+
+
+def _all_runs(context: Context, kind: str) -> Iterator[Run]:
+    before = None
+    while runs := context.ledger.runs(RunQuery(kind=kind, before=before)):
+        yield from runs
+        before = runs[-1].id
 
 
 def _save(snapshot: Snapshot, context: Context) -> Artifact:

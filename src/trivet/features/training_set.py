@@ -24,7 +24,7 @@ from trivet.features.definitions import FeatureView
 from trivet.features.engines.contract import Engine, Report
 from trivet.features.frames import as_polars
 from trivet.features.references import Selected, resolve
-from trivet.features.snapshots import record_source
+from trivet.features.snapshots import record_source, source_as_of
 from trivet.features.sources import Snapshots, leaves_of
 from trivet.ledger import Artifact, Blobs, Run
 from trivet.pipelines.context import Context
@@ -220,13 +220,17 @@ def training_set(
     label: str | None = None,
     strict: bool = False,
     full_names: bool = False,
+    as_known_at: datetime | str | None = None,
 ) -> TrainingSet:
     """Make a training set and record it: spine, sources as they are, views, run and answer.
 
     Views may be objects, or references to the catalogue: ``"weather:*"``, ``"planes:seats"``.
 
+    With ``as_known_at`` the answer is what the same call would have been at that moment: from the data of the sources
+    that was on record then, so that late data and backfills cannot rewrite the past.
+
     Raises:
-        NotFound, Invalid: as ``build``.
+        NotFound, Invalid: as ``build``; also where nothing was on record at ``as_known_at``.
         Conflict: a source's file changed while it was read.
     """
     from trivet.pipelines import values
@@ -238,7 +242,9 @@ def training_set(
     chosen = {each.view.name: each.view for each in selected}
     inputs = {"spine": values.save(frame, context)}
     for name, leaf in leaves_of(view.source for view in chosen.values()).items():
-        inputs[f"sources.{name}"] = record_source(leaf, context)
+        inputs[f"sources.{name}"] = (
+            record_source(leaf, context) if as_known_at is None else source_as_of(name, as_utc(as_known_at), context)
+        )
     for name, view in chosen.items():
         inputs[f"views.{name}"] = values.save(view, context, kind="feature_view")
     parameters: dict[str, Json] = {

@@ -195,6 +195,7 @@ def test_as_known_at_a_moment_late_data_cannot_rewrite_the_past(tmp_path):
     import trivet as tv
     from trivet.clock import FixedClock
 
+    (tmp_path / "trivet.toml").touch()  # a project of its own, whatever lies in the folders above
     clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
     noon = datetime(2025, 6, 1, 12, tzinfo=UTC)
     rows = {"place": ["Graz"], "hour": [noon], "temp": [20.0]}

@@ -80,7 +80,7 @@ def test_run_then_run_again_from_the_cache_then_why(trivet, answer, tmp_path):
 
 
 def interrupted(process):
-    """What it said after Ctrl-C; pressed again where the first fell into a moment in which Python loses it."""
+    """What it said after Ctrl-C. Known fault: a first press is sometimes lost, cause not found, so it is pressed again."""
     for _ in range(5):
         process.send_signal(signal.SIGINT)
         try:

@@ -32,6 +32,8 @@ from trivet.plugins import open_url
 
 __all__ = ["Event", "Execution", "execute"]
 
+_GLANCE = 0.2  # seconds: a signal that another thread was given does not wake this one from waiting without an end
+
 
 class Event(msgspec.Struct, frozen=True):
     """Something happened to a step. ``done`` of ``total`` steps have their outputs."""
@@ -175,7 +177,7 @@ class _Session:
             if ready and len(self.flying) < self.workers:
                 self._start(self.graph.step(ready.popleft()))
             elif self.flying:
-                landed, _ = wait(self.flying, return_when=FIRST_COMPLETED)
+                landed, _ = wait(self.flying, timeout=_GLANCE, return_when=FIRST_COMPLETED)
                 for future in landed:
                     self._land(future)
             else:

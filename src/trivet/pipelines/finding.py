@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from trivet.errors import Invalid, NotFound, TrivetError
+from trivet.pipelines.freshness import forget_doubtful_bytecode
+from trivet.pipelines.gitignore import walk
 from trivet.pipelines.task import Pipeline
 
 __all__ = ["find_pipeline"]
@@ -48,6 +50,7 @@ def _imported(file: Path) -> Any:
     known = sys.modules.get(file.stem)
     if known is not None and getattr(known, "__file__", None) != str(file):
         raise Invalid(f"The name {file.stem!r} is taken by {getattr(known, '__file__', 'Python')}. Rename {file.name}.")
+    forget_doubtful_bytecode(file.parent / name for name in walk(file.parent) if name.endswith(".py"))
     try:
         return importlib.import_module(file.stem)
     except TrivetError:

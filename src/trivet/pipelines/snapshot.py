@@ -18,6 +18,7 @@ from trivet.pipelines.closure import code_closure, distributions
 from trivet.pipelines.code import restore_code
 from trivet.pipelines.context import Context
 from trivet.pipelines.entry import local_folders
+from trivet.pipelines.freshness import forget_doubtful_bytecode
 from trivet.pipelines.gitignore import walk
 from trivet.pipelines.graph import Graph
 from trivet.pipelines.recording import Provenance, project_folders, provenance
@@ -57,6 +58,7 @@ class Snapshot:
         folders = project_folders(context, [pipeline.entry, *tasks.values()])
         modules = [folder / name for folder in folders for name in walk(folder) if name.endswith(".py")]
         stamps = {module: _stamp(module) for module in modules}  # before the capture: an edit in between is seen
+        forget_doubtful_bytecode(modules)
         return cls(
             context=context,
             known=provenance(context, folders),

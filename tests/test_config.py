@@ -61,10 +61,10 @@ def test_settings_are_frozen(tmp_path):
         ("port = 3", "no section 'port'"),
         ("ledger = 'sqlite:///x'", r"Write \[ledger\] and its keys"),
         ("[[ledger]]\nurl = 'x'", r"Write \[ledger\] and its keys"),
-        ("[ledger]\nurl = 3", r"\[ledger\] Expected `str`, got `int` - at `\$.url`"),
-        ("[server]\nport = 'http'", r"\[server\] Expected `int`"),
-        ("[server]\nport = 70000", r"\[server\] Expected `int` <= 65535"),
-        ("[pipelines]\nthreads = 0", r"\[pipelines\] Expected `int` >= 1"),
+        ("[ledger]\nurl = 3", r"\[ledger\] url = 3 does not fit. Give text in quotes\."),
+        ("[server]\nport = 'http'", r"\[server\] port = 'http' does not fit. Give a whole number\."),
+        ("[server]\nport = 70000", r"port = 70000 does not fit. Give a whole number of at most 65535\."),
+        ("[pipelines]\nthreads = 0", r"threads = 0 does not fit. Give a whole number of at least 1\."),
         ("[monitoring]\nmax_silence = 'a day'", r"\[monitoring\] max_silence: 'a day' is not a duration"),
         ("[serving]\nflush_every = ''", r"\[serving\] flush_every"),
         ("[ledger", "cannot be read as TOML"),
@@ -85,7 +85,7 @@ def test_a_file_that_is_no_text(tmp_path):
 @pytest.mark.parametrize(
     ("variable", "says"),
     [
-        ({"TRIVET_SERVER_PORT": "http"}, r"The environment: \[server\] Expected `int`"),
+        ({"TRIVET_SERVER_PORT": "http"}, r"The environment: \[server\] port = 'http' does not fit"),
         ({"TRIVET_LEGDER_URL": "x"}, "TRIVET_LEGDER_URL is no setting. Did you mean TRIVET_LEDGER_URL"),
         ({"TRIVET_SERVING_PROT": "1"}, "Did you mean TRIVET_SERVING_PORT"),
     ],

@@ -12,6 +12,7 @@ Kubernetes makes some for every service, ``TRIVET_SERVER_PORT=tcp://...`` among 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -222,4 +223,22 @@ def _section(where: str, section: str, value: Any) -> msgspec.Struct:
     try:
         return msgspec.convert(value, shape, strict=False)
     except msgspec.ValidationError as exc:
-        raise ConfigError(f"{where}: [{section}] {exc}.") from exc
+        raise ConfigError(f"{where}: [{section}] {_in_words(exc, value)}") from exc
+
+
+def _in_words(exc: msgspec.ValidationError, given: Mapping[str, Any]) -> str:
+    """A sentence about the value that does not fit."""
+    found = re.fullmatch(r"Expected `(?P<type>\w+)`(?P<rule>[^,]*).*`\$\.(?P<key>\w+)`", str(exc))
+    if found is None:
+        return f"{exc}."
+    wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text in quotes"}
+    rule = (
+        found["rule"]
+        .removesuffix(" - at ")
+        .removesuffix(" - at")
+        .replace(">=", "of at least")
+        .replace("<=", "of at most")
+    )
+    return (
+        f"{found['key']} = {given[found['key']]!r} does not fit. Give {wanted.get(found['type'], found['type'])}{rule}."
+    )

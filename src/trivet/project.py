@@ -21,6 +21,7 @@ from trivet.errors import Invalid, NotFound
 from trivet.ledger import Artifact, Run
 from trivet.pipelines.context import Context
 from trivet.plugins import open_url
+from trivet.progress import Progress
 from trivet.types import as_utc, from_micros, to_micros
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ class Project:
         Args:
             reference: an artifact, a run or ``prediction:ID``.
             environment: ``locked`` builds a fresh environment from the recorded lock, ``current`` uses this one.
-            progress: told in words what is being done.
+            progress: told in words what is being done; a bar shows it otherwise.
 
         Raises:
             NotFound: as ``get``, or a part of the record is gone.
@@ -250,12 +251,10 @@ class Project:
         """
         from trivet.pipelines.replay import reproduce
 
-        return reproduce(
-            self.context,
-            self._run_to_reproduce(reference),
-            environment=environment,  # type: ignore[arg-type]
-            progress=progress,
-        )
+        run = self._run_to_reproduce(reference)
+        with Progress("reproducing", shown=progress is None) as bar:
+            tell = progress or (lambda text: bar.step(text, by=0))
+            return reproduce(self.context, run, environment=environment, progress=tell)  # type: ignore[arg-type]
 
     def _run_to_reproduce(self, reference: str) -> Run:
         from trivet.pipelines.replay import run_that_made
@@ -397,7 +396,8 @@ class Project:
         """
         wanted = features if features is not None else [listed.name for listed in self.feature_views()]
         moment = self.context.clock() if until is None else as_utc(until)
-        return self.materializer(wanted).advance(moment)
+        with Progress("materializing"):
+            return self.materializer(wanted).advance(moment)
 
     def online_features(
         self,
@@ -569,7 +569,7 @@ class Project:
             pipeline: what ``tv.pipeline`` decorated, in a file that another process can import.
             force: names of steps to run even if their key is known.
             cache: False runs every step.
-            progress: told what happens to each step.
+            progress: told what happens to each step; a bar shows it otherwise.
             inputs: the pipeline's own arguments: JSON values, artifacts, data frames, training sets, models.
 
         Raises:
@@ -582,7 +582,9 @@ class Project:
             name: value.artifact if getattr(value, "artifact", None) is not None else value
             for name, value in inputs.items()
         }
-        return execute(self.context, pipeline, prepared, force=force, cache=cache, progress=progress)
+        with Progress(pipeline.name, shown=progress is None) as bar:
+            tell = progress or (lambda event: bar.to(event.step, event.done, event.total))
+            return execute(self.context, pipeline, prepared, force=force, cache=cache, progress=tell)
 
     def find_pipeline(self, target: str | Path, name: str | None = None) -> Pipeline[..., Any]:
         """A pipeline of a Python file, or of ``pipeline.py`` in a folder; ``name`` chooses among several.

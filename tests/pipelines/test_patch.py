@@ -20,7 +20,7 @@ from trivet.config import load_settings
 from trivet.ledger.blobs.memory import open_blobs
 from trivet.ledger.stores.memory import open_store
 from trivet.pipelines import patch
-from trivet.pipelines.code import capture_code
+from trivet.pipelines.code import capture_code, restore_code
 from trivet.pipelines.context import Context
 from trivet.pipelines.patch import capture_patch, git_tags
 from trivet.pipelines.recording import record
@@ -163,12 +163,17 @@ def test_every_kind_of_change(top, tmp_path, config):
     edit(top)
     for setting in CONFIGS[config]:
         git(top, "config", *setting.split("=", 1))
-    before = state(top)
-    content, artifact = kept(context_of(top))
+    before, context = state(top), context_of(top)
+    content, artifact = kept(context)
     assert state(top) == before
     assert artifact.spec == {"commit": git(top, "rev-parse", "HEAD").decode().strip(), "left_out": []}
-    assert files_of(applied(top, content, artifact, tmp_path / "clone")) == files_of(top)
+    clone = files_of(applied(top, content, artifact, tmp_path / "clone"))
+    assert clone == files_of(top)
     assert b"\x1b[" not in content
+    restore_code(capture_code(context, [top]), context.blobs, tmp_path / "archive")
+    archived = files_of(repository(tmp_path / "archive/project", {}))
+    assert set(clone) - set(archived) == {b".env", b".github/ci.yml", b"secrets.toml"}
+    assert archived.items() <= clone.items()
 
 
 def test_nothing_of_git_is_started(top, tmp_path):

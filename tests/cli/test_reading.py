@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
+import trivet as tv
 from tests.server.small_project import HOSTILE
 
 
@@ -56,6 +58,36 @@ def test_show_a_model_a_run_an_artifact(small, trivet, answer):
     assert " UTC" in run
     assert answer("show", small.experiment)["parameters"] == {"depth": 3}
     assert answer("show", f"gate_report:{small.gate_report[:12]}")["spec"]["verdict"] == "pass"
+
+
+@pytest.fixture
+def uncommitted(tmp_path):
+    """A run in a repository: its id, and the bytes that nobody committed."""
+    git = ["git", "-C", tmp_path, "-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    (tmp_path / "train.py").write_bytes(b"name = 'caf\xe9'\r\nend = 1")
+    (tmp_path / ".env").write_text("TOKEN=hunter2")
+    with tv.open(tmp_path) as project:
+        with project.run("x") as run:
+            pass
+        return run.id
+
+
+def test_show_what_was_not_committed(uncommitted, trivet, answer, tmp_path):
+    patch = answer("show", f"run:{uncommitted}")["tags"]["git.patch"]
+    shown = "\n".join(lines(trivet("show", uncommitted)))
+    assert f"uncommitted  trivet show patch:{patch[:12]}" in shown
+    assert "git.patch" not in shown
+    done = trivet("show", f"patch:{patch[:12]}")
+    assert done.stdout_bytes.startswith(f"# patch:{patch[:12]}: what was not committed on top of ".encode())
+    assert b'# left out: ".env", may hold a secret\n' in done.stdout_bytes
+    assert b"hunter2" not in done.stdout_bytes
+    fresh = tmp_path / "fresh"
+    subprocess.run(["git", "clone", "-q", tmp_path, fresh], check=True, capture_output=True)
+    subprocess.run(["git", "-C", fresh, "apply", "-"], check=True, input=done.stdout_bytes)
+    assert (fresh / "train.py").read_bytes() == (tmp_path / "train.py").read_bytes()
+    assert answer("show", f"patch:{patch}")["spec"]["left_out"] == [{"name": ".env", "why": "may hold a secret"}]
 
 
 def test_show_a_prediction(small, trivet, answer):

@@ -18,7 +18,7 @@ from trivet.ledger import Artifact
 from trivet.ledger.blobs.memory import open_blobs
 from trivet.ledger.stores.memory import open_store
 from trivet.pipelines import code
-from trivet.pipelines.code import capture_code, git_facts, restore_code
+from trivet.pipelines.code import capture_code, restore_code
 from trivet.pipelines.context import Context
 
 
@@ -145,7 +145,6 @@ def test_it_works_where_git_is_not_installed(context, project, monkeypatch):
     expected = capture_code(context, [project])
     monkeypatch.setenv("PATH", "")
     assert capture_code(context, [project]).digest == expected.digest
-    assert git_facts(project) == {}
 
 
 def test_a_restored_folder_has_the_same_files_and_is_reused(context, project, tmp_path):
@@ -268,29 +267,6 @@ def test_other_kinds_and_missing_folders_are_sentences(context, tmp_path):
         restore_code(Artifact.of("json", {}, created=context.clock()), context.blobs, tmp_path / "to")
     with pytest.raises(Invalid, match="does not exist"):
         capture_code(context, [tmp_path / "nowhere"])
-
-
-def test_git_facts(tmp_path):
-    assert git_facts(tmp_path) == {}
-    git(tmp_path, "init", "-q", "-b", "main")
-    assert git_facts(tmp_path) == {"git.branch": "main", "git.dirty": "false"}
-    (tmp_path / "a b.txt").write_text("1")
-    (tmp_path / "gone.txt").write_text("1")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-q", "-m", "first")
-    git(tmp_path, "remote", "add", "origin", "https://ada:token@example.org/team/project.git")
-    commit = git(tmp_path, "rev-parse", "HEAD").strip()
-    clean = {
-        "git.commit": commit,
-        "git.branch": "main",
-        "git.remote": "https://example.org/team/project.git",
-        "git.dirty": "false",
-    }
-    assert git_facts(tmp_path) == clean
-    (tmp_path / "a b.txt").write_text("2")
-    (tmp_path / "gone.txt").unlink()
-    (tmp_path / "new.txt").write_text("2")
-    assert git_facts(tmp_path) == clean | {"git.dirty": "true", "git.changed": "a b.txt\ngone.txt\nnew.txt"}
 
 
 def test_editable_distributions_come_along_as_packages_only(context, tmp_path, monkeypatch):

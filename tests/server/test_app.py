@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from html import unescape
 from xml.etree import ElementTree as ET
 
 import pytest
 
+import trivet as tv
 from tests.server.small_project import HOSTILE
 from trivet.ledger import Run
 from trivet.server.app import PAGES
@@ -262,3 +264,14 @@ def test_asking_writes_nothing(client, small, project):
     client.get("/metrics")
     assert [run.id for run in project.context.ledger.runs()] == before
     assert project.alarms() == []
+
+
+def test_a_run_leads_to_what_was_not_committed(empty, tmp_path):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / "train.py").write_text("<b>rate</b> = 3\n")
+    with tv.open(tmp_path) as project, project.run("x") as run:
+        pass
+    found = empty.get(f"/api/runs/{run.id}").json()["run"]["tags"]["git.patch"]
+    page = empty.get(f"/runs/{run.id}").text
+    assert f'<dt>uncommitted changes</dt><dd><a class="id" href="/artifacts/{found}">patch:{found[:12]}</a>' in page
+    assert "+<b>rate</b> = 3" in text_of(empty.get(f"/artifacts/{found}").text)

@@ -1,3 +1,4 @@
+import subprocess
 import sys
 import types
 
@@ -100,3 +101,13 @@ def test_a_failed_capture_is_said_and_stops_nothing(memory, monkeypatch, caplog)
     assert (record.status, record.recipe) == ("finished", None)
     assert record.tags["trivet.capture"] == "The project's folder is gone."
     assert "could not be recorded: The project's folder is gone." in caplog.text
+
+
+def test_what_was_not_committed_is_kept(memory, root):
+    subprocess.run(["git", "init", "-q", root], check=True)
+    (root / "train.py").write_text("rate = 3\n")
+    with start(memory, "outer") as outer, start(memory, "inner") as inner:
+        pass
+    patch = memory.ledger.artifact(outer.record.tags["git.patch"])
+    assert b"+rate = 3\n" in memory.blobs.read(patch.files["changes.patch"].digest)
+    assert inner.record.tags["git.patch"] == patch.digest

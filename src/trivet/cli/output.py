@@ -40,13 +40,13 @@ class Output:
         return open(self._folder)
 
     def say(self, data: Any, *shown: Any) -> None:
-        """Print ``data`` as JSON, or ``shown`` (text or Rich renderables) for people."""
+        """Print ``data`` as JSON, or ``shown`` for people: text, Rich renderables, or bytes exactly as they are."""
         if self.as_json:
             text = msgspec.json.format(msgspec.json.encode(data, enc_hook=_plain), indent=2)
             click.echo(text.decode())
             return
         for item in shown:
-            click.echo(item if isinstance(item, str) else _rendered(item))
+            click.echo(item if isinstance(item, str | bytes) else _rendered(item), nl=not isinstance(item, bytes))
 
     def note(self, text: str) -> None:
         """A line for people on standard error; nothing for machines."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 from trivet.cli.outline import outline
 from trivet.cli.output import Output, seconds, table
 from trivet.cli.output import command as trivet_command
-from trivet.ledger import Artifact, Run
+from trivet.ledger import Artifact, Blobs, Run
 
 __all__ = ["command"]
 
@@ -19,7 +20,10 @@ __all__ = ["command"]
 @trivet_command("show", short_help="Show whatever an id means.")
 @click.argument("reference")
 def command(output: Output, reference: str) -> None:
-    """Show what REFERENCE means: an artifact, a run, a model, a prediction; any unambiguous start of an id will do."""
+    """Show what REFERENCE means: an artifact, a run, a model, a prediction; any unambiguous start of an id will do.
+
+    Of a patch of uncommitted changes the patch itself is shown: `trivet show patch:ID | git apply` applies it.
+    """
     project = output.project
     if reference.startswith("prediction:"):
         found = project.prediction(reference.removeprefix("prediction:"))
@@ -30,6 +34,9 @@ def command(output: Output, reference: str) -> None:
     if isinstance(record, Run):
         data["seconds"] = record.seconds
         output.say(data, f"run:{record.id}", "", outline(_run(data)))
+        return
+    if record.kind == "patch":
+        output.say(data, *_patch(record, output.project.context.blobs))
         return
     output.say(data, record.id, "", *(_model(record) if record.kind == "model" else [outline(data)]))
 
@@ -57,9 +64,23 @@ def _prediction(found: Mapping[str, Any]) -> list[Any]:
 
 
 def _run(data: dict[str, Any]) -> dict[str, Any]:
-    """A run without its cache key, which ``trivet why`` explains."""
+    """A run without its cache key, which ``trivet why`` explains, and with how to see what was not committed."""
     shown = {key: value for key, value in data.items() if key not in {"id", "key", "key_parts", "seconds"}}
+    shown["tags"] = {key: value for key, value in data["tags"].items() if key != "git.patch"}
+    if patch := data["tags"].get("git.patch"):
+        shown["uncommitted"] = f"trivet show patch:{patch[:12]}"
     return {**shown, "took": seconds(data["seconds"])}
+
+
+def _patch(record: Artifact, blobs: Blobs) -> list[str | bytes]:
+    """The patch to the byte, behind lines that ``git apply`` skips: what it is, and what it leaves out."""
+    commit = record.spec["commit"]
+    lines = [
+        f"# {record.id}: what was not committed {f'on top of {commit}' if commit else 'in a repository with no commit'}",
+        f"# At the top of a checkout of it: trivet show {record.id} | git apply",
+        *(f"# left out: {json.dumps(each['name'])}, {each['why']}" for each in record.spec["left_out"]),
+    ]
+    return ["\n".join(lines), *(blobs.read(file.digest) for file in record.files.values())]
 
 
 def _model(record: Artifact) -> list[Any]:

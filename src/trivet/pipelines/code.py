@@ -3,8 +3,8 @@
 Identity is the content of the archived files and where they go on ``sys.path``: not the commit, the folder's
 name, or any time. The same files give the same artifact on every machine, inside and outside git. What git says
 (commit, branch, remote, what is not committed) describes a moment and not the content, so it belongs into the
-tags of the run: ``git_facts``. A patch is not kept: the archive holds the files as they were, and
-``git diff COMMIT`` in the restored folder shows it.
+tags of the run (``trivet.pipelines.git``), and so does the patch of uncommitted changes
+(``trivet.pipelines.patch``), which holds no file that this archive leaves out.
 
 Left out: what ``.gitignore`` names, environments, caches, the ledger, likely secrets (``.env*``, ``*.pem``,
 private keys), links that lead outside, and data above 5 MB, which are listed with their digests in
@@ -19,13 +19,11 @@ import io
 import os
 import shutil
 import stat
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
 from trivet.digest import digest, digest_bytes, digest_file
 from trivet.errors import Conflict, Corrupt, Invalid, NotFound
@@ -34,17 +32,19 @@ from trivet.pipelines.closure import import_roots
 from trivet.pipelines.context import Context
 from trivet.pipelines.distributions import installed
 from trivet.pipelines.freshness import FileCache
+from trivet.pipelines.git import ask
 from trivet.pipelines.gitignore import is_aside, walk
 from trivet.types import Digest
 
-__all__ = ["capture_code", "git_facts", "restore_code"]
+__all__ = ["ASIDE", "LARGEST", "capture_code", "origins", "restore_code", "why_left_out"]
 
 KIND = "code"
 ARCHIVE = "code.tar.gz"
 LARGEST = 5_000_000
+SENSITIVE = "may hold a secret"
+ASIDE = "in a hidden folder, an environment or a cache"
 _LARGEST_DIGESTED = 256_000_000
 _MARKER = ".trivet-code"
-_MOST_CHANGED = 50
 _ATTEMPTS = 3
 _SECRETS = (
     ".env*",
@@ -124,6 +124,30 @@ def _capture(context: Context, folders: Sequence[Path]) -> Artifact:
     return artifact
 
 
+def origins(folders: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """What is archived, project folders and editable packages, each behind the folder that its names begin in."""
+    projects = [(folder, folder) for _, folder in _projects(folders)]
+    return [*projects, *((package.parent, package) for _, package in _editable_packages(folders))]
+
+
+def why_left_out(folder: Path, name: str, *, is_gone: bool = False) -> str:
+    """Why the archive does not hold a file that git lists below ``folder``; empty if it does.
+
+    Of a file that ``is_gone`` only the name can say so.
+
+    Example:
+        >>> why_left_out(Path(), "deep/.env"), why_left_out(Path(), ".vscode/settings.json", is_gone=True)
+        ('may hold a secret', 'in a hidden folder, an environment or a cache')
+    """
+    if _is_secret(name):
+        return SENSITIVE
+    around = (folder / parent for parent in PurePosixPath(name).parents if parent.name)
+    if is_aside(name) or any((parent / "pyvenv.cfg").is_file() for parent in around):
+        return ASIDE
+    found = None if is_gone else _entry("", folder, name)
+    return found.why if isinstance(found, _LeftOut) else ""
+
+
 def restore_code(artifact: Artifact, blobs: Blobs, to: Path) -> list[Path]:
     """Unpack an archive into the folder ``to`` and answer the folders for ``sys.path``, in order.
 
@@ -152,29 +176,6 @@ def restore_code(artifact: Artifact, blobs: Blobs, to: Path) -> list[Path]:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return paths
-
-
-def git_facts(folder: Path) -> dict[str, str]:
-    """What git says about a folder, for the tags of a run; empty outside a repository or without git.
-
-    ``git.commit``, ``git.branch``, ``git.remote`` (without credentials), ``git.dirty`` (``"true"`` or
-    ``"false"``) and, when dirty, ``git.changed``: the names that differ from the commit, at most 50.
-    """
-    status = _git(folder, "status", "--porcelain=v2", "--branch", "--no-renames", "--untracked-files=normal", "-z")
-    if status is None:
-        return {}
-    lines = status.split("\0")
-    headers = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
-    # fields before the name, by the first character of a line: https://git-scm.com/docs/git-status
-    changed = [line.split(" ", {"1": 8, "u": 10, "?": 1}[line[0]])[-1] for line in lines if line[:1] in {"1", "u", "?"}]
-    facts = {
-        "git.commit": headers.get("branch.oid", "").replace("(initial)", ""),
-        "git.branch": headers.get("branch.head", "").replace("(detached)", ""),
-        "git.remote": _without_credentials((_git(folder, "config", "--get", "remote.origin.url") or "").strip()),
-        "git.dirty": "true" if changed else "false",
-        "git.changed": "\n".join(sorted(changed)[:_MOST_CHANGED]),
-    }
-    return {name: value for name, value in facts.items() if value}
 
 
 # --- what is archived --------------------------------------------------------------------------------------
@@ -231,8 +232,8 @@ def _import_path(folders: Sequence[Path]) -> list[str]:
 
 def _project_files(folder: Path) -> list[str]:
     """The files of a project: what git tracks or would track, else a walk."""
-    listed = _git(folder, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
-    names = [name for name in (listed or "").split("\0") if name]
+    listed = ask(folder, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
+    names = [name for name in os.fsdecode(listed or b"").split("\0") if name]
     if not names:  # no git, no repository, or a folder that the repository around it ignores
         return list(walk(folder))
     found: list[str] = []
@@ -247,14 +248,13 @@ def _project_files(folder: Path) -> list[str]:
 
 
 def _entry(prefix: str, folder: Path, name: str) -> _Entry | _LeftOut | None:
-    parts = PurePosixPath(name).parts
     path = folder / name
     inside = f"{prefix}/{name}"
-    if any(fnmatch.fnmatch(part.lower(), pattern) for part in parts for pattern in _SECRETS):
-        return _LeftOut(inside, "may hold a secret", 0, None)
+    if _is_secret(name):
+        return _LeftOut(inside, SENSITIVE, 0, None)
     try:
         info = path.lstat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None  # tracked and deleted
     if stat.S_ISLNK(info.st_mode):
         target = path.resolve()
@@ -269,6 +269,11 @@ def _entry(prefix: str, folder: Path, name: str) -> _Entry | _LeftOut | None:
         known = _digest_of(path) if info.st_size <= _LARGEST_DIGESTED else None
         return _LeftOut(inside, "larger than 5 MB", info.st_size, known)
     return _Entry(inside, path, "", executable=bool(info.st_mode & stat.S_IXUSR))
+
+
+def _is_secret(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return any(fnmatch.fnmatch(part.lower(), pattern) for part in parts for pattern in _SECRETS)
 
 
 # --- the archive -------------------------------------------------------------------------------------------
@@ -330,31 +335,3 @@ def _safe(name: str) -> str:
 def _holds(folder: Path, artifact: Artifact) -> bool:
     marker = folder / _MARKER
     return marker.is_file() and marker.read_text("utf-8") == artifact.digest
-
-
-# --- git ---------------------------------------------------------------------------------------------------
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, or None without git or outside a repository. Hooks and locks of the repository stay unused."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    command = ["git", "-C", str(folder), "-c", "core.fsmonitor=false", *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, env=environment, check=False, stdin=subprocess.DEVNULL)
-    except OSError:
-        return None
-    return os.fsdecode(done.stdout) if done.returncode == 0 else None
-
-
-def _without_credentials(url: str) -> str:
-    """A remote's URL without user and password.
-
-    Example:
-        >>> _without_credentials("https://user:token@example.org/team/project.git")
-        'https://example.org/team/project.git'
-    """
-    parts = urlsplit(url)
-    if not parts.scheme or "@" not in parts.netloc:
-        return url
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

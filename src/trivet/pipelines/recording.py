@@ -21,10 +21,11 @@ import msgspec
 from trivet.clock import new_id
 from trivet.ledger import Artifact, Metric, Recipe, Run, RunQuery, Status
 from trivet.pipelines import values
-from trivet.pipelines.code import capture_code, git_facts
+from trivet.pipelines.code import capture_code
 from trivet.pipelines.context import Context
 from trivet.pipelines.entry import Entry, locate
 from trivet.pipelines.environment import capture_environment
+from trivet.pipelines.patch import git_tags
 from trivet.pipelines.task import Pipeline, Task
 from trivet.pipelines.worker import active, call, sentence
 from trivet.types import Json
@@ -60,7 +61,7 @@ VARIABLES = (
 
 @dataclass(frozen=True)
 class Provenance:
-    """The code and environment of this moment, recorded; ``facts`` are git's, for the tags of a run."""
+    """The code and environment of this moment, recorded; ``facts`` are git's, with the patch, for the tags of a run."""
 
     folders: tuple[Path, ...]
     code: Artifact
@@ -74,7 +75,8 @@ class Provenance:
 
 def provenance(context: Context, folders: tuple[Path, ...]) -> Provenance:
     """Capture and record the code in ``folders`` and the environment of this process."""
-    return Provenance(folders, capture_code(context, folders), capture_environment(context), git_facts(context.root))
+    code = capture_code(context, folders)
+    return Provenance(folders, code, capture_environment(context), git_tags(context, folders))
 
 
 def project_folders(context: Context, entries: Iterable[Entry]) -> tuple[Path, ...]:

@@ -20,9 +20,10 @@ from msgspec.structs import replace
 
 from trivet.errors import TrivetError
 from trivet.ledger import Recipe
-from trivet.pipelines.code import capture_code, git_facts
+from trivet.pipelines.code import capture_code
 from trivet.pipelines.context import Context
 from trivet.pipelines.environment import active, capture_environment
+from trivet.pipelines.patch import git_tags
 
 __all__ = ["ARGUMENTS", "Provenance", "arguments", "entry", "loose_source"]
 
@@ -53,7 +54,7 @@ class Provenance:
         return replace(self._recipe, active=found, threads=threads)
 
     def tags(self) -> dict[str, str]:
-        """What git said at the start, and the sentence of a capture that failed."""
+        """What git said at the start, with the patch of what was not committed, and the sentence of a capture that failed."""
         self._thread.join()
         return self._tags
 
@@ -63,7 +64,7 @@ class Provenance:
                 code = capture_code(context, [context.root])
                 environment = capture_environment(context)
                 self._recipe = Recipe(entry=self._entry, code=code.digest, environment=environment.digest)
-                self._tags = git_facts(context.root)
+                self._tags = git_tags(context, [context.root])
                 return
             except (TrivetError, OSError) as exc:
                 if attempt == ATTEMPTS - 1 or isinstance(exc, TrivetError):

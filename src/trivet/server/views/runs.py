@@ -18,7 +18,7 @@ __all__ = ["run", "runs"]
 
 PAGE = 50
 _KINDS = ("all", "experiment", "pipeline", "task", "training_set", "gate", "serve", "predict", "monitor", "reproduce")
-_HIDDEN = frozenset({"log", "pid", "pid_started"})
+_HIDDEN = frozenset({"git.patch", "log", "pid", "pid_started"})
 """Tags by which Trivet finds its own things again."""
 _ID = re.compile(r"[0-9A-Za-z]{1,64}")
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,63}")

@@ -93,7 +93,7 @@ class Cells:
         """
         parts = to.with_suffix(".parts")
         parts.mkdir()
-        schema: dict[str, Any] = {name: dtype or pl.Null() for name, dtype in self._declared.items()}
+        schema: dict[Any, pl.DataType] = {name: dtype or pl.Null() for name, dtype in self._declared.items()}
         number = 0
         for number, frame in enumerate(frames, 1):
             frame.write_ipc(parts / f"{number:09}")
@@ -101,7 +101,7 @@ class Cells:
         empty = pl.DataFrame(schema=schema)
         with pq.ParquetWriter(to, empty.to_arrow().schema) as writer:
             for part in range(1, number + 1):
-                frame = pl.read_ipc(parts / f"{part:09}", memory_map=False)
+                frame = pl.read_ipc(parts / f"{part:09}")
                 writer.write_table(frame.cast(schema).to_arrow())
                 (parts / f"{part:09}").unlink()
         parts.rmdir()

@@ -126,7 +126,7 @@ def _asked(source: Source, connection: sa.Connection) -> tuple[list[sa.ColumnEle
     # the alias makes anything but one SELECT an error of the database; colons are no parameters here
     where = sa.text(f"({text.replace(':', chr(92) + ':')}\n) AS {_QUERY}")
     probe = connection.execute(sa.select(sa.text("*")).select_from(where).where(sa.text("1 = 0")))
-    description: Sequence[Any] = probe.cursor.description if probe.cursor is not None else ()
+    description: Sequence[Any] = probe.cursor.description or ()
     names = [each[0] for each in description]
     probe.close()
     if repeated := next((name for number, name in enumerate(names) if name in names[:number]), None):

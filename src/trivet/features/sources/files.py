@@ -70,7 +70,8 @@ class Files:
         assert isinstance(source.data, str)
         path = root / source.data
         if path.suffix.lower() not in FORMATS:
-            check_exists(source.name, path)
+            if not path.suffix:
+                check_exists(source.name, path)
             raise Invalid(
                 f"Source {source.name!r} reads {source.data!r}. Files that can be read end in {', '.join(FORMATS)}."
             )

@@ -6,6 +6,7 @@ import inspect
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -54,12 +55,13 @@ class Functions:
         Raises:
             Invalid: it takes parameters, raises, or answers no frame.
         """
+        function: Any = source.data
         what = f"The function {source.entry or getattr(source.data, '__name__', 'partial')} of source {source.name!r}"
-        required = [p for p in inspect.signature(source.data).parameters.values() if _needed(p)]
+        required = [p for p in inspect.signature(function).parameters.values() if _needed(p)]
         if required:
             raise Invalid(f"{what} takes the parameter {required[0].name!r}. It is called without any; give a default.")
         try:
-            answer = source.data()
+            answer = function()
         except TrivetError:
             raise
         except Exception as exc:

@@ -102,11 +102,8 @@ def parquet_files(name: str, folder: Path) -> list[Path]:
 
 
 def _dataset(folder: Path, files: Sequence[Path]) -> ds.Dataset:
-    found = ds.dataset(
-        [str(path) for path in files],
-        format="parquet",
-        partitioning=ds.partitioning(flavor="hive"),
-        partition_base_dir=str(folder),
-    )
+    options = {"format": "parquet", "partitioning": ds.partitioning(flavor="hive"), "partition_base_dir": str(folder)}
+    paths = [str(path) for path in files]
+    found = ds.dataset(paths, **options)
     schemas = [found.schema, *(fragment.physical_schema for fragment in found.get_fragments())]
-    return found.replace_schema(pa.unify_schemas(schemas, promote_options="permissive"))
+    return ds.dataset(paths, schema=pa.unify_schemas(schemas, promote_options="permissive"), **options)

@@ -106,7 +106,7 @@ class _Live:
         moments, codes = _changes(view, prepared)
         order = np.argsort(moments, kind="stable")
         self._moments, self._codes = moments[order], codes[order]
-        for name in view.features:
+        for name in view.served_features:
             _check_online(
                 view, name, Query(prepared, self._names, codes[:0], codes[:0], strict=False).answer(view, name)
             )
@@ -123,10 +123,11 @@ class _Live:
             return
         query = Query(self._prepared, self._names, codes, np.full(len(codes), moment), strict=False)
         answers = [query.answer(self.view, name, expire=False) for name in self.view.features]
-        served = [name in self.view.served_features for name in self.view.features]  # an unserved one leaves its place
-        shown = zip(answers, served, strict=True)
-        values = zip(*(answer.values.to_list() if ok else [None] * len(codes) for answer, ok in shown), strict=True)
-        times = zip(*(_times(answer, len(codes), moment) for answer in answers), strict=True)
+        served = [name in self.view.served_features for name in self.view.features]
+        nothing = [None] * len(codes)  # what may not be served leaves its place empty
+        shown = list(zip(answers, served, strict=True))
+        values = zip(*(answer.values.to_list() if ok else nothing for answer, ok in shown), strict=True)
+        times = zip(*(_times(answer, len(codes), moment) if ok else nothing for answer, ok in shown), strict=True)
         for key, own, when in zip(self._keys.tuples(codes), values, times, strict=True):
             yield online_key(key), Row(moment, list(own), list(when))
 

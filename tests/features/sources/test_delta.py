@@ -45,7 +45,10 @@ def test_columns_may_be_added(table, context):
 def test_partitions_are_columns(context):
     data = pa.table({"x": [1, 2], "day": pa.array([15706, 15707], pa.date32())})
     write_deltalake(str(context.root / "table"), data, partition_by=["day"])
-    assert sorted(map(str, rows(context, "day", "x"))) == ["(datetime.date(2013, 1, 1), 1)", "(datetime.date(2013, 1, 2), 2)"]
+    assert sorted(map(str, rows(context, "day", "x"))) == [
+        "(datetime.date(2013, 1, 1), 1)",
+        "(datetime.date(2013, 1, 2), 2)",
+    ]
 
 
 def test_a_table_without_rows(context):
@@ -140,4 +143,5 @@ def test_tables_in_an_object_store_are_read(context, monkeypatch):
         assert rows(context, "x", source=source) == [(1,), (2,)]
         artifact = record_source(source, context)
         assert artifact.spec["table"] == "s3://shop/orders"
-    assert SourceKind().load(artifact, context.blobs).scan().collect()["x"].to_list() == [1, 2]
+    back = SourceKind().load(artifact, context.blobs)
+    assert back.scan().collect()["x"].to_list() == [1, 2]

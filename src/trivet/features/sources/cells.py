@@ -59,6 +59,7 @@ class Cells:
     def __init__(self, source: str, types: Mapping[str, sa.types.TypeEngine[Any]]) -> None:
         self._source = source
         self._declared = {name: _declared(kind) for name, kind in types.items()}
+        self._told = {name for name, kind in types.items() if isinstance(kind, sa.JSON)}  # whatever it is, as text
 
     def frame(self, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
         """Some rows.
@@ -71,6 +72,8 @@ class Cells:
 
     def _column(self, name: str, values: list[Any]) -> pl.Series:
         dtype = self._declared[name]
+        if name in self._told:
+            values = [value if value is None else str(value) for value in values]
         if dtype is None:
             kinds = {type(value) for value in values if value is not None}
             dtype = pl.Float64() if kinds == {int, float} else _natural(values)

@@ -42,6 +42,9 @@ class _Read(FileSnapshot):
         """Nothing but reading tells whether a database changed."""
         return None
 
+    def check_cut(self) -> None:
+        """The database was never asked for these columns, and knew their names."""
+
 
 class Databases:
     """The URLs that SQLAlchemy knows, such as ``postgresql://`` and ``sqlite:///``."""
@@ -97,11 +100,8 @@ def _engine(source: Source, root: Path, secrets: dict[str, str]) -> sa.Engine:
 
 def _read(source: Source, connection: sa.Connection, to: Path) -> None:
     name = connection.dialect.name
-    options: dict[str, Any] = {"stream_results": True, "max_row_buffer": _BATCH}
     if name == "postgresql":
-        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    connection = connection.execution_options(**options)
-    if name == "postgresql":
+        connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         connection.execute(sa.text("SET TIME ZONE 'UTC'"))
     elif name == "sqlite":
         connection.execute(sa.text("PRAGMA query_only = ON"))
@@ -112,19 +112,24 @@ def _read(source: Source, connection: sa.Connection, to: Path) -> None:
         raise NotFound(f"column in source {source.name!r} called", missing, [column.name for column in columns])
     first = [column for name in source.order for column in wanted if column.name == name]
     order = [_ordered(column, name) for column in (*first, *(each for each in wanted if each.name not in source.order))]
-    result = connection.execute(sa.select(*wanted).select_from(where).order_by(*order))
+    statement = sa.select(*wanted).select_from(where).order_by(*order)
     cells = Cells(source.name, {column.name: column.type for column in wanted})
-    cells.write((cells.frame(names, rows) for rows in result.partitions(_BATCH)), to)
+    streamed = statement.execution_options(stream_results=True, max_row_buffer=_BATCH)
+    with connection.execute(streamed) as result:
+        cells.write((cells.frame(names, rows) for rows in result.partitions(_BATCH)), to)
 
 
 def _asked(source: Source, connection: sa.Connection) -> tuple[list[sa.ColumnElement[Any]], Any]:
     """The columns of the table or query, with their types where they are known, and what stands after FROM."""
+    where: Any
     if source.table is not None:
-        table = _table(source.name, source.table, connection)
-        return list(table.columns), table
-    text = (source.query or "").strip().rstrip(";").rstrip()
-    # the alias makes anything but one SELECT an error of the database; colons are no parameters here
-    where = sa.text(f"({text.replace(':', chr(92) + ':')}\n) AS {_QUERY}")
+        where = _table(source.name, source.table, connection)
+        if isinstance(where, sa.Table):
+            return list(where.columns), where
+    else:
+        text = (source.query or "").strip().rstrip(";").rstrip()
+        # the alias makes anything but one SELECT an error of the database; colons are no parameters here
+        where = sa.text(f"({text.replace(':', chr(92) + ':')}\n) AS {_QUERY}")
     probe = connection.execute(sa.select(sa.text("*")).select_from(where).where(sa.text("1 = 0")))
     description: Sequence[Any] = probe.cursor.description or ()
     names = [each[0] for each in description]
@@ -139,17 +144,19 @@ def _asked(source: Source, connection: sa.Connection) -> tuple[list[sa.ColumnEle
     return [sa.column(name, kind) for name, kind in zip(names, types, strict=True)], where
 
 
-def _table(source: str, called: str, connection: sa.Connection) -> sa.Table:
+def _table(source: str, called: str, connection: sa.Connection) -> sa.TableClause:
+    """The table; with its columns, except where the database tells their types by numbers."""
     schema, _, name = called.rpartition(".")
     asked = sa.inspect(connection)
-    try:
-        return sa.Table(name, sa.MetaData(), schema=schema or None, autoload_with=connection, resolve_fks=False)
-    except sa.exc.NoSuchTableError as exc:
-        schemas = asked.get_schema_names()
-        known = [schema or None] if not schema or schema in schemas else []
+    if not asked.has_table(name, schema or None):
+        known = [schema or None] if not schema or schema in asked.get_schema_names() else []
         exist = [each for place in known for each in (*asked.get_table_names(place), *asked.get_view_names(place))]
-        named = [f"{schema}.{each}" if schema else each for each in exist]
-        raise NotFound(f"table for source {source!r} called", called, named) from exc
+        raise NotFound(
+            f"table for source {source!r} called", called, [f"{schema}.{each}" if schema else each for each in exist]
+        )
+    if connection.dialect.name == "postgresql":
+        return sa.table(name, schema=schema or None)
+    return sa.Table(name, sa.MetaData(), schema=schema or None, autoload_with=connection, resolve_fks=False)
 
 
 def _ordered(column: sa.ColumnElement[Any], dialect: str) -> sa.ColumnElement[Any]:
@@ -185,7 +192,7 @@ def _sentences(source: Source, secrets: dict[str, str]) -> Iterator[None]:
         yield
     except TrivetError:
         raise
-    except (sa.exc.SQLAlchemyError, UnicodeError) as exc:
+    except (sa.exc.SQLAlchemyError, ValueError) as exc:
         reason = first_line(getattr(exc, "orig", None) or exc)
         if "orig" not in vars(exc) and not isinstance(exc, sa.exc.NoSuchModuleError):
             reason = "the URL cannot be used, or the database answered what cannot be read."

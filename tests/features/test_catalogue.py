@@ -6,6 +6,7 @@ import pytest
 from trivet.errors import NotFound
 from trivet.features import Entity, FeatureView, Source
 from trivet.features.catalogue import Catalogue
+from trivet.features.snapshots import record_source
 from trivet.features.sources import read, snapshots_of
 
 E = Entity("city")
@@ -62,3 +63,44 @@ def test_a_frame_is_kept_and_comes_back_with_its_view(context):
     view = catalogue.get("weather")
     assert read(view.source, ["city", "temp"], snapshots_of([view.source])).equals(rows)
     assert view.digest == weather(data=rows).digest
+
+
+def frame(temp):
+    return pl.DataFrame({"city": ["NYC"], "temp": [temp]})
+
+
+def rows_of(view):
+    return read(view.source, ["temp"], snapshots_of([view.source]))["temp"].to_list()
+
+
+def test_each_version_finds_the_frame_that_it_was_defined_with(context):
+    catalogue = Catalogue(context)
+    catalogue.apply(weather(data=frame(1.0)))
+    catalogue.apply(weather(data=frame(2.0), ttl=None, description="edited"))
+    assert [rows_of(catalogue.get(f"weather@{version}")) for version in (1, 2)] == [[1.0], [2.0]]
+    catalogue.apply(weather(data=frame(3.0)))
+    assert [rows_of(catalogue.get(f"weather{version}")) for version in ("@1", "@2", "")] == [[3.0], [2.0], [3.0]]
+
+
+def test_views_on_different_frames_may_call_their_sources_alike(context):
+    catalogue = Catalogue(context)
+    for name, temp in (("one", 1.0), ("two", 2.0)):
+        source = Source("frame", frame(temp))
+        catalogue.apply(FeatureView(name, entity=E, source=source, features=["temp"]))
+    assert [rows_of(catalogue.get(name)) for name in ("one", "two")] == [[1.0], [2.0]]
+
+
+def test_the_frame_beneath_a_view_that_is_a_source_is_kept_too(context):
+    catalogue = Catalogue(context)
+    catalogue.apply(FeatureView("outer", entity=E, source=weather(data=frame(5.0)), features=["temp"]))
+    (leaf,) = catalogue.get("outer").source.leaves
+    assert read(leaf, ["temp"], snapshots_of([leaf]))["temp"].to_list() == [5.0]
+
+
+def test_frames_that_an_earlier_version_kept_are_found(context):
+    catalogue = Catalogue(context)
+    bare = FeatureView("weather", entity=E, source=Source("w"), features=["temp"])
+    catalogue.apply(bare)
+    kept = record_source(Source("w", frame(7.0)), context)
+    context.ledger.point("source/w", "current", kept.digest, by="ada")
+    assert rows_of(catalogue.get("weather")) == [7.0]

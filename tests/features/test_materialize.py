@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from trivet.errors import Invalid
 from trivet.features import Entity, FeatureView, Source, count, latest, mean, select_all
 from trivet.features.engines.local import LocalEngine
-from trivet.features.materialize import Materializer
+from trivet.features.materialize import Materializer, record_materialization
 from trivet.features.online.memory import MemoryStore
 from trivet.features.reader import FeatureReader
+from trivet.features.snapshots import record_source
+from trivet.features.sources import snapshots_of
 from trivet.testing.engines import SCHEMA, START, moments, tables, views
 from trivet.testing.point_in_time import agree
-from trivet.types import to_micros
+from trivet.types import as_utc, to_micros
 
 
 def offline(view, rows, keys, at):
@@ -131,3 +133,34 @@ def test_a_value_that_was_too_old_already_is_kept_as_expired():
     (vector,) = FeatureReader(select_all([view]), store)([{"tailnum": "N1"}], to_micros(NOON + timedelta(days=1)))
     assert (vector.values, vector.status) == ({"planes:delay": None}, {"planes:delay": "expired"})
     assert vector.times == {"planes:delay": to_micros(NOON)}
+
+
+def test_personal_data_never_reach_the_store():
+    source = Source("w", event_time="at", personal={"temp": "do not serve"})
+    declared = FeatureView("weather", entity=Entity("city"), source=source, features=["temp", "wind"])
+    rows = pl.DataFrame({"city": ["NYC"], "at": [as_utc("2013-01-01T00:00:00Z")], "temp": [12345.0], "wind": [2.0]})
+    store = MemoryStore()
+    Materializer([declared], {"w": rows}, store).advance(as_utc("2013-01-02T00:00:00Z"))
+    (row,) = store.read(declared.online_name, [("NYC",)])
+    assert row.values == [None, 2.0]
+    moment = to_micros(as_utc("2013-01-02T00:00:00Z"))
+    served = [each for each in select_all([declared]) if each.feature == "wind"]
+    assert FeatureReader(served, store)([{"city": "NYC"}], moment)[0].values == {"weather:wind": 2.0}
+    with pytest.raises(Invalid, match="'weather:temp' is made from personal data of source 'w' marked 'do not serve'"):
+        FeatureReader(select_all([declared]), store)
+    alone = FeatureView("alone", entity=Entity("city"), source=source, features=["temp"])
+    with pytest.raises(Invalid, match="'alone' is made from personal data"):
+        Materializer([alone], {"w": rows}, store)
+
+
+def test_the_data_that_were_read_are_the_data_that_are_recorded(context):
+    def load():
+        calls.append(1)
+        return pl.DataFrame({"city": ["NYC"], "temp": [float(len(calls))]})
+
+    calls = []
+    declared = FeatureView("weather", entity=Entity("city"), source=Source("w", load), features=["temp"])
+    sources = snapshots_of([declared.source])
+    run = record_materialization(context, [declared], sources)
+    assert calls == [1]
+    assert run.inputs["sources.w"] == record_source(declared.source.bound(sources), context).digest

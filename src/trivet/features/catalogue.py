@@ -2,24 +2,30 @@
 
 A view is an artifact of kind ``feature_view`` without files: its declaration is all of it. The name
 ``feature_view/NAME`` counts versions, and its alias ``current`` says which one a plain name means: the one applied
-last. A source that was declared with a data frame keeps the frame as ``source/NAME``.
+last. A source that was declared with a data frame keeps the frame with the version of the view, as
+``feature_frames/VIEW@vVERSION.SOURCE``. Paths inside the project's folder are stored relative to it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from trivet.errors import NotFound
-from trivet.features.definitions import FeatureView
+from trivet.features.definitions import FeatureView, Source
 from trivet.ledger import Artifact, Blobs
 from trivet.pipelines.context import Context
 from trivet.pipelines.values.contract import Saved
 from trivet.types import Digest
 
+if TYPE_CHECKING:
+    from trivet.features.sources import Snapshot
+
 __all__ = ["Catalogue", "FeatureViewKind", "Listed", "open_kind"]
 
 CURRENT = "current"
+FRAMES = "feature_frames"
 
 
 @dataclass(frozen=True)
@@ -62,24 +68,22 @@ class Catalogue:
         return [self._apply(view, why) for view in views]
 
     def _apply(self, view: FeatureView, why: str) -> Listed:
+        from trivet.features.snapshots import record_source
+        from trivet.features.sources import leaves_of
+
         ledger, by = self._context.ledger, self._context.user
-        self._keep_frames(view, why)
+        view = view.anchored(self._context.root)
+        handed = {name: leaf for name, leaf in leaves_of([view.source]).items() if _holds_data(leaf)}
+        frames = {name: record_source(leaf, self._context) for name, leaf in handed.items()}
         artifact = Artifact.of("feature_view", view.to_spec(), created=self._context.clock())
         ledger.write(artifact)
         name = f"feature_view/{view.name}"
-        ledger.point(name, None, artifact.digest, by=by, why=why)
+        version = ledger.point(name, None, artifact.digest, by=by, why=why).label
+        for source, kept in frames.items():
+            ledger.point(f"{FRAMES}/{view.name}", _frame_label(version, source), kept.digest, by=by, why=why)
         if not any(p.label == CURRENT and p.digest == artifact.digest for p in ledger.pointers(name=name)):
             ledger.point(name, CURRENT, artifact.digest, by=by, why=why)
         return self.describe(view.name)
-
-    def _keep_frames(self, view: FeatureView, why: str) -> None:
-        from trivet.features.snapshots import record_source
-
-        for leaf in view.source.leaves:
-            if leaf.data is not None and not isinstance(leaf.data, str):
-                artifact, name = record_source(leaf, self._context), f"source/{leaf.name}"
-                self._context.ledger.point(name, None, artifact.digest, by=self._context.user, why=why)
-                self._context.ledger.point(name, CURRENT, artifact.digest, by=self._context.user, why=why)
 
     def names(self) -> list[str]:
         """All names, sorted."""
@@ -96,21 +100,22 @@ class Catalogue:
         Raises:
             NotFound: there is none; the nearest names are offered.
         """
-        view = self.describe(reference).view
-        return view.bound(
-            {leaf.name: data for leaf in view.source.leaves if (data := self._frame(leaf.name, leaf.data))}
-        )
+        listed = self.describe(reference)
+        without = [leaf.name for leaf in listed.view.source.leaves if leaf.data is None]
+        frames = {name: self._frame(listed, name) for name in without}
+        return listed.view.bound({name: frame for name, frame in frames.items() if frame is not None})
 
-    def _frame(self, name: str, data: object) -> object | None:
-        """The frame kept for a source that has no path."""
+    def _frame(self, listed: Listed, source: str) -> Snapshot | None:
+        """The frame that a source had when this version was applied last."""
         from trivet.features.sources import SourceKind
 
-        if data is not None:
-            return None
-        kept = [p for p in self._context.ledger.pointers(name=f"source/{name}") if p.label == CURRENT]
-        if not kept or kept[0].digest is None:
-            return None
-        return SourceKind().load(self._context.ledger.artifact(kept[0].digest), self._context.blobs)
+        own = (f"{FRAMES}/{listed.name}", _frame_label(str(listed.version), source))
+        earlier = (f"source/{source}", CURRENT)  # projects of 0.1 kept one frame for each name of a source
+        for name, label in (own, earlier):
+            for pointer in self._context.ledger.pointers(name=name):
+                if pointer.label == label and pointer.digest is not None:
+                    return SourceKind().load(self._context.ledger.artifact(pointer.digest), self._context.blobs)
+        return None
 
     def describe(self, reference: str) -> Listed:
         """A view with its version, author and reason; the reference as in ``get``.
@@ -128,6 +133,14 @@ class Catalogue:
         version = next(int(p.label) for p in pointers if p.is_version and p.digest == chosen.digest)
         view = FeatureView.from_spec(self._context.ledger.artifact(chosen.digest).spec)
         return Listed(name, version, view, chosen.digest, chosen.at, chosen.by, chosen.why)
+
+
+def _holds_data(leaf: Source) -> bool:
+    return leaf.data is not None and not isinstance(leaf.data, str)
+
+
+def _frame_label(version: str, source: str) -> str:
+    return f"v{version}.{source}"
 
 
 class FeatureViewKind:

@@ -19,8 +19,10 @@ import polars as pl
 from trivet.clock import new_id
 from trivet.errors import Invalid
 from trivet.features.definitions import FeatureView
+from trivet.features.engines.local import LocalEngine
 from trivet.features.engines.prepared import Answer, Prepared, Query, prepare
 from trivet.features.engines.timeline import ALWAYS, Ints
+from trivet.features.logs import with_logs
 from trivet.features.online.contract import Key, OnlineStore, Row
 from trivet.features.sources import Snapshots, leaves_of
 from trivet.ledger import Artifact, Run
@@ -54,6 +56,9 @@ class Materializer:
     """
 
     def __init__(self, views: Sequence[FeatureView], sources: Snapshots, store: OnlineStore) -> None:
+        for view in views:
+            view.check_served()
+        sources = with_logs([view.source for view in views], sources, LocalEngine().point_in_time)
         self._store = store
         prepared: dict[Any, Prepared] = {}
         for source in dict.fromkeys(view.source for view in views):
@@ -101,7 +106,7 @@ class _Live:
         moments, codes = _changes(view, prepared)
         order = np.argsort(moments, kind="stable")
         self._moments, self._codes = moments[order], codes[order]
-        for name in view.features:
+        for name in view.served_features:
             _check_online(
                 view, name, Query(prepared, self._names, codes[:0], codes[:0], strict=False).answer(view, name)
             )
@@ -118,14 +123,19 @@ class _Live:
             return
         query = Query(self._prepared, self._names, codes, np.full(len(codes), moment), strict=False)
         answers = [query.answer(self.view, name, expire=False) for name in self.view.features]
-        values = zip(*(answer.values.to_list() for answer in answers), strict=True)
-        times = zip(*(_times(answer, len(codes), moment) for answer in answers), strict=True)
+        served = [name in self.view.served_features for name in self.view.features]
+        nothing = [None] * len(codes)  # what may not be served leaves its place empty
+        shown = list(zip(answers, served, strict=True))
+        values = zip(*(answer.values.to_list() if ok else nothing for answer, ok in shown), strict=True)
+        times = zip(*(_times(answer, len(codes), moment) if ok else nothing for answer, ok in shown), strict=True)
         for key, own, when in zip(self._keys.tuples(codes), values, times, strict=True):
             yield online_key(key), Row(moment, list(own), list(when))
 
 
-def record_materialization(context: Context, views: Sequence[FeatureView]) -> Run:
+def record_materialization(context: Context, views: Sequence[FeatureView], sources: Snapshots | None = None) -> Run:
     """Record from which views and data the online store is filled, so that what is served can be traced to its files.
+
+    ``sources`` are the data that the ``Materializer`` was given: a database or a function is not asked a second time.
 
     Raises:
         Invalid: a source has no data, or its file cannot be used.
@@ -133,10 +143,11 @@ def record_materialization(context: Context, views: Sequence[FeatureView]) -> Ru
     from trivet.features.snapshots import record_source
 
     now = context.clock()
+    views = [view.anchored(context.root) for view in views]
     declared = {view.name: Artifact.of("feature_view", view.to_spec(), created=now) for view in views}
     inputs = {f"views.{name}": artifact.digest for name, artifact in declared.items()}
     for name, leaf in leaves_of(view.source for view in views).items():
-        inputs[f"sources.{name}"] = record_source(leaf, context).digest
+        inputs[f"sources.{name}"] = record_source(leaf.bound(sources or {}), context).digest
     made = Artifact.of("online_features", {"inputs": inputs}, created=now)
     run = Run(
         id=new_id(context.clock),

@@ -14,6 +14,8 @@ import msgspec
 
 from trivet.errors import Invalid
 from trivet.features.aggregates import COUNTS
+from trivet.features.definitions import Entity
+from trivet.features.keytypes import typed_key
 from trivet.features.online.contract import Key, OnlineStore, Row
 from trivet.features.references import Selected
 from trivet.types import Micros, from_micros
@@ -48,7 +50,7 @@ class _Feature(NamedTuple):
 
 class _View(NamedTuple):
     name: str
-    keys: tuple[str, ...]
+    entity: Entity
     features: list[_Feature]
 
 
@@ -62,9 +64,11 @@ class FeatureReader:
 
     def __init__(self, features: Sequence[Selected], store: OnlineStore) -> None:
         self._store = store
+        for each in features:
+            each.view.check_served(each.feature)
         views = dict.fromkeys(each.view for each in features)
         self._views = [
-            _View(view.online_name, view.entity.keys, [_feature(each) for each in features if each.view == view])
+            _View(view.online_name, view.entity, [_feature(each) for each in features if each.view == view])
             for view in views
         ]
 
@@ -76,8 +80,8 @@ class FeatureReader:
                 keeps one row for each key, so it cannot tell what was known before.
         """
         vectors = [FeatureVector({}, {}, {}) for _ in entities]
-        for name, keys, features in self._views:
-            wanted = [_key(entity, keys) for entity in entities]
+        for name, described, features in self._views:
+            wanted = [_key(entity, described) for entity in entities]
             # The watermark first: rows that are written in between are newer than it says, never older.
             watermark = self._store.watermark(name)
             _check_moment(name, at, watermark)
@@ -108,14 +112,17 @@ def _feature(selected: Selected) -> _Feature:
     return _Feature(list(view.features).index(selected.feature), selected.reference, limit, own.windowed, nothing)
 
 
-def _key(entity: Mapping[str, Any], keys: tuple[str, ...]) -> Key | None:
+def _key(entity: Mapping[str, Any], described: Entity) -> Key | None:
     """The key, or None where it has a null and belongs to no one."""
+    keys = described.keys
     try:
         key = tuple([entity[name] for name in keys])
     except KeyError as exc:
         raise Invalid(f"The entity {dict(entity)!r} lacks the key {exc.args[0]!r}. Give {', '.join(keys)}.") from exc
     if None in key:
         return None
+    if described.typed:
+        return typed_key(described, key)
     return tuple(part.isoformat() if isinstance(part, date) else part for part in key)
 
 

@@ -238,6 +238,8 @@ def training_set(
 
     frame = spine.collect() if isinstance(spine, pl.LazyFrame) else spine
     columns = as_polars(frame, "The spine").columns
+    wanted = [views] if isinstance(views, FeatureView | str) else views
+    views = [each.anchored(context.root) if isinstance(each, FeatureView) else each for each in wanted]
     selected = resolve(views, Catalogue(context).get, full_names=full_names, taken=columns)
     chosen = {each.view.name: each.view for each in selected}
     inputs = {"spine": values.save(frame, context)}

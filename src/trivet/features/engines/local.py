@@ -21,6 +21,8 @@ from trivet.features.engines.keys import NULL, key_columns
 from trivet.features.engines.prepared import Prepared, Query, prepare
 from trivet.features.engines.timeline import Ints
 from trivet.features.frames import as_polars
+from trivet.features.keytypes import check_keys
+from trivet.features.logs import with_logs
 from trivet.features.references import Selected
 from trivet.features.sources import Snapshots
 from trivet.features.times import Rules, to_micros
@@ -59,6 +61,9 @@ class LocalEngine:
             raise NotFound("column in the spine called", time, frame.columns)
         moments = to_micros(frame[time], _SPINE)
         asked = _Asked(frame, moments.fill_null(0).to_numpy(), moments.is_null().to_numpy(), strict)
+        for entity in dict.fromkeys(each.view.entity for each in features):
+            check_keys(entity, frame, "the spine")
+        sources = with_logs([each.view.source for each in features], sources, self.point_in_time)
         columns: dict[str, pl.Series] = {}
         for source in dict.fromkeys(each.view.source for each in features):
             columns.update(asked.join(source, [each for each in features if each.view.source == source], sources))

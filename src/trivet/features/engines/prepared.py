@@ -22,6 +22,7 @@ from trivet.features.definitions import FeatureView, Source, Times
 from trivet.features.engines import asof, windows
 from trivet.features.engines.keys import NULL, KeyIndex, key_columns
 from trivet.features.engines.timeline import Ints, Race, Timeline
+from trivet.features.keytypes import check_keys
 from trivet.features.sources import Snapshots, read
 from trivet.features.times import Rules, to_micros
 
@@ -45,6 +46,8 @@ def prepare(source: Source, wanted: Iterable[tuple[FeatureView, str]], snapshots
     when = [column for each in times if each is not None for column in each.columns]
     created = [source.created] if source.created else []
     frame = read(source, [*keys, *when, *created, *values], snapshots)
+    for entity in dict.fromkeys(view.entity for view, _ in wanted):
+        check_keys(entity, frame, f"source {source.name!r}")
     for view, name in wanted:
         _check_type(view, name, frame)
     return Prepared(source, frame)

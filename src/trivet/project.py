@@ -377,8 +377,9 @@ class Project:
         if afresh:
             for view in views:
                 self._online.drop(view.online_name)
-        materializer = Materializer(views, snapshots_of([view.source for view in views], self.root), self._online)
-        record_materialization(self.context, views)
+        sources = snapshots_of([view.source for view in views], self.root)
+        materializer = Materializer(views, sources, self._online)
+        record_materialization(self.context, views, sources)
         return materializer
 
     def materialize(
@@ -394,7 +395,9 @@ class Project:
             NotFound: an unknown view.
             Invalid: ``until`` has no zone, or a source cannot be read.
         """
-        wanted = features if features is not None else [listed.name for listed in self.feature_views()]
+        wanted = (
+            features if features is not None else [one.name for one in self.feature_views() if one.view.served_features]
+        )
         moment = self.context.clock() if until is None else as_utc(until)
         with Progress("materializing"):
             return self.materializer(wanted).advance(moment)
@@ -444,13 +447,16 @@ class Project:
 
     def watermark(self, view: FeatureView) -> datetime | None:
         """Up to when a view was last materialized, None if never."""
-        moment: int | None = self._online.watermark(view.online_name)
+        moment: int | None = self._online.watermark(view.anchored(self.root).online_name)
         return None if moment is None else from_micros(moment)
 
     def _selected(self, features: Sequence[FeatureView | str]) -> list[Selected]:
+        from trivet.features.definitions import FeatureView
         from trivet.features.references import resolve
 
-        return resolve(features, self._catalogue.get)
+        wanted = [features] if isinstance(features, FeatureView | str) else features
+        anchored = [each.anchored(self.root) if isinstance(each, FeatureView) else each for each in wanted]
+        return resolve(anchored, self._catalogue.get)
 
     # -- leg two: keeping track -------------------------------------------------------------------------------
 

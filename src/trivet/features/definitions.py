@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -401,7 +402,7 @@ def _features(view: str, features: Sequence[str] | Mapping[str, Feature]) -> dic
     if isinstance(features, str):
         raise Invalid(f"View {view!r}: features={features!r} is one text. Give a list: features=[{features!r}].")
     if not isinstance(features, Mapping):
-        repeated = [name for i, name in enumerate(features) if name in features[:i]]
+        repeated = [name for name, times in Counter(features).items() if times > 1]
         if repeated:
             raise Invalid(f"View {view!r} names feature {repeated[0]!r} twice.")
         features = {name: latest(name) for name in features}

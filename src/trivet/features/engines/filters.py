@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from functools import reduce
-from operator import and_, eq, ge, gt, le, lt, ne, or_
+from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,7 @@ def expression(predicate: Predicate, schema: Schema) -> pl.Expr:
         case Compare(left, operator, Value() as right):
             return _literal(predicate, left, operator, right, schema)
         case OneOf(column, values):
-            return reduce(or_, (_literal(predicate, column, "=", value, schema) for value in values))
+            return _one_of(predicate, column, values, schema)
         case IsNull(column):
             return pl.col(column.name).is_null()
         case IsTrue(column):
@@ -77,9 +77,9 @@ def expression(predicate: Predicate, schema: Schema) -> pl.Expr:
         case Not(part):
             return ~expression(part, schema)
         case Every(parts):
-            return reduce(and_, (expression(part, schema) for part in parts))
+            return pl.all_horizontal(expression(part, schema) for part in parts)
         case Either(parts):
-            return reduce(or_, (expression(part, schema) for part in parts))
+            return pl.any_horizontal(expression(part, schema) for part in parts)
         case _:
             raise TypeError(type(predicate))
 
@@ -113,6 +113,20 @@ def _literal(predicate: Predicate, column: Column, operator: str, literal: Value
     return found
 
 
+def _one_of(predicate: Predicate, column: Column, values: tuple[Value, ...], schema: Schema) -> pl.Expr:
+    kind, other = _kind(predicate, column, schema), kind_of(values[0].value)
+    if kind is None or other is None:
+        return pl.lit(None, pl.Boolean)
+    check_kinds(predicate, kind, other)
+    dtype, found = schema[column.name], [each.value for each in values]
+    if kind != "numbers" or dtype.is_float():
+        wanted = pl.Series([float(x) for x in found] if kind == "numbers" else found, dtype=_TYPES[kind])  # type: ignore[arg-type]
+        return _comparable(column, schema).is_in(wanted.implode())
+    bounds = [_Bound.of(Fraction(number), dtype) for number in found]  # type: ignore[arg-type]
+    wanted = pl.Series([each.value for each in bounds if each.exact and each.inside], dtype=dtype)
+    return pl.col(column.name).is_in(wanted.implode())
+
+
 _TYPES: dict[Kind, Any] = {
     "numbers": pl.Float64,
     "text": pl.String,
@@ -123,20 +137,41 @@ _TYPES: dict[Kind, Any] = {
 
 
 def _exact(column: pl.Expr, operator: str, number: Fraction, dtype: pl.DataType) -> pl.Expr:
-    """A column of integers or decimals beside any number: no value lies between ``below`` and the next one."""
-    scale = dtype.scale if isinstance(dtype, pl.Decimal) else 0
-    below = math.floor(number * 10**scale)
-    between = below != number * 10**scale
-    low, high = _limits(dtype)
-    if below < low or below > high or (between and operator in ("=", "!=")):
-        always = operator in (("<", "<=", "!=") if below >= low else (">", ">=", "!="))
+    """A column of integers or decimals beside any number."""
+    bound = _Bound.of(number, dtype)
+    if not bound.inside or (not bound.exact and operator in ("=", "!=")):
+        always = operator in (("<", "<=", "!=") if bound.above else (">", ">=", "!="))
         return pl.when(column.is_not_null()).then(pl.lit(value=always))
-    if between:
+    if not bound.exact:
         operator = "<=" if operator in ("<", "<=") else ">"
-    digits = Decimal(below).as_tuple()
-    value = pl.lit(Decimal((digits.sign, digits.digits, -scale))) if scale else pl.lit(below)
-    found: pl.Expr = _OPERATORS[operator](column, value.cast(dtype))
+    found: pl.Expr = _OPERATORS[operator](column, pl.lit(bound.value).cast(dtype))
     return found
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """The greatest value of a column's type that is not above some number.
+
+    Attributes:
+        value: it, if the type has it.
+        exact: whether it is the number itself; if not, no value of the type lies between the two.
+        inside: whether the type has it.
+        above: whether it is greater than the smallest value of the type.
+    """
+
+    value: int | Decimal
+    exact: bool
+    inside: bool
+    above: bool
+
+    @classmethod
+    def of(cls, number: Fraction, dtype: pl.DataType) -> _Bound:
+        scale = dtype.scale if isinstance(dtype, pl.Decimal) else 0
+        units = math.floor(number * 10**scale)
+        low, high = _limits(dtype)
+        digits = Decimal(units).as_tuple()
+        value = Decimal((digits.sign, digits.digits, -scale)) if isinstance(dtype, pl.Decimal) else units
+        return cls(value, units == number * 10**scale, low <= units <= high, units >= low)
 
 
 def _limits(dtype: pl.DataType) -> tuple[int, int]:

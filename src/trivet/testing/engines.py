@@ -376,7 +376,7 @@ class EngineContract:
             assert _polars(joined)["n"].to_list() == [there]
             naive = pl.DataFrame({"a": [1] * hours, "e": walls})
             if hours == 25:
-                with pytest.raises(Invalid, match="2 of 25 times in column 'e'.*happened twice"):
+                with pytest.raises(Invalid, match=r"2 of 25 times in column 'e'.*happened twice"):
                     self.open().point_in_time(spine, select_all([view]), {"events": naive}, time="t")
             else:
                 joined = self.open().point_in_time(spine, select_all([view]), {"events": naive}, time="t")

@@ -24,7 +24,8 @@ rows = rows.with_columns(i=(pl.col("x") * 100).cast(pl.Int64), x=pl.when(pl.col(
 spine = pl.DataFrame({"key": random.integers(0, 44, q).astype(str), "t": when(950, q)})
 ops = [sum, mean, std, min, max, first, last, nunique]
 features = {f"{op.__name__}_{w}": op("x", w) for op in ops for w in ("1h", "7d")}
-features |= {"some": mean("x", "7d", where="i > 100 or x is null", lag="1h"), "median": quantile("x", 0.5, "2d"), "n": count("7d"), "total": sum("i", "7d"), "newest": latest("x")}
+features |= {"some": mean("x", "7d", where="i > 100 or x is null", lag="1h")}
+features |= {"median": quantile("x", 0.5, "2d"), "n": count("7d"), "total": sum("i", "7d"), "newest": latest("x")}
 query = "select key, e, greatest(e, late) as k, x, i from rows"
 source = Source("s", sql=query, inputs=[Source("rows")], event_time="e", known_at="k")
 views = [FeatureView(name, entity=Entity("key"), source=s, features=features) for name, s in

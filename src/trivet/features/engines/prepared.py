@@ -225,6 +225,7 @@ class Query:
         self._nobody = codes == NULL
         self._chosen = cache(self._choose)
         self._latest = cache(self._find_latest)
+        self._ends = cache(self._find_ends)
         self._windows = cache(self._find_windows)
 
     def answer(self, view: FeatureView, name: str, *, expire: bool = True) -> Answer:
@@ -259,7 +260,12 @@ class Query:
 
     def _find_windows(self, clock: Clock, length: int, lag: int) -> list[windows.Windows]:
         timeline = self._prepared.timeline(self._names, clock)
-        return windows.windows(timeline, self._codes, self._moments(lag), length, strict=self._strict)
+        high, at = self._ends(clock, lag), self._moments(lag)
+        return windows.windows(timeline, high, self._codes, at, length, strict=self._strict)
+
+    def _find_ends(self, clock: Clock, lag: int) -> Ints:
+        timeline = self._prepared.timeline(self._names, clock)
+        return windows.ends(timeline, self._codes, self._moments(lag), strict=self._strict)
 
     def _aggregate(self, feature: Aggregate, clock: Clock) -> pl.Series:
         found, where = self._windows(clock, feature.window or 0, feature.lag), feature.where

@@ -8,9 +8,8 @@ columns exist is asked when data is at hand (``trivet.features.engines``); every
 from __future__ import annotations
 
 import copy
-import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -19,9 +18,10 @@ from typing import Any, Literal, TypeAlias
 from trivet.digest import digest
 from trivet.errors import Invalid
 from trivet.features.aggregates import Aggregate, latest
+from trivet.features.functions import Portable
 from trivet.types import Digest, Duration, Micros, as_duration, duration_text
 
-__all__ = ["Entity", "FeatureView", "Frame", "Source", "Times", "feature_view"]
+__all__ = ["Entity", "FeatureView", "Frame", "Source", "Times"]
 
 Frame: TypeAlias = Any
 """A pandas or Polars data frame, or an Arrow table."""
@@ -126,6 +126,7 @@ class Source:
         timezone: the zone of times that have none.
         ambiguous, nonexistent: what to do about local times that happen twice or never (default: an error).
         sql, inputs: a query over other sources, run by DuckDB; its rows are ordered by all their columns.
+        transform: instead of a query, a function of Narwhals lazy frames of the inputs, each by its name.
 
     Example:
         >>> Source("weather", "weather.parquet", event_time="time_hour", known_after="1h").times
@@ -142,6 +143,7 @@ class Source:
     nonexistent: Nonexistent
     sql: str | None
     inputs: tuple[Source, ...]
+    transform: Portable | None = None
 
     def __init__(
         self,
@@ -158,6 +160,7 @@ class Source:
         nonexistent: Nonexistent = "raise",
         sql: str | None = None,
         inputs: Sequence[Source] = (),
+        transform: Portable | None = None,
     ) -> None:
         values: dict[str, Any] = {
             "name": check_name("a source", name),
@@ -170,6 +173,7 @@ class Source:
             "nonexistent": nonexistent,
             "sql": sql,
             "inputs": (inputs,) if isinstance(inputs, Source) else tuple(inputs),
+            "transform": transform,
         }
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)
@@ -181,9 +185,9 @@ class Source:
                 f"Source {self.name!r} says when values are known but not when they happened. Add event_time=, "
                 "or leave all times out for a source whose rows were always known."
             )
-        if (self.sql is None) != (not self.inputs):
+        if self.derived != bool(self.inputs) or (self.sql is not None and self.transform is not None):
             raise Invalid(f"Source {self.name!r} needs both sql= and inputs=[...], or neither.")
-        if self.sql is not None and self.data is not None:
+        if self.derived and self.data is not None:
             raise Invalid(f"Source {self.name!r} has both data and sql=. A query's data are its inputs=[...].")
         for name, value, known in (
             ("ambiguous", self.ambiguous, ("raise", "earliest", "latest", "null")),
@@ -192,6 +196,11 @@ class Source:
             if value not in known:
                 raise Invalid(f"Source {self.name!r}: {name}={value!r} is not a rule. There are: {', '.join(known)}.")
         _check_zone(self.name, self.timezone)
+
+    @property
+    def derived(self) -> bool:
+        """Whether its rows are made of those of its inputs, by a query or a function."""
+        return self.sql is not None or self.transform is not None
 
     @property
     def static(self) -> bool:
@@ -212,7 +221,7 @@ class Source:
     @property
     def leaves(self) -> tuple[Source, ...]:
         """The sources with data of their own that this one reads: itself, or those beneath its query."""
-        if self.sql is None:
+        if not self.derived:
             return (self,)
         return tuple(dict.fromkeys(leaf for source in self.inputs for leaf in source.leaves))
 
@@ -231,6 +240,7 @@ class Source:
             "nonexistent": None if self.nonexistent == "raise" else self.nonexistent,
             "sql": self.sql,
             "inputs": [source.to_spec() for source in self.inputs] or None,
+            "transform": None if self.transform is None else self.transform.to_spec(),
         }
         return {name: value for name, value in spec.items() if value is not None}
 
@@ -241,13 +251,15 @@ class Source:
         name, data = options.pop("name"), options.pop("path", None)
         options["column_times"] = {c: Times(**t) for c, t in options.pop("column_times", {}).items()}
         options["inputs"] = [cls.from_spec(source) for source in options.pop("inputs", ())]
+        if (transform := options.pop("transform", None)) is not None:
+            options["transform"] = Portable.from_spec(transform)
         return cls(name, data, **options)
 
     def bound(self, data: Mapping[str, Any]) -> Source:
         """The same declaration with other data: a path, a frame or a snapshot for some names of its ``leaves``."""
         other = copy.copy(self)
         object.__setattr__(other, "inputs", tuple(source.bound(data) for source in self.inputs))
-        if self.sql is None and self.name in data:
+        if not self.derived and self.name in data:
             object.__setattr__(other, "data", data[self.name])
         return other
 
@@ -413,57 +425,3 @@ def _features(view: str, features: Sequence[str] | Mapping[str, Aggregate]) -> d
                 "tv.mean('column', '3h') and the like."
             )
     return dict(features)
-
-
-class Columns:
-    """What a view's function is handed: ``t.dep_delay`` is the name of the column, for editors and for eyes."""
-
-    def __getattr__(self, name: str) -> str:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return name
-
-
-def feature_view(
-    *,
-    entity: Entity,
-    source: Source,
-    ttl: Duration | None = None,
-    name: str | None = None,
-    owner: str = "",
-    tags: Mapping[str, str] | None = None,
-) -> Callable[[Callable[..., Mapping[str, Aggregate]]], FeatureView]:
-    """Make a function that answers features into a view; its name and docstring are the view's.
-
-    Raises:
-        Invalid: the function takes more than one argument or answers something else than features.
-
-    Example:
-        >>> flights = Source("flights", "flights.parquet", event_time="dep_utc")
-        >>> @feature_view(entity=Entity("origin"), source=flights)
-        ... def congestion(t):
-        ...     "How late planes leave this airport at the moment."
-        ...     return {"delay_last": latest(t.dep_delay)}
-        >>> congestion.description
-        'How late planes leave this airport at the moment.'
-    """
-
-    def declare(function: Callable[..., Mapping[str, Aggregate]]) -> FeatureView:
-        called = name or function.__name__
-        if (arguments := len(inspect.signature(function).parameters)) > 1:
-            raise Invalid(f"The function of view {called!r} takes {arguments} arguments. It is given one, the columns.")
-        features = function(Columns()) if arguments else function()
-        if not isinstance(features, Mapping):
-            raise Invalid(f"The function of view {called!r} answers {features!r}. Return a dict of name to feature.")
-        return FeatureView(
-            called,
-            entity=entity,
-            source=source,
-            features=features,
-            ttl=ttl,
-            description=inspect.getdoc(function) or "",
-            owner=owner,
-            tags=tags,
-        )
-
-    return declare

@@ -14,8 +14,9 @@ import msgspec
 
 from trivet.errors import Invalid
 from trivet.features.aggregates import COUNTS
+from trivet.features.computed import Computation
 from trivet.features.online.contract import Key, OnlineStore, Row
-from trivet.features.references import Selected
+from trivet.features.references import Selected, Selection
 from trivet.types import Micros, from_micros
 
 __all__ = ["FeatureReader", "FeatureVector", "Status"]
@@ -56,24 +57,36 @@ class FeatureReader:
     """Answers feature vectors for entities. Safe to share among threads if the store is.
 
     Args:
-        features: what to read.
+        features: what to read, and with a selection what to compute of that.
         store: where from.
     """
 
-    def __init__(self, features: Sequence[Selected], store: OnlineStore) -> None:
+    def __init__(self, features: Sequence[Selected] | Selection, store: OnlineStore) -> None:
         self._store = store
+        self._computation = None
+        if isinstance(features, Selection):
+            self._computation = Computation(features) if features.steps else None
+            features = features.read
         views = dict.fromkeys(each.view for each in features)
         self._views = [
             _View(view.online_name, view.entity.keys, [_feature(each) for each in features if each.view == view])
             for view in views
         ]
 
-    def __call__(self, entities: Sequence[Mapping[str, Any]], at: Micros) -> list[FeatureVector]:
+    def __call__(
+        self, entities: Sequence[Mapping[str, Any]], at: Micros, request: Sequence[Mapping[str, Any]] = ()
+    ) -> list[FeatureVector]:
         """The features of each of ``entities`` at the moment ``at``.
 
+        Args:
+            entities: whom it is about, each with its keys.
+            at: the moment.
+            request: what on-demand views ask the caller for, for each of ``entities``.
+
         Raises:
-            Invalid: an entity lacks a key, or ``at`` is before the moment that the store was brought up to: it
-                keeps one row for each key, so it cannot tell what was known before.
+            Invalid: a request value is missing, an on-demand function fails, an entity lacks a key, or ``at`` is before
+                the moment that the store was brought up to: it keeps one row for each key, so it cannot tell what was
+                known before.
         """
         vectors = [FeatureVector({}, {}, {}) for _ in entities]
         for name, keys, features in self._views:
@@ -89,6 +102,8 @@ class FeatureReader:
                     _fill_missing(vector, features, known=key is not None and watermark is not None)
                 else:
                     _fill(vector, features, row, max(row.as_of, watermark or row.as_of), at)
+        if self._computation is not None:
+            self._computation.fill(vectors, entities, request, at)
         return vectors
 
 

@@ -21,6 +21,7 @@ import polars as pl
 from trivet.errors import Invalid, NotFound, nearest
 from trivet.features.definitions import Source
 from trivet.features.frames import as_polars, is_frame
+from trivet.features.functions import described_error
 from trivet.ledger import Artifact, Blobs
 from trivet.pipelines.values.contract import Saved
 
@@ -114,7 +115,7 @@ def read(source: Source, columns: Iterable[str], snapshots: Snapshots) -> pl.Dat
         NotFound: a column or the snapshot does not exist; the nearest are named.
         Invalid: the data cannot be read, or the query fails.
     """
-    rows = _query(source, snapshots).lazy() if source.sql is not None else _scan(source, snapshots)
+    rows = _rows(source, snapshots)
     wanted = list(dict.fromkeys(columns))
     try:
         exist = rows.collect_schema().names()
@@ -124,6 +125,38 @@ def read(source: Source, columns: Iterable[str], snapshots: Snapshots) -> pl.Dat
         return rows.select(wanted).collect()
     except (pl.exceptions.PolarsError, OSError) as exc:
         raise Invalid(f"The data of source {source.name!r} cannot be read: {_first_line(exc)}") from exc
+
+
+def _rows(source: Source, snapshots: Snapshots) -> pl.LazyFrame:
+    if source.sql is not None:
+        return _query(source, snapshots).lazy()
+    return _scan(source, snapshots) if source.transform is None else _transform(source, snapshots).lazy()
+
+
+def _transform(source: Source, snapshots: Snapshots) -> pl.DataFrame:
+    """Run a function over Narwhals lazy frames. Its rows are sorted as those of a query."""
+    import narwhals as nw
+
+    assert source.transform is not None
+    frames = {each.name: nw.from_native(_rows(each, snapshots)) for each in source.inputs}
+    try:
+        answer = source.transform.load()(**frames)
+        if not isinstance(answer, nw.LazyFrame | nw.DataFrame):
+            raise Invalid(
+                f"The function of {source.name!r} answers a {type(answer).__name__}. Return a Narwhals frame, as its "
+                "parameters are."
+            )
+        rows = pl.DataFrame(answer.lazy().collect().to_native())
+    except Invalid:
+        raise
+    except Exception as exc:
+        raise Invalid(f"The function of {source.name!r} fails: {described_error(exc)}") from exc
+    return _ordered(rows)
+
+
+def _ordered(rows: pl.DataFrame) -> pl.DataFrame:
+    """Derived rows have no order of their own, so they are sorted by all their columns, nulls first."""
+    return rows.sort(rows.columns, maintain_order=True) if rows.width else rows
 
 
 def _scan(source: Source, snapshots: Snapshots) -> pl.LazyFrame:
@@ -137,13 +170,13 @@ def _scan(source: Source, snapshots: Snapshots) -> pl.LazyFrame:
 
 
 def _query(source: Source, snapshots: Snapshots) -> pl.DataFrame:
-    """Run a query. Its rows have no order of their own, so they are sorted by all their columns, nulls first."""
+    """Run a query."""
     import duckdb
 
     connection = duckdb.connect(config={"threads": 1})
     try:
         for each in source.inputs:
-            rows = _query(each, snapshots) if each.sql is not None else _collect(each, snapshots)
+            rows = _collect(each, snapshots)
             connection.register(each.name, rows.to_arrow())
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_external_access = false")
@@ -156,12 +189,12 @@ def _query(source: Source, snapshots: Snapshots) -> pl.DataFrame:
         raise Invalid(f"The query of source {source.name!r} fails: {_first_line(exc)}") from exc
     finally:
         connection.close()
-    return answer.sort(answer.columns, maintain_order=True) if answer.width else answer
+    return _ordered(answer)
 
 
 def _collect(source: Source, snapshots: Snapshots) -> pl.DataFrame:
     try:
-        return _scan(source, snapshots).collect()
+        return _rows(source, snapshots).collect()
     except (pl.exceptions.PolarsError, OSError) as exc:
         raise Invalid(f"The data of source {source.name!r} cannot be read: {_first_line(exc)}") from exc
 

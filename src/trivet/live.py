@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -232,8 +232,8 @@ class Live:
         def find(name: str) -> Definition:
             if name not in used:
                 raise NotFound("view that the model was fitted with, called", name, used)
-            found: Definition = load(self._context.ledger.artifact(used[name]), self._context.blobs)
-            return found
+            found: Any = load(self._context.ledger.artifact(used[name]), self._context.blobs)
+            return cast("Definition", found)
 
         return resolve([column.feature for column in columns], find, full_names=True)
 

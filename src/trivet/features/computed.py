@@ -241,7 +241,7 @@ def _times(series: Any) -> Array:
     from trivet.features.times import to_micros as micros_of
 
     hint = f"Give it one, for example .dt.replace_time_zone('UTC') on {series.name!r}."
-    return micros_of(series, Rules("the training set", hint)).to_physical().to_numpy().astype("datetime64[us]")  # type: ignore[no-any-return]
+    return micros_of(series, Rules("the training set", hint)).to_physical().to_numpy().astype("datetime64[us]")
 
 
 def _empty(view: OnDemand) -> dict[str, Array]:

@@ -31,10 +31,10 @@ class Described(NamedTuple):
 
 
 def described(docstring: str | None) -> Described:
-    """Description, owner and tags from a docstring with lines ``Owner: ada`` and ``Tags: delay, team=ops``.
+    r"""Description, owner and tags from a docstring with lines ``Owner: ada`` and ``Tags: delay, team=ops``.
 
     Example:
-        >>> described("How late planes leave.\\n\\nOwner: ada\\nTags: delay, team=ops")
+        >>> described("How late planes leave.\n\nOwner: ada\nTags: delay, team=ops")
         Described(description='How late planes leave.', owner='ada', tags={'delay': '', 'team': 'ops'})
     """
     lines, found = [], {"Owner": "", "Tags": ""}
@@ -117,15 +117,15 @@ def feature_view(
     def declare(function: Callable[..., Any]) -> FeatureView:
         called, said = name or function.__name__, described(function.__doc__)
         if features is None:
-            rows, own = _single(called, source, times), _answered(called, function)
+            rows = _single(called, source, times)
         else:
             inputs = tuple(source) if isinstance(source, Sequence) else (source,)
-            rows, own = _derived(called, function, inputs, times), features
+            rows = _derived(called, function, inputs, times)
         return FeatureView(
             called,
             entity=entity,
             source=rows,
-            features=own,
+            features=_answered(called, function) if features is None else features,
             ttl=ttl,
             description=said.description,
             owner=owner or said.owner,

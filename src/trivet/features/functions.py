@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from trivet.digest import digest
@@ -169,7 +169,7 @@ def described_error(exc: BaseException) -> str:
 @cache
 def _in_clean_process(job: str) -> dict[str, Any]:
     """The answer of a Python that knows nothing of the project; asked once for each job."""
-    done = subprocess.run(  # noqa: S603 - this interpreter and a file of our own
+    done = subprocess.run(
         [sys.executable, "-I", str(Path(loading.__file__))],
         input=job,
         capture_output=True,
@@ -292,7 +292,7 @@ class _Gathered:
             raise Invalid(f"The text of {self.name!r} cannot be read. Write it with def in a file or a cell.")
         if own.units:
             own.imports |= own.units[-1].future
-        self._follow(0, unit.file.pieces[0], ast.parse(text).body[0], own.units[-1] if own.units else unit)
+        self._follow(0, unit.file.pieces[0], ast.parse(text).body[0])
 
     def modules(self) -> tuple[Module, ...]:
         return tuple(Module(space.text, space.links) for space in self.spaces)
@@ -333,7 +333,7 @@ class _Gathered:
 
     # from name to name
 
-    def _follow(self, here: int, piece: Piece, node: ast.stmt, unit: _Unit) -> None:
+    def _follow(self, here: int, piece: Piece, node: ast.stmt) -> None:
         """Reach all that a piece names."""
         if piece.dynamic:
             raise Invalid(
@@ -341,7 +341,7 @@ class _Gathered:
                 "not say what it needs. Name what it uses."
             )
         _check_repeatable(self.name, node)
-        for module in _inner_imports(node, unit):
+        for module in _inner_imports(node):
             if _is_local(module):
                 raise Invalid(
                     f"{self.name!r} imports {module!r} of the project inside a function. Import it at the top of the "
@@ -382,7 +382,7 @@ class _Gathered:
             if (unit, place) not in space.taken:
                 space.taken.add((unit, place))
                 text = textwrap.dedent(source.text_of(place))
-                self._follow(here, source.file.pieces[place], ast.parse(text).body[0], source)
+                self._follow(here, source.file.pieces[place], ast.parse(text).body[0])
 
     def _import(self, here: int, unit: _Unit, name: str, target: Ref, rest: Chain) -> None:
         space = self.spaces[here]
@@ -422,7 +422,11 @@ class _Gathered:
             space.units.insert(0, _Unit("__main__", _own_text(_plain_function(value))))
             space.taken = {(unit + 1, place) for unit, place in space.taken}
             self._take(here, 0, value.__name__)
-        elif isinstance(value, FunctionType | type) and module != "__main__" and not _is_local(module):
+        elif (
+            isinstance(value, FunctionType | BuiltinFunctionType | type)
+            and module != "__main__"
+            and not _is_local(module)
+        ):
             space.imports.add(
                 f"from {module} import {value.__qualname__}" + (f" as {name}" if name != value.__name__ else "")
             )
@@ -461,7 +465,7 @@ def _own_text(function: FunctionType) -> str:
         raise Invalid(f"{function.__name__!r} is no plain function. Write it with def.")
     ours = [i for i, each in enumerate(node.decorator_list) if _is_ours(each, function.__globals__)]
     kept = node.decorator_list[ours[-1] + 1 :] if ours else node.decorator_list
-    first = min(each.lineno for each in [node, *kept])
+    first = min([node.lineno, *(each.lineno for each in kept)])
     return "\n".join(line.rstrip() for line in text.splitlines()[first - 1 : node.end_lineno])
 
 
@@ -477,7 +481,7 @@ def _defines(space: _Namespace, name: str) -> bool:
     return any(line.startswith(f"def {name}(") for line in space.entry.splitlines())
 
 
-def _inner_imports(node: ast.stmt, unit: _Unit) -> Iterator[str]:
+def _inner_imports(node: ast.stmt) -> Iterator[str]:
     """Modules imported inside a definition."""
     if isinstance(node, ast.If) and (chain_of(node.test) or ("",))[-1] == "TYPE_CHECKING":
         return
@@ -490,9 +494,9 @@ def _inner_imports(node: ast.stmt, unit: _Unit) -> Iterator[str]:
 
 def _check_repeatable(name: str, node: ast.stmt) -> None:
     for part in ast.walk(node):
-        if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute):
-            if part.func.attr in _CHANGING_METHODS:
-                raise _not_repeatable(name, f".{part.func.attr}()")
+        match part:
+            case ast.Call(func=ast.Attribute(attr=method)) if method in _CHANGING_METHODS:
+                raise _not_repeatable(name, f".{method}()")
 
 
 def _not_repeatable(name: str, what: str) -> Invalid:

@@ -21,7 +21,7 @@ __all__ = ["load"]
 
 
 def load(entry: str, modules: Sequence[Mapping[str, Any]]) -> Callable[..., Any]:
-    """The function called ``entry`` of the first of ``modules``.
+    r"""The function called ``entry`` of the first of ``modules``.
 
     Args:
         entry: its name.
@@ -29,8 +29,8 @@ def load(entry: str, modules: Sequence[Mapping[str, Any]]) -> Callable[..., Any]
             name links the module itself.
 
     Example:
-        >>> one = {"text": "def f(x):\\n    return g(x) + 1", "links": {"g": [1, "double"]}}
-        >>> load("f", [one, {"text": "def double(x):\\n    return 2 * x", "links": {}}])(3)
+        >>> one = {"text": "def f(x):\n    return g(x) + 1", "links": {"g": [1, "double"]}}
+        >>> load("f", [one, {"text": "def double(x):\n    return 2 * x", "links": {}}])(3)
         7
     """
     # ``builtins``, because classes look their module up in ``sys.modules`` (dataclasses do), and this adds none
@@ -93,7 +93,7 @@ def _check(job: Mapping[str, Any]) -> dict[str, Any]:
 
 def _main() -> int:
     try:
-        answer = {"answer": _check(json.load(sys.stdin))}
+        answer: dict[str, Any] = {"answer": _check(json.load(sys.stdin))}
     except Exception as exc:  # noqa: BLE001 - a person's function may raise anything, and all of it is the answer
         answer = {"error": f"{type(exc).__name__}: {exc}"}
     sys.stdout.write("\n" + json.dumps(answer))

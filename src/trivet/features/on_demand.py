@@ -270,7 +270,7 @@ def _parameters(view: str, function: Callable[..., Any]) -> dict[str, Any]:
 class _Inputs:
     """What the parameters of one on-demand view may mean."""
 
-    def __init__(self, view: str, inputs: Sequence[FeatureView | OnDemand | str]) -> None:
+    def __init__(self, view: str, inputs: Sequence[object]) -> None:
         self.view = view
         self.kinds: dict[str, str | None] = {}
         self.whole: list[str] = []
@@ -280,7 +280,7 @@ class _Inputs:
                 self.kinds |= {f"{each.name}:{name}": "number" if sure else None for name, sure in numbers.items()}
             elif isinstance(each, OnDemand):
                 self.kinds |= {f"{each.name}:{name}": _SEEN_AS[kind] for name, kind in each.outputs.items()}
-            elif isinstance(each, str) and each:
+            elif isinstance(each, str):
                 name, _, feature = each.partition(":")
                 if feature in ("", "*"):
                     self.whole.append(check_name("a view", name))

@@ -89,7 +89,8 @@ class Selection:
     @property
     def definitions(self) -> dict[str, FeatureView | OnDemand]:
         """Every view that takes part, by name."""
-        return {each.name: each for each in (*self.views, *self.steps)}
+        found: dict[str, FeatureView | OnDemand] = {each.name: each for each in self.views}
+        return found | {each.name: each for each in self.steps}
 
     @property
     def request(self) -> dict[str, str]:

@@ -32,7 +32,7 @@ def mixed(wind, rain, sky: str, calm, minute, note, since):
         "ratio": np.log1p(np.abs(wind)) / rain + np.sin(minute),
         "wet": (rain > 0.5) & known,
         "minutes": np.where(np.isnan(minute), -1, minute).astype(np.int64) + np.where(calm > 0, 1, 0),
-        "label": np.array([None if a is None or b is None else a + b for a, b in zip(sky, note)], object),
+        "label": np.array([None if a is None or b is None else a + b for a, b in zip(sky, note, strict=True)], object),
         "hour": since.astype("datetime64[h]"),
     }
 
@@ -118,7 +118,7 @@ def test_status_and_times_say_when_it_was_computed():
     vector = FeatureVector({f"weather:{name}": None for name in READ}, {}, {})
     vector.times, vector.status = dict.fromkeys(vector.values, 0), dict.fromkeys(vector.values, "missing")
     Computation(resolve(["weather:wind", mixed], lambda _: WEATHER)).fill([vector], [{}], [row], 7)
-    assert list(vector.values) == ["weather:wind", *(f"mixed:{name}" for name in mixed.outputs)]
+    assert vector.values.keys() == {"weather:wind", *(f"mixed:{name}" for name in mixed.outputs)}
     assert (vector.status["mixed:ratio"], vector.status["mixed:wet"]) == ("null", "present")
     assert (vector.times["mixed:ratio"], vector.times["weather:wind"]) == (7, 0)
 
@@ -153,12 +153,12 @@ def table(view, **columns):
 
 
 def test_a_function_that_mixes_rows_is_found_out():
-    with pytest.raises(Invalid, match="for a row among others and .* for the same row alone"):
+    with pytest.raises(Invalid, match=r"for a row among others and .* for the same row alone"):
         table(centred, **{"weather:wind": [1.0, 2.0, 4.0]})
 
 
 def test_a_column_of_another_type_says_how_to_annotate():
-    with pytest.raises(Invalid, match="holds text and .* takes it as number. Annotate its parameter with str"):
+    with pytest.raises(Invalid, match=r"holds text and .* takes it as number. Annotate its parameter with str"):
         table(doubled, **{"weather:sky": ["a"]})
 
 
@@ -194,12 +194,12 @@ def test_a_training_set_has_what_was_asked_for_in_that_order():
     assert made.to_polars().columns == ["place", "t", "minute", "later", "rain", "wet_wind"]
     assert made.to_polars()["wet_wind"].to_list() == [None, 2.0, None]
     assert made.report.nulls == {"later": 0, "rain": 1, "wet_wind": 2}
-    assert [(each.feature, each.view) for each in made.features][0] == ("speed:later", speed.digest)
+    assert (made.features[0].feature, made.features[0].view) == ("speed:later", speed.digest)
     assert made.definitions == {"weather": WEATHER.digest, "speed": speed.digest}
 
 
 def test_a_spine_without_a_request_value_is_told_so():
-    with pytest.raises(NotFound, match="called 'minute'.*On-demand view 'speed' asks for it"):
+    with pytest.raises(NotFound, match=r"called 'minute'.*On-demand view 'speed' asks for it"):
         build(
             SPINE.drop("minute"), {"w": DATA}, {"weather": WEATHER, "speed": speed}, features=["speed:later"], time="t"
         )
@@ -215,7 +215,7 @@ def test_the_store_and_the_training_set_agree(tmp_path):
         vectors = project.online_features(["speed", "weather:rain"], keys, at=NOON, request=sent)
         for name in ("wet_wind", "later"):
             assert [vector.values[f"speed:{name}"] for vector in vectors] == made[name].to_list()
-        assert list(vectors[0].values) == ["speed:wet_wind", "speed:later", "weather:rain"]
+        assert vectors[0].values.keys() == {"speed:wet_wind", "speed:later", "weather:rain"}
         [one] = project.online_features([speed], {"place": "Graz"}, at=NOON, request={"minute": 2})
         assert one.values == {"speed:wet_wind": 2.0, "speed:later": 3.0}
         assert one.times["speed:later"] == to_micros(NOON)

@@ -205,7 +205,7 @@ def test_a_clean_process_says_what_a_function_answers():
     sample = {"columns": {"x": "float64", "y": "object"}}
     assert Portable.of(names["f"]).check(sample) == {"a": "f", "b": "O"}
     broken = Portable.from_spec({"entry": "f", "modules": [{"text": "import nowhere_at_all", "links": {}}]})
-    with pytest.raises(Invalid, match="does not run in a clean process.*nowhere_at_all"):
+    with pytest.raises(Invalid, match=r"does not run in a clean process.*nowhere_at_all"):
         broken.check()
     with pytest.raises(Invalid, match="cannot be loaded here: ModuleNotFoundError"):
         broken.load()

@@ -23,7 +23,8 @@ def test_a_module_is_linked_as_a_whole_by_an_empty_name():
 
 def test_nothing_is_left_behind_for_others_to_import():
     before = set(sys.modules)
-    text = "from __future__ import annotations\nfrom dataclasses import dataclass\n\n@dataclass\nclass A:\n    x: int\n\n\ndef f():\n    return A(1)"
+    head = "from __future__ import annotations\nfrom dataclasses import dataclass\n\n"
+    text = head + "@dataclass\nclass A:\n    x: int\n\n\ndef f():\n    return A(1)"
     assert load("f", [{"text": text, "links": {}}])().x == 1
     assert set(sys.modules) == before
 

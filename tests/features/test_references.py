@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
+import trivet as tv
 from trivet.errors import Invalid, NotFound
 from trivet.features import Entity, FeatureService, FeatureView, Source, on_demand, resolve, select_all
 
@@ -115,3 +117,15 @@ def test_one_request_value_has_one_type():
 
     with pytest.raises(Invalid, match="asked for as int and as string"):
         _ = resolve([first, second]).request
+
+
+def test_views_from_the_catalogue_share_the_frame_of_their_source(tmp_path):
+    rows = pl.DataFrame({"e": ["a"], "x": [1], "y": [2]})
+    source = Source("rows", rows)
+    one, other = (FeatureView(name, entity=E, source=source, features=[name[-1]]) for name in ("one_x", "other_y"))
+    spine = pl.DataFrame({"e": ["a"], "t": ["2026-01-01T00:00Z"]})
+    with tv.open(tmp_path) as project:
+        project.define(one, other)
+        for wanted in (["one_x", "other_y"], [one, "other_y"], ["one_x", other]):
+            made = project.training_set(spine, wanted, time="t").to_polars()
+            assert made.select("x", "y").rows() == [(1, 2)]

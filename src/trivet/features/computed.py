@@ -54,7 +54,10 @@ class Computation:
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
         self._steps = [_prepared(view) for view in selection.steps]
-        self._asked = [each.reference for each in selection.columns]
+        every = [each.reference for each in selection.read]
+        every += [output.reference for step in self._steps for output in step.outputs]
+        asked = {each.reference for each in selection.columns}
+        self._hidden = [name for name in every if name not in asked]
 
     # at prediction time
 
@@ -85,10 +88,9 @@ class Computation:
                     vector.values[reference] = value
                     vector.times[reference] = at
                     vector.status[reference] = "null" if value is None else "present"
-        for vector in vectors:
-            vector.values = {name: vector.values[name] for name in self._asked}
-            vector.times = {name: vector.times[name] for name in self._asked}
-            vector.status = {name: vector.status[name] for name in self._asked}
+        for name in self._hidden:
+            for vector in vectors:
+                del vector.values[name], vector.times[name], vector.status[name]
 
     # in training
 

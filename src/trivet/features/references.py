@@ -164,6 +164,7 @@ class _Names:
     def __init__(self, items: Iterable[object], find: Find | None) -> None:
         self._find = find
         self._known: dict[str, Definition] = {}
+        self._data: dict[str, object] = {}
         for item in items:
             if isinstance(item, _DEFINED):
                 self._add(item)
@@ -171,6 +172,7 @@ class _Names:
     def _add(self, definition: Definition) -> None:
         if self._known.setdefault(definition.name, definition) != definition:
             raise Invalid(f"Two different views are called {definition.name!r}. Rename one.")
+        self._note_data(definition)
         for each in getattr(definition, "given", ()):
             self._add(each)
 
@@ -178,8 +180,21 @@ class _Names:
         if name not in self._known:
             if self._find is None:
                 raise NotFound("feature view or service", name, self._known)
-            self._known[name] = self._find(name)
+            self._known[name] = self._with_data(self._find(name))
         return self._known[name]
+
+    def _with_data(self, found: Definition) -> Definition:
+        """A stored view reads the same frame of a source as a view at hand does: it is kept once for all."""
+        if isinstance(found, FeatureView):
+            without = [leaf.name for leaf in found.source.leaves if not isinstance(leaf.data, str)]
+            found = found.bound({name: self._data[name] for name in without if name in self._data})
+            self._note_data(found)
+        return found
+
+    def _note_data(self, definition: Definition) -> None:
+        for leaf in definition.source.leaves if isinstance(definition, FeatureView) else ():
+            if leaf.data is not None and not isinstance(leaf.data, str):
+                self._data.setdefault(leaf.name, leaf.data)
 
     def parse(self, item: object) -> tuple[Definition, list[str]]:
         """A definition and the features of it that are named."""

@@ -3,12 +3,13 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import narwhals as nw
 import numpy as np
 import polars as pl
 import pytest
 
 from trivet.errors import Invalid, NotFound
-from trivet.features import Entity, FeatureService, FeatureView, Source, on_demand
+from trivet.features import Entity, FeatureService, FeatureView, Source, feature_view, on_demand
 from trivet.features.catalogue import Catalogue
 from trivet.features.functions import Module, Portable
 from trivet.features.sources import read, snapshots_of
@@ -120,3 +121,21 @@ def test_a_function_that_cannot_run_elsewhere_is_not_applied(context):
     with pytest.raises(Invalid, match="does not run in a clean process"):
         Catalogue(context).apply(view)
     assert Catalogue(context).names() == []
+
+
+def blown(w):
+    return w.filter(nw.col("wimd") > 3)
+
+
+def calm(w):
+    return w.filter(nw.col("wind") < 3)
+
+
+@pytest.mark.parametrize("data", [pl.DataFrame({"city": ["NYC"], "wind": [1.5]}), "not_there_yet.parquet"])
+def test_functions_over_frames_are_tried_with_the_columns_of_their_sources(context, data):
+    declare = feature_view(entity=E, source=Source("w", data), features=["wind"])
+    assert Catalogue(context).apply(declare(calm))[0].version == 1
+    if isinstance(data, str):
+        return
+    with pytest.raises(Invalid, match=r"does not run in a clean process.*wimd"):
+        Catalogue(context).apply(declare(blown))

@@ -9,9 +9,12 @@ is no part of its identity.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,7 +22,6 @@ import msgspec
 from trivet.digest import digest
 from trivet.errors import Invalid, NotFound
 from trivet.features.definitions import FeatureView, Source
-from trivet.features.functions import Portable
 from trivet.features.on_demand import OnDemand
 from trivet.features.references import Definition, resolve
 from trivet.features.services import FeatureService
@@ -121,16 +123,17 @@ class Catalogue:
                 if kind != each.__trivet_kind__ and each.name in self.names(kind):
                     raise Invalid(f"{each.name!r} is the name of {_with_article(kind)} already. Choose another.")
             if isinstance(each, FeatureView):
-                for source in _derived_sources(each.source):
-                    self._check_once(each, source.transform)
+                self._check_transforms(each)
             else:
                 resolve(each, lambda name: own[name] if name in own else self.get(name), full_names=True)
                 if isinstance(each, OnDemand) and not self._is_stored(each):
                     each.check()
 
-    def _check_once(self, view: FeatureView, function: Portable | None) -> None:
-        if function is not None and not self._is_stored(view):
-            function.check()
+    def _check_transforms(self, view: FeatureView) -> None:
+        """Call its functions in a clean process with frames that have the sources' columns and no rows."""
+        for source in _derived_sources(view.source):
+            if source.transform is not None and not self._is_stored(view):
+                source.transform.check(_sample(source, self._context.root))
 
     def _is_stored(self, definition: FeatureView | OnDemand) -> bool:
         """Whether it was applied, and so checked, before."""
@@ -235,6 +238,25 @@ def _derived_sources(source: Source) -> Iterator[Source]:
         yield from _derived_sources(each)
     if source.derived:
         yield source
+
+
+def _sample(source: Source, root: Path) -> dict[str, Any] | None:
+    """Frames without rows for each input, None where the data are not at hand yet."""
+    from trivet.features.sources import snapshots_of
+
+    if any(each.derived for each in source.inputs):
+        return None
+    try:
+        rows = {name: snapshot.scan().head(0).collect() for name, snapshot in snapshots_of(source.inputs, root).items()}
+    except Invalid:
+        return None  # a view may be defined before its file is there
+    return {"frames": {name: b64encode(_as_file(frame)).decode() for name, frame in rows.items()}}
+
+
+def _as_file(frame: Any) -> bytes:
+    buffer = BytesIO()
+    frame.write_ipc(buffer)
+    return buffer.getvalue()
 
 
 def _with_article(kind: str) -> str:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from trivet.errors import Invalid, NotFound
-from trivet.features.on_demand import REQUEST_TYPES, Array, OnDemand
+from trivet.features.on_demand import REQUEST_TYPES, OnDemand
 from trivet.features.references import Selection
 from trivet.types import Micros, as_utc, to_micros
+
+if TYPE_CHECKING:
+    from trivet.features.on_demand import Array
 
 __all__ = ["Computation", "Vector"]
 

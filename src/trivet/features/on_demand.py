@@ -14,10 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import product
-from typing import Any, TypeAlias
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trivet.digest import digest
 from trivet.errors import Invalid, NotFound
@@ -26,9 +23,12 @@ from trivet.features.definitions import FeatureView, check_name
 from trivet.features.functions import Portable, described_error
 from trivet.types import Digest
 
-__all__ = ["REQUEST_TYPES", "Array", "Input", "OnDemand", "declared_digest", "on_demand"]
+__all__ = ["REQUEST_TYPES", "Input", "OnDemand", "declared_digest", "on_demand"]
 
-Array: TypeAlias = npt.NDArray[Any]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array: TypeAlias = npt.NDArray[Any]
 
 REQUEST_TYPES = {"int": "number", "float": "number", "bool": "number", "string": "text", "date": "time", "time": "time"}
 """Types of request values, and what the function sees: numbers, text or times."""
@@ -92,6 +92,8 @@ class OnDemand:
         Raises:
             Invalid: the function raises, or answers something else than one value of the declared type for each row.
         """
+        import numpy as np
+
         function = self.function.load()
         rows = len(next(iter(columns.values())))
         try:
@@ -107,6 +109,8 @@ class OnDemand:
         return {name: self._finished(name, kind, answer[name], rows) for name, kind in self.outputs.items()}
 
     def _finished(self, name: str, kind: str, values: Any, rows: int) -> Array:
+        import numpy as np
+
         array = np.asarray(values)
         if array.shape != (rows,):
             shape = f"an array of shape {array.shape}" if array.shape else "one value"
@@ -312,6 +316,8 @@ class _Inputs:
 
 def _tried(view: str, portable: Portable, kinds: Mapping[str, str | None]) -> tuple[dict[str, str], dict[str, str]]:
     """Types of the parameters and of the outputs, by calls with empty arrays: numbers first where nothing is said."""
+    import numpy as np
+
     open_ones = [name for name, kind in kinds.items() if kind is None]
     trials = (
         product(("number", "text", "time"), repeat=1) if len(open_ones) > 3 else product(DTYPES, repeat=len(open_ones))
@@ -334,6 +340,8 @@ def _tried(view: str, portable: Portable, kinds: Mapping[str, str | None]) -> tu
 
 
 def _learned(view: str, answer: Any) -> dict[str, str]:
+    import numpy as np
+
     if not isinstance(answer, Mapping) or not answer:
         raise Invalid(f"On-demand view {view!r} answers {answer!r}. Return a dict of name to array.")
     learned = {}

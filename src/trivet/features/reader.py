@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from trivet.errors import Invalid
 from trivet.features.aggregates import COUNTS
-from trivet.features.computed import Computation
 from trivet.features.online.contract import Key, OnlineStore, Row
 from trivet.features.references import Selected, Selection
 from trivet.types import Micros, from_micros
+
+if TYPE_CHECKING:
+    from trivet.features.computed import Computation
 
 __all__ = ["FeatureReader", "FeatureVector", "Status"]
 
@@ -63,9 +65,9 @@ class FeatureReader:
 
     def __init__(self, features: Sequence[Selected] | Selection, store: OnlineStore) -> None:
         self._store = store
-        self._computation = None
+        self._computation: Computation | None = None
         if isinstance(features, Selection):
-            self._computation = Computation(features) if features.steps else None
+            self._computation = _computation(features) if features.steps else None
             features = features.read
         views = dict.fromkeys(each.view for each in features)
         self._views = [
@@ -105,6 +107,12 @@ class FeatureReader:
         if self._computation is not None:
             self._computation.fill(vectors, entities, request, at)
         return vectors
+
+
+def _computation(selection: Selection) -> Computation:
+    from trivet.features.computed import Computation
+
+    return Computation(selection)
 
 
 def _check_moment(view: str, at: Micros, watermark: Micros | None) -> None:

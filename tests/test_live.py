@@ -103,6 +103,46 @@ def test_an_edited_view_does_not_reach_a_model_fitted_before(project: tv.Project
         assert found["features"]["congestion:mean_delay"] == expected["mean_delay"][0]
 
 
+@tv.on_demand(inputs=["congestion:mean_delay", "weather:wind"], request={"hour": "int"})
+def pressure(mean_delay, wind, hour):
+    return {"pressed": mean_delay / (1 + wind), "evening": hour >= 18}
+
+
+def test_features_computed_on_demand_are_served_with_what_was_sent(project: tv.Project, answer: Answer) -> None:
+    moment = airport.NOW - timedelta(days=1)
+    spine = airport.spine().with_columns(hour=pl.col("t").dt.hour())
+    service = tv.FeatureService("delays", [pressure, "congestion:departures"])
+    made = project.training_set(spine, service, time="t", label="late")
+    with project.run("late") as run:
+        run.model(tv.Model.fit(DecisionTreeClassifier(max_depth=3, random_state=0), made), "late")
+    project.materialize(until=moment)
+    deployment = project.deploy("late", allow_ungated="a test")
+    assert {"online.congestion", "online.weather"} <= set(project.context.ledger.run(deployment.id).inputs)
+    asked = [Request({"airport": name}, {"hour": hour}, moment) for name, hour in (("JFK", 20), ("EWR", 7))]
+    found = answer(deployment, *asked)
+    again = pl.DataFrame({"airport": ["JFK", "EWR"], "t": [moment] * 2, "hour": [20, 7]})
+    expected = project.training_set(again, "delays", time="t").to_polars()
+    for row, one in zip(expected.iter_rows(named=True), found, strict=True):
+        assert one["features"] == {
+            "pressure:pressed": row["pressed"],
+            "pressure:evening": row["evening"],
+            "congestion:departures": row["departures"],
+        }
+    assert project.reproduce(f"prediction:{found[0]['id']}", environment="current").level == "bytes"
+    with pytest.raises(Invalid, match="lacks the value 'hour'"):
+        answer(deployment, Request({"airport": "JFK"}, {}, moment))
+    project.define(edited())  # the model keeps the definition that it was fitted with
+    assert answer(deployment, asked[0])[0]["features"] == found[0]["features"]
+
+
+def edited() -> Any:
+    @tv.on_demand(name="pressure", inputs=["congestion:mean_delay"], request={"hour": "int"})
+    def other(mean_delay: Any, hour: Any) -> Any:
+        return {"pressed": mean_delay * 2, "evening": hour >= 12}
+
+    return other
+
+
 def test_the_old_models_view_can_still_be_brought_up_to_date(project: tv.Project, answer: Answer) -> None:
     moment = airport.NOW - timedelta(days=1)
     fitted(project, "old")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from trivet.features.online.contract import OnlineStore
     from trivet.features.reader import FeatureReader
-    from trivet.features.references import Selected
+    from trivet.features.references import Definition, Selection
     from trivet.ledger.tables import Tables
     from trivet.monitoring.heartbeats import Heartbeat
     from trivet.monitoring.report import MonitorReport
@@ -42,6 +42,9 @@ SPOOL = Path(".trivet") / "spool"
 _COLUMNS = ("id", "at", "received", "model", "version", "digest", "deployment", "role", "score", "latency_us")
 _WATCHED = 50_000
 _FEW = 100  # predictions below which nothing is said about how long a healthy pause may last
+_REQUEST = {"int": "number", "float": "number", "bool": "boolean"} | dict.fromkeys(
+    ("string", "date", "time"), "category"
+)
 _JSON = ("entities", "request", "features", "feature_times", "feature_status", "output")
 
 
@@ -142,7 +145,7 @@ class Live:
         from trivet.serving.predictor import Deployed, Predictor
 
         model: Any = load(self._context.ledger.artifact(deployment.digest), self._context.blobs)
-        selected = self._selected(model.signature)
+        selected = self._selected(model)
         deployed = Deployed(
             name=deployment.name,
             version=str(deployment.version),
@@ -151,6 +154,7 @@ class Live:
             entity_keys=self._key_types(model, selected),
             deployment=deployment.id,
             role=deployment.role,
+            request={name: _REQUEST[kind] for name, kind in selected.request.items()},
         )
         reader = self._reader(selected)
         return Predictor(
@@ -170,7 +174,7 @@ class Live:
             metrics=metrics,
         )
 
-    def _reader(self, selected: Sequence[Selected]) -> FeatureReader:
+    def _reader(self, selected: Selection) -> FeatureReader:
         from trivet.features.reader import FeatureReader
 
         return FeatureReader(selected, self._online)
@@ -194,36 +198,44 @@ class Live:
     def _materializations(self, model: Digest) -> dict[str, Digest]:
         """From what the online store was filled last, for each feature view that a model reads."""
         found: dict[str, Digest] = {}
-        for column in self._context.ledger.artifact(model).spec["signature"]["inputs"]:
-            if (view := column.get("view")) is None or f"online.{column['feature'].partition(':')[0]}" in found:
-                continue
-            runs = self._context.ledger.runs(RunQuery(kind="materialize", input=view, limit=1))
-            if runs:
-                found[f"online.{column['feature'].partition(':')[0]}"] = runs[0].outputs["online_features"]
+        spec = self._context.ledger.artifact(model).spec
+        read = {
+            each["feature"].partition(":")[0]: each["view"] for each in spec["signature"]["inputs"] if each.get("view")
+        }
+        for name, view in {**self._definitions(spec.get("training_set")), **read}.items():
+            if runs := self._context.ledger.runs(RunQuery(kind="materialize", input=view, limit=1)):
+                found[f"online.{name}"] = runs[0].outputs["online_features"]
         return found
 
-    def _key_types(self, model: Any, selected: Sequence[Selected]) -> dict[str, str]:
+    def _definitions(self, train: Digest | None) -> dict[str, Digest]:
+        """The views that a training set with on-demand views was made with, by name."""
+        spec = self._context.ledger.artifact(train).spec if train else {}
+        return dict(spec.get("definitions", {}))
+
+    def _key_types(self, model: Any, selected: Selection) -> dict[str, str]:
         """The type of each entity key, as the model's training set had it; any scalar where that is not known."""
         spec = self._context.ledger.artifact(model.training_set).spec if model.training_set else {}
         columns = spec.get("columns", {})
-        keys = dict.fromkeys(key for each in selected for key in each.view.entity.keys)
+        keys = dict.fromkeys(key for each in selected.read for key in each.view.entity.keys)
         return {key: _key_type(str(columns.get(key, ""))) for key in keys}
 
-    def _selected(self, signature: Any) -> list[Selected]:
-        """The features that a signature reads, each by the very version of its view that the model was fitted with."""
-        from trivet.features.definitions import FeatureView
-        from trivet.features.references import Selected
+    def _selected(self, model: Any) -> Selection:
+        """The features that a model reads, each by the very version of its view that the model was fitted with."""
+        from trivet.features.references import Selection, resolve
+        from trivet.pipelines.values import load
 
-        views: dict[Digest, FeatureView] = {}
-        selected = []
-        for column in signature.inputs:
-            if column.feature is None:
-                continue
-            if column.view not in views:
-                views[column.view] = FeatureView.from_spec(self._context.ledger.artifact(column.view).spec)
-            feature = column.feature.partition(":")[2]
-            selected.append(Selected(views[column.view], feature, column.feature))
-        return selected
+        columns = [column for column in model.signature.inputs if column.feature is not None]
+        if not columns:
+            return Selection((), ())
+        used = self._definitions(model.training_set) | {c.feature.partition(":")[0]: c.view for c in columns}
+
+        def find(name: str) -> Definition:
+            if name not in used:
+                raise NotFound("view that the model was fitted with, called", name, used)
+            found: Any = load(self._context.ledger.artifact(used[name]), self._context.blobs)
+            return cast("Definition", found)
+
+        return resolve([column.feature for column in columns], find, full_names=True)
 
     def _recorded(self, ids: Collection[str]) -> Set[str]:
         from trivet.serving.records import TABLE

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from trivet.features.definitions import FeatureView
     from trivet.features.materialize import Materializer
     from trivet.features.reader import FeatureVector
-    from trivet.features.references import Selected
+    from trivet.features.references import Definition, Selection
     from trivet.features.training_set import TrainingSet
     from trivet.ledger.lineage import Lineage
     from trivet.live import Live
@@ -270,17 +270,19 @@ class Project:
     def _online(self) -> Any:
         return open_url("online", self.context.settings.features.online, self.root)
 
-    def define(self, *views: FeatureView, why: str = "") -> list[Listed]:
-        """Store feature views; an edited one becomes a new version, an unchanged one keeps its own.
+    def define(self, *definitions: Definition, why: str = "") -> list[Listed]:
+        """Store feature views, on-demand views and services; an edited one becomes a new version.
 
-        From then on references such as ``"visits:*"`` and ``"visits:count_7d"`` name their features.
+        From then on references such as ``"visits:*"`` and ``"visits:count_7d"`` name their features. What they were
+        declared with as objects is stored too, and their functions are tried in a clean process.
 
         Args:
-            views: what ``tv.feature_view`` or ``tv.FeatureView`` declared.
+            definitions: what ``tv.feature_view``, ``tv.on_demand`` or ``tv.FeatureService`` declared.
             why: the reason, kept in the history of each name.
 
         Raises:
-            Invalid: a source's data cannot be read.
+            Invalid: a source's data cannot be read, a function does not run in a clean process, or a name is taken.
+            NotFound: an input or a service's feature does not exist; the nearest names are offered.
 
         Example:
             >>> import trivet as tv
@@ -291,14 +293,14 @@ class Project:
             ...     listed.version, listed.features
             (1, ['visits:spent'])
         """
-        return self._catalogue.apply(*views, why=why)
+        return self._catalogue.apply(*definitions, why=why)
 
     def feature_views(self) -> list[Listed]:
         """The current version of every stored feature view, by name."""
-        return self._catalogue.list()
+        return self._catalogue.list("feature_view")
 
     def feature_view(self, reference: str) -> Listed:
-        """One stored feature view: ``congestion``, or ``congestion@2`` for another version.
+        """One stored definition: ``congestion``, or ``congestion@2`` for another version.
 
         Raises:
             NotFound: there is no such view or version; the nearest names are offered.
@@ -314,7 +316,7 @@ class Project:
     def training_set(
         self,
         spine: Any,
-        features: Sequence[FeatureView | str],
+        features: Sequence[Definition | str] | Definition | str,
         *,
         time: str,
         label: str | None = None,
@@ -326,7 +328,7 @@ class Project:
 
         Args:
             spine: pandas, Polars or Arrow frame of entity keys, a time, and whatever else should stay in it.
-            features: feature views, or references such as ``"weather:*"`` and ``"planes:seats"``.
+            features: views, services, or references such as ``"weather:*"`` and ``"planes:seats"``.
             time: the column with the moment at which each row asks.
             label: the column to be predicted.
             strict: see only what was known before the row's time, not at it.
@@ -349,11 +351,10 @@ class Project:
             ...     project.training_set(spine, [view], time="t").to_polars()["temp"].to_list()
             [2]
         """
-        from trivet.features.definitions import FeatureView
         from trivet.features.training_set import training_set
 
-        wanted = [features] if isinstance(features, FeatureView | str) else list(features)
-        self.define(*(each for each in wanted if isinstance(each, FeatureView)))
+        wanted = list(features) if isinstance(features, Sequence) and not isinstance(features, str) else [features]
+        self.define(*(each for each in wanted if not isinstance(each, str)))
         return training_set(
             self.context,
             spine,
@@ -365,7 +366,9 @@ class Project:
             as_known_at=as_known_at,
         )
 
-    def materializer(self, features: Sequence[FeatureView | str], *, afresh: bool = False) -> Materializer:
+    def materializer(
+        self, features: Sequence[Definition | str] | Definition | str, *, afresh: bool = False
+    ) -> Materializer:
         """What brings the online store up to a moment, again and again, without reading its sources anew.
 
         ``afresh`` forgets first what the store has of these views, for a replay of the past.
@@ -373,7 +376,7 @@ class Project:
         from trivet.features.materialize import Materializer, record_materialization
         from trivet.features.sources import snapshots_of
 
-        views = list(dict.fromkeys(each.view for each in self._selected(features)))
+        views = self._selected(features).views
         if afresh:
             for view in views:
                 self._online.drop(view.online_name)
@@ -383,7 +386,10 @@ class Project:
         return materializer
 
     def materialize(
-        self, features: Sequence[FeatureView | str] | None = None, *, until: datetime | str | None = None
+        self,
+        features: Sequence[Definition | str] | Definition | str | None = None,
+        *,
+        until: datetime | str | None = None,
     ) -> dict[str, int]:
         """Bring the online store up to ``until`` (now by default) and answer how many rows each view wrote.
 
@@ -404,10 +410,11 @@ class Project:
 
     def online_features(
         self,
-        features: Sequence[FeatureView | str],
+        features: Sequence[Definition | str] | Definition | str,
         entities: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Any,
         *,
         at: datetime | str | None = None,
+        request: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
     ) -> list[FeatureVector]:
         """The features of some entities as the online store has them, expired where too old ``at`` that time.
 
@@ -415,6 +422,7 @@ class Project:
             features: views, or references to them and their features.
             entities: keys by name, of one entity or of several: ``{"customer": 7}``, a list of those, a data frame.
             at: an aware time or its text; now by default.
+            request: what on-demand views ask the caller for: the same for all, or a list with those of each.
 
         Raises:
             NotFound: an unknown view or feature.
@@ -443,20 +451,18 @@ class Project:
         if wrong := [entity for entity in asked if not isinstance(entity, Mapping)]:
             raise Invalid(f"{wrong[0]!r} is no entity. Give its keys by name, for example {{'origin': 'JFK'}}.")
         moment = self.context.clock() if at is None else as_utc(at)
-        return FeatureReader(self._selected(features), self._online)(asked, to_micros(moment))
+        sent = [request] * len(asked) if isinstance(request, Mapping) else request
+        return FeatureReader(self._selected(features), self._online)(asked, to_micros(moment), sent)
 
     def watermark(self, view: FeatureView) -> datetime | None:
         """Up to when a view was last materialized, None if never."""
         moment: int | None = self._online.watermark(view.anchored(self.root).online_name)
         return None if moment is None else from_micros(moment)
 
-    def _selected(self, features: Sequence[FeatureView | str]) -> list[Selected]:
-        from trivet.features.definitions import FeatureView
+    def _selected(self, features: Sequence[Definition | str] | Definition | str) -> Selection:
         from trivet.features.references import resolve
 
-        wanted = [features] if isinstance(features, FeatureView | str) else features
-        anchored = [each.anchored(self.root) if isinstance(each, FeatureView) else each for each in wanted]
-        return resolve(anchored, self._catalogue.get)
+        return resolve(features, self._catalogue.get, root=self.root)
 
     # -- leg two: keeping track -------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import pytest
 
 from trivet.features import Entity, FeatureView, Source
 from trivet.features.catalogue import Catalogue
-from trivet.features.definitions import described
+from trivet.features.declare import described
 from trivet.features.materialize import record_materialization
 from trivet.features.places import anchored
 from trivet.features.training_set import training_set

@@ -20,11 +20,12 @@ from typing import Any, Literal, TypeAlias
 from trivet.digest import digest
 from trivet.errors import Invalid, NotFound
 from trivet.features.aggregates import Aggregate, Feature, expand, latest
+from trivet.features.functions import Portable
 from trivet.features.keytypes import KEY_TYPES
 from trivet.features.places import anchored, check_secrets, is_database
 from trivet.types import Digest, Duration, Micros, as_duration, duration_text
 
-__all__ = ["Described", "Entity", "FeatureView", "Frame", "Source", "Times", "described", "feature_view"]
+__all__ = ["Entity", "FeatureView", "Frame", "Source", "Times"]
 
 Frame: TypeAlias = Any
 """A pandas or Polars data frame, or an Arrow table."""
@@ -168,6 +169,7 @@ class Source:
         personal: columns that are ``"do not serve"`` or ``"do not store"``.
         view: the view whose log of values the rows are, see ``of_view``.
         entry: ``module:function`` of a function that can be imported.
+        transform: instead of a query, a function of Narwhals lazy frames of the inputs, each by its name.
 
     Example:
         >>> Source("weather", "weather.parquet", event_time="time_hour", known_after="1h").times
@@ -184,6 +186,7 @@ class Source:
     nonexistent: Nonexistent
     sql: str | None
     inputs: tuple[Source, ...]
+    transform: Portable | None
     table: str | None
     query: str | None = field(repr=False)
     order: tuple[str, ...]
@@ -211,6 +214,7 @@ class Source:
         order: Sequence[str] = (),
         personal: Mapping[str, Personal] | None = None,
         view: FeatureView | None = None,
+        transform: Portable | None = None,
     ) -> None:
         over = (inputs,) if isinstance(inputs, Source | FeatureView) else tuple(inputs)
         values: dict[str, Any] = {
@@ -230,6 +234,7 @@ class Source:
             "personal": dict(personal or {}),
             "view": view,
             "entry": _entry(data),
+            "transform": transform,
         }
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)
@@ -253,9 +258,9 @@ class Source:
                 f"Source {self.name!r} says when values are known but not when they happened. Add event_time=, "
                 "or leave all times out for a source whose rows were always known."
             )
-        if (self.sql is None) != (not self.inputs):
+        if self.derived != bool(self.inputs) or (self.sql is not None and self.transform is not None):
             raise Invalid(f"Source {self.name!r} needs both sql= and inputs=[...], or neither.")
-        if self.sql is not None and self.data is not None:
+        if self.derived and self.data is not None:
             raise Invalid(f"Source {self.name!r} has both data and sql=. A query's data are its inputs=[...].")
         for name, value, known in (
             ("ambiguous", self.ambiguous, ("raise", "earliest", "latest", "null")),
@@ -277,7 +282,7 @@ class Source:
             self._check_log(self.view)
 
     def _check_log(self, view: FeatureView) -> None:
-        if self.data is not None or self.sql is not None or self.created or self.column_times:
+        if self.data is not None or self.derived or self.created or self.column_times:
             raise Invalid(
                 f"Source {self.name!r} is the log of view {view.name!r}, which has no data and times but its own."
             )
@@ -302,6 +307,11 @@ class Source:
                 f"Source {self.name!r} tells time or order by column {cut!r}, which is marked {DO_NOT_STORE!r} and cut "
                 "away when the source is read. Use another column, or mark it 'do not serve'."
             )
+
+    @property
+    def derived(self) -> bool:
+        """Whether its rows are made of those of its inputs, by a query or a function."""
+        return self.sql is not None or self.transform is not None
 
     @property
     def static(self) -> bool:
@@ -333,10 +343,10 @@ class Source:
 
     @property
     def leaves(self) -> tuple[Source, ...]:
-        """The sources with data of their own that this one reads: itself, or those beneath its query or view."""
+        """The sources with data of their own that this one reads: itself, or those beneath its query, function or view."""
         if self.view is not None:
             return self.view.source.leaves
-        if self.sql is None:
+        if not self.derived:
             return (self,)
         return tuple(dict.fromkeys(leaf for source in self.inputs for leaf in source.leaves))
 
@@ -361,6 +371,7 @@ class Source:
             "personal": dict(sorted(self.personal.items())) or None,
             "view": None if self.view is None else _computed(self.view),
             "entry": self.entry,
+            "transform": None if self.transform is None else self.transform.to_spec(),
         }
         return {name: value for name, value in spec.items() if value is not None}
 
@@ -373,6 +384,8 @@ class Source:
         options["inputs"] = [cls.from_spec(source) for source in options.pop("inputs", ())]
         if "view" in options:
             options["view"] = FeatureView.from_spec(options["view"])
+        if (transform := options.pop("transform", None)) is not None:
+            options["transform"] = Portable.from_spec(transform)
         source = cls(name, data, **options)
         object.__setattr__(source, "entry", entry)
         return source
@@ -382,7 +395,7 @@ class Source:
         return self._each(
             lambda source: source.bound(data),
             lambda view: view.bound(data),
-            data.get(self.name, self.data) if self.sql is None and self.view is None else self.data,
+            data.get(self.name, self.data) if not self.derived and self.view is None else self.data,
         )
 
     def anchored(self, root: Path) -> Source:
@@ -635,92 +648,3 @@ def _tags(view: str, tags: Mapping[str, str] | Sequence[str] | None) -> dict[str
 def columns_of(feature: Aggregate) -> tuple[str, ...]:
     """The columns of the source that a feature is made from."""
     return feature.columns
-
-
-@dataclass(frozen=True)
-class Described:
-    """What a docstring says to people."""
-
-    description: str
-    owner: str
-    tags: Mapping[str, str]
-
-
-_FIELD = re.compile(r"(owner|tags)\s*:\s*(.*)", re.IGNORECASE)
-
-
-def described(docstring: str | None) -> Described:
-    r"""The description in a docstring without its lines ``Owner:`` and ``Tags:``, and what these say.
-
-    Tags are separated by commas; ``team=ops`` is a tag with a value.
-
-    Example:
-        >>> described("How late planes leave.\n\nOwner: ada\nTags: delay, team=ops")
-        Described(description='How late planes leave.', owner='ada', tags={'delay': '', 'team': 'ops'})
-    """
-    owner, kept = "", []
-    tags: dict[str, str] = {}
-    for line in inspect.cleandoc(docstring or "").splitlines():
-        found = _FIELD.fullmatch(line.strip())
-        if found is None:
-            kept.append(line)
-        elif found[1].lower() == "owner":
-            owner = found[2].strip()
-        else:
-            pairs = (text.partition("=") for text in found[2].split(",") if text.strip())
-            tags |= {name.strip(): value.strip() for name, _, value in pairs}
-    return Described("\n".join(kept).strip(), owner, tags)
-
-
-class Columns:
-    """What a view's function is handed: ``t.dep_delay`` is the name of the column, for editors and for eyes."""
-
-    def __getattr__(self, name: str) -> str:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return name
-
-
-def feature_view(
-    *,
-    entity: Entity,
-    source: Source,
-    ttl: Duration | None = None,
-    name: str | None = None,
-    owner: str = "",
-    tags: Mapping[str, str] | None = None,
-) -> Callable[[Callable[..., Mapping[str, Feature]]], FeatureView]:
-    """Make a function that answers features into a view; its name and docstring are the view's.
-
-    Raises:
-        Invalid: the function takes more than one argument or answers something else than features.
-
-    Example:
-        >>> flights = Source("flights", "flights.parquet", event_time="dep_utc")
-        >>> @feature_view(entity=Entity("origin"), source=flights)
-        ... def congestion(t):
-        ...     "How late planes leave this airport at the moment."
-        ...     return {"delay_last": latest(t.dep_delay)}
-        >>> congestion.description
-        'How late planes leave this airport at the moment.'
-    """
-
-    def declare(function: Callable[..., Mapping[str, Feature]]) -> FeatureView:
-        called = name or function.__name__
-        if (arguments := len(inspect.signature(function).parameters)) > 1:
-            raise Invalid(f"The function of view {called!r} takes {arguments} arguments. It is given one, the columns.")
-        features = function(Columns()) if arguments else function()
-        if not isinstance(features, Mapping):
-            raise Invalid(f"The function of view {called!r} answers {features!r}. Return a dict of name to feature.")
-        return FeatureView(
-            called,
-            entity=entity,
-            source=source,
-            features=features,
-            ttl=ttl,
-            description=inspect.getdoc(function) or "",
-            owner=owner,
-            tags=tags,
-        )
-
-    return declare

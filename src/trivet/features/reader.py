@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -17,8 +17,11 @@ from trivet.features.aggregates import COUNTS
 from trivet.features.definitions import Entity
 from trivet.features.keytypes import typed_key
 from trivet.features.online.contract import Key, OnlineStore, Row
-from trivet.features.references import Selected
+from trivet.features.references import Selected, Selection
 from trivet.types import Micros, from_micros
+
+if TYPE_CHECKING:
+    from trivet.features.computed import Computation
 
 __all__ = ["FeatureReader", "FeatureVector", "Status"]
 
@@ -58,12 +61,16 @@ class FeatureReader:
     """Answers feature vectors for entities. Safe to share among threads if the store is.
 
     Args:
-        features: what to read.
+        features: what to read, and with a selection what to compute of that.
         store: where from.
     """
 
-    def __init__(self, features: Sequence[Selected], store: OnlineStore) -> None:
+    def __init__(self, features: Sequence[Selected] | Selection, store: OnlineStore) -> None:
         self._store = store
+        self._computation: Computation | None = None
+        if isinstance(features, Selection):
+            self._computation = _computation(features) if features.steps else None
+            features = features.read
         for each in features:
             each.view.check_served(each.feature)
         views = dict.fromkeys(each.view for each in features)
@@ -72,12 +79,20 @@ class FeatureReader:
             for view in views
         ]
 
-    def __call__(self, entities: Sequence[Mapping[str, Any]], at: Micros) -> list[FeatureVector]:
+    def __call__(
+        self, entities: Sequence[Mapping[str, Any]], at: Micros, request: Sequence[Mapping[str, Any]] = ()
+    ) -> list[FeatureVector]:
         """The features of each of ``entities`` at the moment ``at``.
 
+        Args:
+            entities: whom it is about, each with its keys.
+            at: the moment.
+            request: what on-demand views ask the caller for, for each of ``entities``.
+
         Raises:
-            Invalid: an entity lacks a key, or ``at`` is before the moment that the store was brought up to: it
-                keeps one row for each key, so it cannot tell what was known before.
+            Invalid: a request value is missing, an on-demand function fails, an entity lacks a key, or ``at`` is before
+                the moment that the store was brought up to: it keeps one row for each key, so it cannot tell what was
+                known before.
         """
         vectors = [FeatureVector({}, {}, {}) for _ in entities]
         for name, described, features in self._views:
@@ -93,7 +108,15 @@ class FeatureReader:
                     _fill_missing(vector, features, known=key is not None and watermark is not None)
                 else:
                     _fill(vector, features, row, max(row.as_of, watermark or row.as_of), at)
+        if self._computation is not None:
+            self._computation.fill(vectors, entities, request, at)
         return vectors
+
+
+def _computation(selection: Selection) -> Computation:
+    from trivet.features.computed import Computation
+
+    return Computation(selection)
 
 
 def _check_moment(view: str, at: Micros, watermark: Micros | None) -> None:

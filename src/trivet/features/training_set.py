@@ -20,10 +20,13 @@ import polars as pl
 from trivet import plugins
 from trivet.errors import Corrupt, NotFound
 from trivet.features.catalogue import Catalogue
+from trivet.features.computed import Computation
 from trivet.features.definitions import FeatureView
 from trivet.features.engines.contract import Engine, Report
 from trivet.features.frames import as_polars
-from trivet.features.references import Selected, resolve
+from trivet.features.on_demand import OnDemand
+from trivet.features.references import Computed, Definition, Selected, Selection, resolve
+from trivet.features.services import FeatureService
 from trivet.features.snapshots import record_source, source_as_of
 from trivet.features.sources import Snapshots, leaves_of
 from trivet.ledger import Artifact, Blobs, Run
@@ -56,6 +59,8 @@ class TrainingSet:
         report: what was met on the way, counted.
         strict: whether it sees only what was known before, not at, each time.
         artifact, run: where it is recorded, once it is.
+        definitions: where on-demand views take part, the digest of every view by name, inputs of theirs included.
+        services: the feature services that were asked for, by name.
         origin: of a part that is not recorded itself, the whole that it was taken from.
     """
 
@@ -71,11 +76,14 @@ class TrainingSet:
         features: Sequence[FeatureColumn],
         report: Report,
         strict: bool = False,
+        definitions: Mapping[str, Digest] = {},
+        services: Sequence[str] = (),
     ) -> None:
         self._frame = frame
         self.time, self.label = time, label
         self.entities, self.features = tuple(entities), tuple(features)
         self.report, self.strict = report, strict
+        self.definitions, self.services = dict(definitions), tuple(services)
         self.artifact: Artifact | None = None
         self.origin: Artifact | None = None
         self.run: Run | None = None
@@ -120,6 +128,8 @@ class TrainingSet:
             features=self.features,
             report=msgspec.structs.replace(self.report, rows=frame.height, nulls=nulls),
             strict=self.strict,
+            definitions=self.definitions,
+            services=self.services,
         )
         part.origin = self.artifact or self.origin
         return part
@@ -157,7 +167,8 @@ def _in_utc(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 def build(
     spine: Any,
     sources: Snapshots,
-    views: Mapping[str, FeatureView],
+    views: Mapping[str, FeatureView | OnDemand],
+    services: Mapping[str, FeatureService] = {},
     *,
     features: Sequence[str],
     time: str,
@@ -171,7 +182,8 @@ def build(
     Args:
         spine: entity keys, times and label; one row in, one row out, in this order.
         sources: the data, by the names of the sources without a query.
-        views: the views, by name.
+        views: the views, by name, on-demand views and the inputs of these among them.
+        services: the feature services that were asked for, for the record.
         features: references: ``"weather:temp"``, ``"weather:*"``.
         time: the spine's column of prediction times.
         label: the spine's column to predict.
@@ -187,23 +199,39 @@ def build(
     if label is not None and label not in frame.columns:
         raise NotFound("column in the spine called", label, frame.columns)
 
-    def find(name: str) -> FeatureView:
+    def find(name: str) -> FeatureView | OnDemand:
         if name not in views:
             raise NotFound("feature view", name, views)
         return views[name]
 
     selected = resolve(features, find, full_names=full_names, taken=frame.columns)
     opened: Engine = plugins.open_url("engine", engine, Path())
-    joined = opened.point_in_time(frame, selected, sources, time=time, strict=strict)
+    joined = opened.point_in_time(frame, selected.read, sources, time=time, strict=strict)
+    table, nulls = _with_computed(as_polars(joined.frame), frame.columns, selected, joined.report.nulls)
+    duplicates = _duplicates(frame, selected.read, time)
     return TrainingSet(
-        as_polars(joined.frame),
+        table,
         time=time,
         label=label,
-        entities=list(dict.fromkeys(each.view.entity.name for each in selected)),
+        entities=list(dict.fromkeys(each.view.entity.name for each in selected.read)),
         features=[FeatureColumn(each.column, each.reference, each.view.digest) for each in selected],
-        report=msgspec.structs.replace(joined.report, duplicates=_duplicates(frame, selected, time)),
+        report=msgspec.structs.replace(joined.report, duplicates=duplicates, nulls=nulls),
         strict=strict,
+        definitions={name: each.digest for name, each in selected.definitions.items()} if selected.steps else {},
+        services=list(services),
     )
+
+
+def _with_computed(
+    joined: pl.DataFrame, spine: Sequence[str], selected: Selection, nulls: Mapping[str, int]
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The table with what is computed on demand and without what was only read for it, and its nulls by column."""
+    if not selected.steps:
+        return joined, dict(nulls)
+    computed = Computation(selected).columns(joined)
+    columns = [computed[each.reference] if isinstance(each, Computed) else joined[each.column] for each in selected]
+    named = [column.alias(each.column) for column, each in zip(columns, selected, strict=True)]
+    return joined.select(spine).with_columns(named), {column.name: column.null_count() for column in named}
 
 
 def _duplicates(spine: pl.DataFrame, selected: Sequence[Selected], time: str) -> int:
@@ -214,7 +242,7 @@ def _duplicates(spine: pl.DataFrame, selected: Sequence[Selected], time: str) ->
 def training_set(
     context: Context,
     spine: Any,
-    views: Sequence[FeatureView | str],
+    views: Sequence[Definition | str] | Definition | str,
     *,
     time: str,
     label: str | None = None,
@@ -224,7 +252,7 @@ def training_set(
 ) -> TrainingSet:
     """Make a training set and record it: spine, sources as they are, views, run and answer.
 
-    Views may be objects, or references to the catalogue: ``"weather:*"``, ``"planes:seats"``.
+    Views and services may be objects, or references to the catalogue: ``"weather:*"``, ``"planes:seats"``.
 
     With ``as_known_at`` the answer is what the same call would have been at that moment: from the data of the sources
     that was on record then, so that late data and backfills cannot rewrite the past.
@@ -238,17 +266,17 @@ def training_set(
 
     frame = spine.collect() if isinstance(spine, pl.LazyFrame) else spine
     columns = as_polars(frame, "The spine").columns
-    wanted = [views] if isinstance(views, FeatureView | str) else views
-    views = [each.anchored(context.root) if isinstance(each, FeatureView) else each for each in wanted]
-    selected = resolve(views, Catalogue(context).get, full_names=full_names, taken=columns)
-    chosen = {each.view.name: each.view for each in selected}
+    find = Catalogue(context).get
+    selected = resolve(views, find, full_names=full_names, taken=columns, root=context.root)
     inputs = {"spine": values.save(frame, context)}
-    for name, leaf in leaves_of(view.source for view in chosen.values()).items():
+    for name, leaf in leaves_of(view.source for view in selected.views).items():
         inputs[f"sources.{name}"] = (
             record_source(leaf, context) if as_known_at is None else source_as_of(name, as_utc(as_known_at), context)
         )
-    for name, view in chosen.items():
-        inputs[f"views.{name}"] = values.save(view, context, kind="feature_view")
+    for view in selected.definitions.values():
+        inputs[f"views.{view.name}"] = values.save(view, context, kind=view.__trivet_kind__)
+    for service in selected.services:
+        inputs[f"services.{service.name}"] = values.save(service, context, kind="feature_service")
     parameters: dict[str, Json] = {
         "features": [each.reference for each in selected],
         "time": time,
@@ -288,6 +316,8 @@ class TrainingSetKind:
             "report": msgspec.to_builtins(value.report),
             "columns": {name: str(dtype) for name, dtype in value.to_polars().schema.items()},
         }
+        spec |= {"definitions": value.definitions} if value.definitions else {}
+        spec |= {"services": list(value.services)} if value.services else {}
         content = table_digest(value.to_arrow())
         return Saved(spec, {"training_set.parquet": blobs.put(buffer.getvalue())}, content)
 
@@ -306,6 +336,8 @@ class TrainingSetKind:
             features=[FeatureColumn(**each) for each in spec["features"]],
             report=msgspec.convert(spec["report"], Report),
             strict=spec.get("strict", False),
+            definitions=spec.get("definitions", {}),
+            services=spec.get("services", ()),
         )
         value.artifact = artifact
         return value

@@ -44,7 +44,8 @@ class Vector(Protocol):
         ...
 
 
-Read: TypeAlias = Callable[[Sequence[Mapping[str, Any]], Micros], Sequence[Vector]]
+Read: TypeAlias = Callable[..., Sequence[Vector]]
+"""Entities and the moment to vectors; a third argument, what was sent with each, where ``Deployed.request`` asks."""
 Score: TypeAlias = Callable[[Sequence[Mapping[str, Any]]], Sequence[dict[str, Any]]]
 
 _AHEAD = 86_400_000_000  # a day: clocks differ, and some ask about this evening
@@ -59,6 +60,7 @@ class Deployed(msgspec.Struct, frozen=True):
         entity_keys: key to ``text``, ``integer`` or ``boolean``; ``""`` where any scalar will do.
         deployment: the id of the run that serves it.
         role: ``champion``, ``canary`` or ``shadow``.
+        request: values that features are computed of: name to ``number``, ``category`` or ``boolean``.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Deployed(msgspec.Struct, frozen=True):
     entity_keys: dict[str, str] = {}
     deployment: str = ""
     role: str = "champion"
+    request: dict[str, str] = {}
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,7 +115,7 @@ class Predictor:
         clock: Clock = system_clock,
     ) -> None:
         self.deployed = deployed
-        self.inputs = Inputs(deployed.signature, deployed.entity_keys)
+        self.inputs = Inputs(deployed.signature, deployed.entity_keys, deployed.request)
         self.metrics = metrics
         self._given: dict[str, None] = {}
         self._read, self._score, self._log, self._clock = read, score, log, clock
@@ -192,8 +195,14 @@ class Predictor:
         if not self.inputs.features:
             return [_NOTHING] * len(requests)
         if len(set(moments)) <= 1:
-            return self._read([request.entities for request in requests], moments[0]) if requests else []
-        return [self._read([request.entities], at)[0] for request, at in zip(requests, moments, strict=True)]
+            return self._read_at(requests, moments[0]) if requests else []
+        return [self._read_at([request], at)[0] for request, at in zip(requests, moments, strict=True)]
+
+    def _read_at(self, requests: Sequence[Request], at: Micros) -> Sequence[Vector]:
+        entities = [request.entities for request in requests]
+        if not self.deployed.request:
+            return self._read(entities, at)
+        return self._read(entities, at, [request.values for request in requests])
 
     def _record(
         self,

@@ -1,6 +1,7 @@
-"""Reading sources from snapshots: only the columns that are needed, and queries over several sources.
+"""Reading sources from snapshots: only the columns that are needed, and rows derived from several sources.
 
-Queries see their declared inputs and nothing else: no file, no network, one thread, UTC.
+Queries see their declared inputs and nothing else: no file, no network, one thread, UTC. Functions are given lazy
+frames of their inputs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pyarrow as pa
 from trivet.errors import Invalid, NotFound
 from trivet.features.definitions import FeatureView, Source
 from trivet.features.frames import as_polars, is_frame
+from trivet.features.functions import described_error
 from trivet.features.sources.contract import Snapshot, Snapshots, first_line, unreadable
 
 __all__ = ["log_name", "read"]
@@ -48,7 +50,10 @@ def read(source: Source, columns: Iterable[str], snapshots: Snapshots) -> pl.Dat
 
 
 def _rows(source: Source, snapshots: Snapshots) -> pl.LazyFrame:
-    rows = _query(source, snapshots).lazy() if source.sql is not None else _scan(source, snapshots)
+    if source.derived:
+        rows = (_query if source.transform is None else _transform)(source, snapshots).lazy()
+    else:
+        rows = _scan(source, snapshots)
     return rows.drop(source.cut, strict=False) if source.cut else rows
 
 
@@ -66,7 +71,7 @@ def _frame(source: Source, data: object) -> pl.DataFrame:
 
 
 def _query(source: Source, snapshots: Snapshots) -> pl.DataFrame:
-    """Run a query. Its rows have no order of their own, so they are sorted by all their columns, nulls first."""
+    """Run a query."""
     import duckdb
 
     connection = duckdb.connect(config={"threads": 1})
@@ -84,7 +89,33 @@ def _query(source: Source, snapshots: Snapshots) -> pl.DataFrame:
         raise Invalid(f"The query of source {source.name!r} fails: {first_line(exc)}") from exc
     finally:
         connection.close()
-    return answer.sort(answer.columns, maintain_order=True) if answer.width else answer
+    return _ordered(answer)
+
+
+def _transform(source: Source, snapshots: Snapshots) -> pl.DataFrame:
+    """Run a function over Narwhals lazy frames."""
+    import narwhals as nw
+
+    assert source.transform is not None
+    frames = {each.name: nw.from_native(_rows(each, snapshots)) for each in source.inputs}
+    try:
+        answer = source.transform.load()(**frames)
+        if not isinstance(answer, nw.LazyFrame | nw.DataFrame):
+            raise Invalid(
+                f"The function of {source.name!r} answers a {type(answer).__name__}. Return a Narwhals frame, as its "
+                "parameters are."
+            )
+        rows = pl.DataFrame(answer.lazy().collect().to_native())
+    except Invalid:
+        raise
+    except Exception as exc:
+        raise Invalid(f"The function of {source.name!r} fails: {described_error(exc)}") from exc
+    return _ordered(rows)
+
+
+def _ordered(rows: pl.DataFrame) -> pl.DataFrame:
+    """Derived rows have no order of their own, so they are sorted by all their columns, nulls first."""
+    return rows.sort(rows.columns, maintain_order=True) if rows.width else rows
 
 
 def _collect(source: Source, snapshots: Snapshots) -> pl.DataFrame:

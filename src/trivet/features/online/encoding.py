@@ -20,7 +20,15 @@ __all__ = ["as_of", "decode_row", "encode_key", "encode_row"]
 _SCALARS = frozenset({str, int, float, bool})
 _encode = msgspec.msgpack.Encoder().encode
 _decode_row = msgspec.msgpack.Decoder(Row).decode
-_decode_as_of = msgspec.msgpack.Decoder(tuple[int, msgspec.Raw, msgspec.Raw]).decode
+
+
+class _Stamped(msgspec.Struct, frozen=True, array_like=True):
+    """The beginning of anything that is stored; what follows is passed over."""
+
+    as_of: Micros
+
+
+_decode_as_of = msgspec.msgpack.Decoder(_Stamped).decode
 
 
 def encode_key(key: Key) -> bytes:
@@ -72,7 +80,7 @@ def decode_row(data: bytes) -> Row:
 def as_of(data: bytes) -> Micros:
     """Only the ``as_of`` of an encoded row, without building its values."""
     try:
-        return _decode_as_of(data)[0]
+        return _decode_as_of(data).as_of
     except msgspec.DecodeError as exc:
         raise Corrupt(f"The online store holds bytes that are no row: {exc}. Drop the view and rebuild it.") from exc
 

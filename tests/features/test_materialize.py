@@ -100,7 +100,7 @@ def test_a_changed_computation_never_reads_rows_of_the_old_one():
     new = FeatureView("planes", entity=PLANE, source=FLIGHTS, features={"f": count("1d")})
     Materializer([old], data, store).advance(NOON)
     (vector,) = FeatureReader(select_all([new]), store)([{"tailnum": "N1"}], to_micros(NOON))
-    assert (vector.values, vector.status) == ({"planes:f": None}, {"planes:f": "missing"})
+    assert (vector.values, vector.status) == ({"planes:f": None}, {"planes:f": "unmaterialized"})
 
 
 def test_what_has_no_online_form_is_refused_at_once():

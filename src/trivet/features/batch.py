@@ -15,9 +15,8 @@ import polars as pl
 from trivet.errors import Invalid
 from trivet.features.engines.keys import key_columns
 from trivet.features.frames import as_polars
-from trivet.features.materialize import online_key
 from trivet.features.online.contract import Found, Row
-from trivet.features.online.encoding import decode_row, encode_key
+from trivet.features.online.encoding import decode_row, encode_keys
 from trivet.features.reader import Asked, AskedView, FeatureReader, check_moment
 from trivet.types import Micros
 
@@ -64,7 +63,7 @@ def _keys(frame: pl.DataFrame, view: AskedView) -> tuple[npt.NDArray[np.bool_], 
     columns = key_columns(frame, view.keys, "the frame of entities")
     known = columns.select(pl.all_horizontal(pl.all().is_not_null())).to_series().to_numpy()
     parts = columns if known.all() else columns.filter(pl.Series(known))
-    return known, list(map(encode_key, map(online_key, parts.iter_rows())))
+    return known, encode_keys(zip(*(part.to_list() for part in parts), strict=True))
 
 
 class _Rows:

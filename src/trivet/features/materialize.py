@@ -12,7 +12,7 @@ Rows hold values that may be too old: expiry is the reader's, at the moment of r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,8 @@ from trivet.errors import Invalid
 from trivet.features.definitions import FeatureView
 from trivet.features.engines.prepared import Answer, Prepared, Query, prepare
 from trivet.features.engines.timeline import ALWAYS, Ints
-from trivet.features.online.contract import Batch, Key, OnlineStore, Row
-from trivet.features.online.encoding import decode_row, encode_key, encode_row
+from trivet.features.online.contract import Batch, OnlineStore, Row
+from trivet.features.online.encoding import decode_row, encode_key, encode_keys, encode_row
 from trivet.features.online.packing import TimesColumn, pack_rows
 from trivet.features.past import Past
 from trivet.features.sources import Snapshots, leaves_of
@@ -32,7 +32,7 @@ from trivet.ledger import Artifact, Run
 from trivet.pipelines.context import Context
 from trivet.types import Micros, to_micros
 
-__all__ = ["Materializer", "online_key", "record_materialization"]
+__all__ = ["Materializer", "record_materialization"]
 
 _PIECE = 200_000  # rows that are computed and encoded at a time
 _PAST = "#past"  # the view's companion: one row that says from what the rows were made
@@ -130,7 +130,7 @@ class _Live:
             query = Query(self._prepared, self._names, part, np.full(len(part), moment), strict=False)
             answers = [query.answer(self.view, name, expire=False) for name in self.view.features]
             rows = pack_rows(moment, [answer.values for answer in answers], [_times(each, moment) for each in answers])
-            packed += zip(map(encode_key, map(online_key, self._keys.tuples(part))), rows, strict=True)
+            packed += zip(encode_keys(self._keys.tuples(part)), rows, strict=True)
         return packed
 
 
@@ -162,16 +162,6 @@ def record_materialization(context: Context, views: Sequence[FeatureView]) -> Ru
     )
     context.ledger.write(*declared.values(), made, run)
     return run
-
-
-def online_key(key: tuple[Any, ...]) -> Key:
-    """A key as online stores take it: dates as text.
-
-    Example:
-        >>> online_key((date(2013, 1, 1), "EWR"))
-        ('2013-01-01', 'EWR')
-    """
-    return tuple(part.isoformat() if isinstance(part, date) else part for part in key)
 
 
 def _times(answer: Answer, moment: Micros) -> TimesColumn:

@@ -173,7 +173,10 @@ def _place(prefix: bytes, key: bytes) -> bytes:
 def _placed(batch: Batch) -> list[tuple[bytes, bytes]]:
     """Rows in the order of LMDB's pages, which makes writing several times faster."""
     prefix = _prefix(batch.view)
-    return sorted([(_place(prefix, key), data) for key, data in batch.rows])
+    longest = _LONGEST_KEY - len(prefix)
+    return sorted(
+        [(prefix + key if len(key) <= longest else _place(prefix, key), data) for key, data in batch.rows]
+    )
 
 
 def _put(transaction: Any, batch: Batch, prefix: bytes, rows: list[tuple[bytes, bytes]]) -> int:

@@ -38,7 +38,10 @@ class Past:
         for each in view.features.values():
             columns.setdefault(view.source.times_of(each.column), []).extend([each.column] if each.column else [])
         self._kinds = [
-            _sums(prepared.timeline(view.entity.keys, times), _hashes(prepared, [*view.entity.keys, *dict.fromkeys(names)]))
+            _sums(
+                prepared.timeline(view.entity.keys, times),
+                _hashes(prepared, [*view.entity.keys, *dict.fromkeys(names)]),
+            )
             for times, names in columns.items()
         ]
 

@@ -59,7 +59,7 @@ class Service(ABC):
     def route(self, scope: Scope, body: bytes) -> Answer:
         """The answer to one request."""
 
-    def counted(self, change: int) -> None:
+    def counted(self, change: int) -> None:  # noqa: B027 - a service may count, and need not
         """Told of each request that begins (1) and ends (-1)."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

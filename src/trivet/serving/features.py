@@ -145,7 +145,9 @@ def _check_keys(entities: Sequence[Mapping[str, Any]]) -> None:
     for entity in entities:
         for name, value in entity.items():
             if isinstance(value, dict | list):
-                raise Invalid(f"{name!r} is {value!r}, and a key is text, a number or a truth value. Send one of those.")
+                raise Invalid(
+                    f"{name!r} is {value!r}, and a key is text, a number or a truth value. Send one of those."
+                )
 
 
 def _wanted(features: str | list[str] | None) -> Wanted:

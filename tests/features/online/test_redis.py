@@ -145,10 +145,14 @@ def test_a_full_redis_refuses_and_keeps_what_it_has():
     with redis_server("--maxmemory", "3mb", "--maxmemory-policy", "noeviction") as server:
         store = opened(server)
         store.write("v", rows(100), watermark=1)
-        with pytest.raises(TrivetError, match="is full"):
+
+        def fill():
             for step in range(2, 50):
                 wide = [((step, number), Row(step, ["x" * 500], [1])) for number in range(1000)]
                 store.write("v", wide, watermark=step)
+
+        with pytest.raises(TrivetError, match="is full"):
+            fill()
         reached = store.watermark("v")
         assert store.read("v", [(99,)]) == [rows(100)[99][1]]
         assert None not in store.read("v", [(reached, number) for number in range(1000)])

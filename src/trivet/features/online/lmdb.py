@@ -112,7 +112,8 @@ class LmdbStore(RowStore):
         """See ``OnlineStore.erase``. LMDB may keep the bytes in a free page of its file until that is used again."""
         prefix = _prefix(view)
         places = [_place(prefix, encode_key(key)) for key in keys]
-        return self._writable().write(lambda transaction: sum(map(transaction.delete, places)))
+        erased: int = self._writable().write(lambda transaction: sum(map(transaction.delete, places)))
+        return erased
 
     def drop(self, view: str) -> None:
         """See ``OnlineStore.drop``. One transaction."""
@@ -174,9 +175,7 @@ def _placed(batch: Batch) -> list[tuple[bytes, bytes]]:
     """Rows in the order of LMDB's pages, which makes writing several times faster."""
     prefix = _prefix(batch.view)
     longest = _LONGEST_KEY - len(prefix)
-    return sorted(
-        [(prefix + key if len(key) <= longest else _place(prefix, key), data) for key, data in batch.rows]
-    )
+    return sorted([(prefix + key if len(key) <= longest else _place(prefix, key), data) for key, data in batch.rows])
 
 
 def _put(transaction: Any, batch: Batch, prefix: bytes, rows: list[tuple[bytes, bytes]]) -> int:

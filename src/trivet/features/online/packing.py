@@ -58,7 +58,9 @@ def pack_rows(moment: Micros, values: Sequence[pl.Series], times: Sequence[Times
     order = np.empty(size, np.int64)
     for number, pattern in enumerate(patterns):
         places = np.flatnonzero(which == number) if len(patterns) > 1 else None
-        order[slice(None) if places is None else places] = np.arange(len(rows), size if places is None else len(rows) + len(places))
+        order[slice(None) if places is None else places] = np.arange(
+            len(rows), size if places is None else len(rows) + len(places)
+        )
         rows += _of_pattern(moment, pattern, columns, times, places, size if places is None else len(places))
     return rows if len(patterns) == 1 else [rows[place] for place in order.tolist()]
 
@@ -172,11 +174,16 @@ def _patterns(masks: Sequence[Mask]) -> tuple[list[tuple[bool, ...]], npt.NDArra
 def _one_by_one(moment: Micros, columns: Sequence[pl.Series], times: Sequence[TimesColumn]) -> list[bytes]:
     size = len(columns[0])
     when = [
-        [moment] * size if each is None else [time if there else None for time, there in zip(each[0].tolist(), each[1].tolist(), strict=True)]
+        [moment] * size
+        if each is None
+        else [time if there else None for time, there in zip(each[0].tolist(), each[1].tolist(), strict=True)]
         for each in times
     ]
     values = zip(*(column.to_list() for column in columns), strict=True)
-    return [encode_row(Row(moment, list(own), list(own_times))) for own, own_times in zip(values, zip(*when, strict=True), strict=True)]
+    return [
+        encode_row(Row(moment, list(own), list(own_times)))
+        for own, own_times in zip(values, zip(*when, strict=True), strict=True)
+    ]
 
 
 def _array_of(size: int) -> bytes:

@@ -108,7 +108,8 @@ class RedisStore(RowStore):
         Raises:
             TrivetError: Redis does not answer, is full, or refuses.
         """
-        written, commands, size = [0] * len(batches), [], 0
+        written, size = [0] * len(batches), 0
+        commands: list[tuple[int, tuple[Any, ...]]] = []
         for place, batch in enumerate(batches):
             for command, rows in self._commands(batch):
                 if commands and size + rows > PIECE:
@@ -179,12 +180,14 @@ class RedisStore(RowStore):
         """All commands in one round trip."""
         if self._client is None:
             raise Conflict("This online store is closed. Open it again.")
+        client: Any = self._client
         try:
             if len(commands) == 1:
-                return [self._client.execute_command(*commands[0])]
-            with self._client.pipeline(transaction=transaction) as pipeline:
+                return [client.execute_command(*commands[0])]
+            with client.pipeline(transaction=transaction) as pipeline:
+                batch: Any = pipeline  # redis-py declares no types here
                 for command in commands:
-                    pipeline.execute_command(*command)
+                    batch.execute_command(*command)
                 return list(pipeline.execute())
         except redis.RedisError as exc:
             raise self._explained(exc) from exc

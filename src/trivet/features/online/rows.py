@@ -47,11 +47,11 @@ class RowStore(ABC):
 
 
 def batch_of(view: str, rows: Iterable[tuple[Key, Row]], *, watermark: Micros | None = None) -> Batch:
-    """Rows as bytes, the newest of each key and of equally new ones the last.
+    r"""Rows as bytes, the newest of each key and of equally new ones the last.
 
     Example:
         >>> batch_of("v", [(("a",), Row(2, [], [])), (("a",), Row(1, [], []))]).rows
-        [(b'\\x91\\xa1a', b'\\x93\\x02\\x90\\x90')]
+        [(b'\x91\xa1a', b'\x93\x02\x90\x90')]
     """
     newest: dict[bytes, tuple[Micros, bytes]] = {}
     for key, row in rows:

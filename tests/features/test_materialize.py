@@ -178,17 +178,16 @@ def test_a_latest_value_expires_online_when_it_does_in_training(rows, ttl, data)
     view = FeatureView(
         "view",
         entity=Entity("key", keys=("a", "b")),
-        source=Source("events", event_time="event", known_at="known"),
+        source=Source("events", event_time="e", known_at="k"),
         features={"own": latest("x", ttl=timedelta(minutes=ttl)), "plain": latest("x")},
         ttl=timedelta(hours=ttl),
     )
-    known = [row[name] for row in rows for name in ("event", "known") if row[name] is not None]
+    known = [row[name] for row in rows for name in ("e", "k") if row[name] is not None]
     until = max([START, *known])
     store = MemoryStore()
     Materializer([view], {"events": pl.DataFrame(rows, SCHEMA)}, store).advance(until)
-    edges = [
-        row["event"] + each for row in rows if row["event"] for each in (timedelta(minutes=ttl), timedelta(hours=ttl))
-    ]
+    lives = (timedelta(minutes=ttl), timedelta(hours=ttl))
+    edges = [row["e"] + life for row in rows if row["e"] for life in lives]
     edge = data.draw(st.sampled_from([until, *edges])) + timedelta(microseconds=data.draw(st.integers(-1, 1)))
     assert_online_is_offline(store, view, rows, max(edge, until))
 

@@ -64,7 +64,7 @@ def _sums(timeline: Timeline, hashes: _Sums) -> tuple[Ints, _Sums]:
     """The moments at which rows become visible in order, and the sum of hashes before each and at the end."""
     with np.errstate(over="ignore"):
         own = hashes[timeline.rows] ^ (_mixed(timeline.event) + _mixed(timeline.visible) * _ODD)
-        own += _ranks(timeline).astype(np.uint64) * _ODD
+        own *= (2 * _ranks(timeline) + 1).astype(np.uint64)  # a product: a sum would not tell two that swapped
     order = np.argsort(timeline.visible, kind="stable")
     sums = np.zeros(len(order) + 1, np.uint64)
     np.cumsum(own[order], out=sums[1:])

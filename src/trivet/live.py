@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trivet.monitoring.heartbeats import Heartbeat
     from trivet.monitoring.report import MonitorReport
     from trivet.serving.deployment import Deployment
+    from trivet.serving.features import FeatureRoute
     from trivet.serving.metrics import Metrics
     from trivet.serving.predictor import Predictor
     from trivet.serving.records import PredictionLog
@@ -116,7 +117,7 @@ class Live:
 
         try:
             predictor = self.predictor(deployment, log=log, metrics=metrics)
-            app = App([predictor], metrics=metrics, on_close=log.close)
+            app = App([predictor], metrics=metrics, features=self._feature_route(deployment), on_close=log.close)
             where = settings.port if port is None else port
             # A single row gains nothing from threads, and threads that wait for one another cost milliseconds.
             with threadpool_limits(limits=self._context.settings.pipelines.threads):
@@ -124,6 +125,23 @@ class Live:
         finally:
             log.close()
             end(self._context, deployment.id, answered=answered)
+
+    def serve_features(
+        self,
+        selected: Selection,
+        *,
+        host: str | None,
+        port: int | None,
+        ready: Callable[[str], None] | None,
+    ) -> None:
+        """Answer features over HTTP, without a model, until told to stop."""
+        from trivet.serving.features import FeatureService
+        from trivet.serving.service import run
+
+        settings = self._context.settings.serving
+        app = FeatureService(self._route_of(selected, {}))
+        where = settings.port if port is None else port
+        run(app, host or settings.host, where, on_ready=lambda h, p: ready(f"http://{h}:{p}") if ready else None)
 
     def deployments(self) -> list[Deployment]:
         """Everything that answers or has answered, newest first."""
@@ -172,6 +190,28 @@ class Live:
             on_flush=lambda version, rows: self._flushed(deployment, TABLE, version, rows),
             flush_every=as_duration(self._context.settings.serving.flush_every) / 1_000_000,
             metrics=metrics,
+        )
+
+    def _feature_route(self, deployment: Deployment) -> FeatureRoute | None:
+        """What answers ``POST /features`` beside a model: the features that it reads, if it reads any."""
+        from trivet.pipelines.values import load
+
+        model: Any = load(self._context.ledger.artifact(deployment.digest), self._context.blobs)
+        selected = self._selected(model.signature)
+        return self._route_of(selected, {deployment.name: [each.reference for each in selected]}) if selected else None
+
+    def _route_of(self, selected: Selection, services: Mapping[str, Sequence[str]]) -> FeatureRoute:
+        from trivet.features.served import ServedFeatures
+        from trivet.serving.features import FeatureRoute
+
+        served = ServedFeatures(selected, self._online, services)
+        return FeatureRoute(
+            served.reader,
+            keys=served.keys,
+            request=served.request,
+            features=served.features,
+            services=served.services,
+            clock=self._context.clock,
         )
 
     def _reader(self, selected: Selection) -> FeatureReader:

@@ -39,6 +39,9 @@ BUILTIN: dict[str, dict[str, tuple[str, str]]] = {
     "online": {
         "memory": ("trivet.features.online.memory:open_store", ""),
         "lmdb": ("trivet.features.online.lmdb:open_store", "features"),
+        "redis": ("trivet.features.online.redis:open_store", "redis"),
+        "rediss": ("trivet.features.online.redis:open_store", "redis"),
+        "redis+unix": ("trivet.features.online.redis:open_store", "redis"),
     },
     "kind": {
         "json": ("trivet.pipelines.values.json:open_kind", ""),

@@ -25,11 +25,14 @@ from trivet.progress import Progress
 from trivet.types import as_utc, from_micros, to_micros
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from trivet.features.catalogue import Catalogue, Listed
     from trivet.features.definitions import FeatureView
     from trivet.features.materialize import Materializer
     from trivet.features.reader import FeatureVector
     from trivet.features.references import Definition, Selection
+    from trivet.features.tables import EventTables
     from trivet.features.training_set import TrainingSet
     from trivet.ledger.lineage import Lineage
     from trivet.live import Live
@@ -453,6 +456,53 @@ class Project:
         moment = self.context.clock() if at is None else as_utc(at)
         sent = [request] * len(asked) if isinstance(request, Mapping) else request
         return FeatureReader(self._selected(features), self._online)(asked, to_micros(moment), sent)
+
+    def online_frame(
+        self,
+        features: Sequence[Definition | str] | Definition | str,
+        frame: Any,
+        *,
+        at: datetime | str | None = None,
+        times: bool = False,
+        status: bool = False,
+    ) -> pl.DataFrame:
+        """The features of many entities for batch scoring: a data frame in, a Polars frame out, a column for each feature.
+
+        Args:
+            features: views and services, or references to them.
+            frame: pandas, Polars or Arrow, with the keys and what on-demand views ask the caller for.
+            at: an aware time or its text; now by default.
+            times: add ``FEATURE__time``, when each value happened.
+            status: add ``FEATURE__status``, why a value is missing.
+
+        Raises:
+            NotFound: an unknown view or feature, or a key that the frame lacks.
+            Invalid: a key of no usable type, or a moment before that of the store.
+        """
+        from trivet.features.batch import read_frame
+        from trivet.features.reader import FeatureReader
+
+        moment = self.context.clock() if at is None else as_utc(at)
+        reader = FeatureReader(self._selected(features), self._online)
+        return read_frame(reader, frame, to_micros(moment), times=times, status=status)
+
+    def serve_features(
+        self,
+        features: Sequence[Definition | str] | Definition | str,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        ready: Callable[[str], None] | None = None,
+    ) -> None:
+        """Answer features over HTTP without a model, until told to stop; arguments as for ``serve``."""
+        self._live.serve_features(self._selected(features), host=host, port=port, ready=ready)
+
+    @cached_property
+    def tables(self) -> EventTables:
+        """Tables of events of the project's own: ``ingest``, ``read``, ``erase``."""
+        from trivet.features.tables import EventTables
+
+        return EventTables(self.context, lambda: self._online)
 
     def watermark(self, view: FeatureView) -> datetime | None:
         """Up to when a view was last materialized, None if never."""

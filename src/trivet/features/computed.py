@@ -11,16 +11,17 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
+import polars as pl
 
 from trivet.errors import Invalid, NotFound
 from trivet.features.on_demand import REQUEST_TYPES, OnDemand
-from trivet.features.references import Selection
+from trivet.features.references import Computed, Selection
 from trivet.types import Micros, as_utc, to_micros
 
 if TYPE_CHECKING:
     from trivet.features.on_demand import Array
 
-__all__ = ["Computation", "Vector"]
+__all__ = ["Computation", "Vector", "with_computed"]
 
 _ALONE = 3  # rows of a training set that are computed once more by themselves
 _CLOSE = 1e-9
@@ -284,3 +285,15 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, float) and isinstance(other, float):
         return bool(np.isclose(one, other, rtol=_CLOSE, atol=0, equal_nan=True))
     return bool(one == other) or (one != one and other != other)
+
+
+def with_computed(
+    joined: pl.DataFrame, spine: Sequence[str], selected: Selection, nulls: Mapping[str, int]
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The table with what is computed on demand and without what was only read for it, and its nulls by column."""
+    if not selected.steps:
+        return joined, dict(nulls)
+    computed = Computation(selected).columns(joined)
+    columns = [computed[each.reference] if isinstance(each, Computed) else joined[each.column] for each in selected]
+    named = [column.alias(each.column) for column, each in zip(columns, selected, strict=True)]
+    return joined.select(spine).with_columns(named), {column.name: column.null_count() for column in named}

@@ -117,10 +117,9 @@ def feature_view(
     def declare(function: Callable[..., Any]) -> FeatureView:
         called, said = name or function.__name__, described(function.__doc__)
         rows: Source | FeatureView
-        if features is None:
-            rows = _single(called, source, times)
-        else:
-            rows = _derived(called, function, _sources(source), times)
+        rows = (
+            _single(called, source, times) if features is None else _derived(called, function, _sources(source), times)
+        )
         return FeatureView(
             called,
             entity=entity,

@@ -20,12 +20,12 @@ import polars as pl
 from trivet import plugins
 from trivet.errors import Corrupt, NotFound
 from trivet.features.catalogue import Catalogue
-from trivet.features.computed import Computation
+from trivet.features.computed import with_computed
 from trivet.features.definitions import FeatureView
 from trivet.features.engines.contract import Engine, Report
 from trivet.features.frames import as_polars
 from trivet.features.on_demand import OnDemand
-from trivet.features.references import Computed, Definition, Selected, Selection, resolve
+from trivet.features.references import Definition, Selected, resolve
 from trivet.features.services import FeatureService
 from trivet.features.snapshots import record_source, source_as_of
 from trivet.features.sources import Snapshots, leaves_of
@@ -207,7 +207,7 @@ def build(
     selected = resolve(features, find, full_names=full_names, taken=frame.columns)
     opened: Engine = plugins.open_url("engine", engine, Path())
     joined = opened.point_in_time(frame, selected.read, sources, time=time, strict=strict)
-    table, nulls = _with_computed(as_polars(joined.frame), frame.columns, selected, joined.report.nulls)
+    table, nulls = with_computed(as_polars(joined.frame), frame.columns, selected, joined.report.nulls)
     duplicates = _duplicates(frame, selected.read, time)
     return TrainingSet(
         table,
@@ -220,18 +220,6 @@ def build(
         definitions={name: each.digest for name, each in selected.definitions.items()} if selected.steps else {},
         services=list(services),
     )
-
-
-def _with_computed(
-    joined: pl.DataFrame, spine: Sequence[str], selected: Selection, nulls: Mapping[str, int]
-) -> tuple[pl.DataFrame, dict[str, int]]:
-    """The table with what is computed on demand and without what was only read for it, and its nulls by column."""
-    if not selected.steps:
-        return joined, dict(nulls)
-    computed = Computation(selected).columns(joined)
-    columns = [computed[each.reference] if isinstance(each, Computed) else joined[each.column] for each in selected]
-    named = [column.alias(each.column) for column, each in zip(columns, selected, strict=True)]
-    return joined.select(spine).with_columns(named), {column.name: column.null_count() for column in named}
 
 
 def _duplicates(spine: pl.DataFrame, selected: Sequence[Selected], time: str) -> int:

@@ -137,7 +137,9 @@ class ModelMetrics:
     def _look_at_features(self, record: Record) -> None:
         status, times = record.feature_status, record.feature_times
         for view, references in self._views.items():
-            if missing := sum(status[reference] in ("missing", "expired") for reference in references):
+            if missing := sum(
+                status[reference] in ("missing", "expired", "unmaterialized") for reference in references
+            ):
                 self._missing[view].inc(missing)
             oldest = min((time for reference in references if (time := times[reference]) is not None), default=None)
             if oldest is not None:

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from trivet import __version__
+from trivet.serving.features import FeatureRoute, describe
 from trivet.serving.predictor import Predictor
 
 __all__ = ["document"]
@@ -22,14 +23,16 @@ _TYPES: dict[str, Any] = {
 _ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 
 
-def document(predictors: Sequence[Predictor]) -> dict[str, Any]:
+def document(predictors: Sequence[Predictor], features: FeatureRoute | None = None) -> dict[str, Any]:
     """The description as JSON values. ``POST /predict`` is described for the first predictor."""
     first = predictors[0]
+    path, schemas = describe(features) if features is not None else ({}, {})
     return {
         "openapi": "3.1.0",
         "info": {"title": f"Predictions of {first.deployed.name}", "version": __version__},
         "paths": {
             "/predict": {"post": _predict()},
+            **({"/features": path} if path else {}),
             "/health": {"get": _plain("Whether the service lives, and its models.")},
             "/metrics": {"get": {"summary": "Metrics for Prometheus.", "responses": {"200": {"description": "Text."}}}},
             "/v2": {"get": _plain("Open Inference Protocol v2: the server.")},
@@ -38,7 +41,7 @@ def document(predictors: Sequence[Predictor]) -> dict[str, Any]:
             **{path: item for predictor in predictors for path, item in _v2(predictor).items()},
         },
         "components": {
-            "schemas": {"Request": _request(first), "Prediction": _prediction(first), "Error": _ERROR},
+            "schemas": {"Request": _request(first), "Prediction": _prediction(first), "Error": _ERROR, **schemas},
         },
     }
 

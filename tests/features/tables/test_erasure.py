@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.features.tables.test_events import orders
 from trivet.errors import Invalid, NotFound
 from trivet.features.definitions import Entity, FeatureView
 from trivet.features.online.contract import Row
@@ -11,7 +12,6 @@ from trivet.features.online.memory import MemoryStore
 from trivet.features.tables import EventTables
 from trivet.ledger.erasures import check_not_erased
 from trivet.pipelines import values
-from tests.features.tables.test_events import clock, context, ingest, opened, orders, tables  # noqa: F401
 
 SOMEONE = "zaphod.beeblebrox@example.org"
 
@@ -31,7 +31,7 @@ def fill(tables):
     tables.ingest("people", refused)
 
 
-def test_all_versions_and_the_refused_rows_lose_them_from_the_disk(tables, tmp_path):  # noqa: F811
+def test_all_versions_and_the_refused_rows_lose_them_from_the_disk(tables, tmp_path):
     fill(tables)
     assert everywhere_on_disk(tmp_path, SOMEONE)
     gone = tables.erase("people", {"customer": 42}, why="request of 2026-11-20")
@@ -43,7 +43,7 @@ def test_all_versions_and_the_refused_rows_lose_them_from_the_disk(tables, tmp_p
     assert tables.read("people")["order"].to_list() == [2, 5]
 
 
-def test_the_ledger_says_what_when_by_whom_and_why_and_not_who(tables, context):  # noqa: F811
+def test_the_ledger_says_what_when_by_whom_and_why_and_not_who(tables, context):
     fill(tables)
     tables.erase("people", {"mail": SOMEONE}, why="request of 2026-11-20")
     [run] = tables.erased("people", {"mail": SOMEONE})
@@ -53,7 +53,7 @@ def test_the_ledger_says_what_when_by_whom_and_why_and_not_who(tables, context):
     assert (context.root / ".trivet" / "erasure.key").stat().st_mode & 0o077 == 0
 
 
-def test_the_online_rows_of_the_entity_go_and_no_others(tables, context):  # noqa: F811
+def test_the_online_rows_of_the_entity_go_and_no_others(tables, context):
     fill(tables)
     view = FeatureView("mails", entity=Entity("customer"), source=tables.source("people"), features=["mail"])
     artifact = values.save(view, context, kind="feature_view")
@@ -67,10 +67,12 @@ def test_the_online_rows_of_the_entity_go_and_no_others(tables, context):  # noq
     assert served.erase("people", {"customer": 42}, why="again").online == {}
 
 
-def test_recorded_artifacts_are_listed_and_with_everywhere_lose_their_content(tables, context, tmp_path):  # noqa: F811
+def test_recorded_artifacts_are_listed_and_with_everywhere_lose_their_content(tables, context, tmp_path):
     fill(tables)
     held = values.save(people((1, 42, 0, SOMEONE)), context)
-    text = values.save(people((1, 42, 0, SOMEONE)).with_columns(customer=orders((1, 42, 0, 1))["customer"].cast(str)), context)
+    text = values.save(
+        people((1, 42, 0, SOMEONE)).with_columns(customer=orders((1, 42, 0, 1))["customer"].cast(str)), context
+    )
     free = values.save(people((2, 7, 1, "a@b")), context)
     found = tables.erase("people", {"customer": 42}, why="asked")
     assert sorted(found.artifacts) == sorted([held.id, text.id])
@@ -84,13 +86,13 @@ def test_recorded_artifacts_are_listed_and_with_everywhere_lose_their_content(ta
         check_not_erased(context.ledger, context.blobs, [held])
 
 
-def test_other_tables_that_hold_them_are_named(tables):  # noqa: F811
+def test_other_tables_that_hold_them_are_named(tables):
     fill(tables)
     tables.ingest("visits", [{"customer": 42}, {"customer": 7}])
     assert tables.erase("people", {"customer": 42}, why="asked").tables == {"visits": 1}
 
 
-def test_an_erasure_that_was_interrupted_is_completed_by_asking_again(tables, tmp_path, monkeypatch):  # noqa: F811
+def test_an_erasure_that_was_interrupted_is_completed_by_asking_again(tables, tmp_path, monkeypatch):
     from trivet.features.tables.stored import StoredTable
 
     fill(tables)
@@ -105,9 +107,14 @@ def test_an_erasure_that_was_interrupted_is_completed_by_asking_again(tables, tm
 
 @pytest.mark.parametrize(
     ("of", "why", "match"),
-    [({}, "x", "Say whose"), ({"customer": 42}, " ", "Say why"), ({"customer": None}, "x", "no one's"), ({"at": "x"}, "x", "fit")],
+    [
+        ({}, "x", "Say whose"),
+        ({"customer": 42}, " ", "Say why"),
+        ({"customer": None}, "x", "no one's"),
+        ({"at": "x"}, "x", "fit"),
+    ],
 )
-def test_requests_that_mean_nothing(tables, of, why, match):  # noqa: F811
+def test_requests_that_mean_nothing(tables, of, why, match):
     fill(tables)
     with pytest.raises(Invalid, match=match):
         tables.erase("people", of, why=why)

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from trivet import plugins
-from trivet.clock import FixedClock, system_clock
+from trivet.clock import system_clock
 from trivet.config import load_settings
 from trivet.errors import Conflict, Invalid, NotFound
 from trivet.features.tables import EventTables
@@ -33,23 +32,6 @@ def opened(folder, clock=system_clock):
     ledger = plugins.open_url("ledger", settings.ledger.url, folder)
     blobs = plugins.open_url("blobs", settings.blobs.url, folder)
     return Context(folder, settings, ledger, blobs, clock, "ada", "desk")
-
-
-@pytest.fixture
-def clock():
-    return FixedClock(NOON)
-
-
-@pytest.fixture
-def context(tmp_path, clock):
-    made = opened(tmp_path, clock)
-    yield made
-    made.ledger.close()
-
-
-@pytest.fixture
-def tables(context):
-    return EventTables(context)
 
 
 def orders(*rows, columns=("order", "customer", "at", "amount")):

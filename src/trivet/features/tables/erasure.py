@@ -146,22 +146,34 @@ class Erasure:
             raise Invalid("Say whose rows: erase('orders', {'customer': 42}, why='...').")
         if not self.why.strip():
             raise Invalid("Say why: the ledger keeps the reason of every erasure.")
+        elsewhere = self._columns_of_refused()
         for column, value in self.of.items():
-            if column not in schema:
+            if column not in {*schema, *elsewhere}:
                 raise NotFound(f"column of table {self.table.name!r}", column, schema.names())
             if value is None:
                 raise Invalid(f"Rows without {column!r} are no one's. Give the value whose rows are to be erased.")
+        if not set(self.of) <= set(schema):
+            return pl.lit(value=False)  # so far only refused rows have such a column
+        return pl.all_horizontal(pl.col(name) == pl.lit(value, schema[name]) for name, value in self._values().items())
+
+    def _values(self) -> dict[str, Any]:
+        """What is asked for, in the types of the table: text from a command line becomes a number where one is meant."""
+        schema = self.table.schema
         try:
-            literals = {column: pl.Series([value]).cast(schema[column])[0] for column, value in self.of.items()}
+            return {n: pl.Series([value]).cast(schema[n])[0] if n in schema else value for n, value in self.of.items()}
         except (pl.exceptions.PolarsError, TypeError) as exc:
-            kinds = ", ".join(f"{column} is {schema[column]}" for column in self.of)
+            kinds = ", ".join(f"{name} is {schema[name]}" for name in self.of)
             raise Invalid(f"The values do not fit the columns of table {self.table.name!r}: {kinds}.") from exc
-        return pl.all_horizontal(pl.col(column) == pl.lit(value, schema[column]) for column, value in literals.items())
+
+    def _columns_of_refused(self) -> set[str]:
+        name = refused_name(self.table.name)
+        table = StoredTable.open(name, self.folder / name)
+        texts = [] if table is None else table.scan().select("row").collect()["row"]
+        return {column for text in texts for column in msgspec.json.decode(text)}
 
     def _digest(self) -> str:
         """A digest that only this project can work out."""
-        plain = {column: value.item() if hasattr(value, "item") else value for column, value in self.of.items()}
-        return hmac.new(self._secret(), canonical([self.table.name, plain]), "sha256").hexdigest()
+        return hmac.new(self._secret(), canonical([self.table.name, self._values()]), "sha256").hexdigest()
 
     def _secret(self) -> bytes:
         path = self.context.root / SECRET
@@ -190,7 +202,7 @@ class Erasure:
             keys = view.entity.keys
             if set(self.of) <= set(keys) <= columns | set(self.of):
                 rows = self.table.scan().filter(matching).select(keys).unique().collect().rows()
-                named = [tuple(self.of[each] for each in keys)] if set(keys) == set(self.of) else []
+                named = [tuple(self._values()[each] for each in keys)] if set(keys) == set(self.of) else []
                 found[view] = [online_key(row) for row in dict.fromkeys([*named, *rows])]
         return found
 
@@ -225,7 +237,7 @@ class Erasure:
 
     def _is_meant(self, row: Mapping[str, Any]) -> bool:
         """Whether a row that was refused is the entity's: its values may be of another type than the table's."""
-        return all(column in row and _same(row[column], value) for column, value in self.of.items())
+        return all(column in row and _same(row[column], value) for column, value in self._values().items())
 
     def _from_online(self, keys: Mapping[FeatureView, Sequence[Key]]) -> dict[str, int]:
         if self.online is None or not keys:
@@ -277,7 +289,7 @@ class Erasure:
     def _matches(self, schema: Mapping[str, pl.DataType]) -> pl.Expr:
         """Rows of the entity in a table whose types may differ."""
         conditions = []
-        for column, value in self.of.items():
+        for column, value in self._values().items():
             number = schema[column].is_numeric() and isinstance(value, int | float)
             conditions += [pl.col(column) == value if number else pl.col(column).cast(pl.String) == str(value)]
         return pl.all_horizontal(conditions)

@@ -165,4 +165,4 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=6, stateful_step_count=7, deadline=None)
+TestModel.settings = settings(max_examples=20, stateful_step_count=8, deadline=None)

@@ -168,7 +168,7 @@ class Erasure:
     def _columns_of_refused(self) -> set[str]:
         name = refused_name(self.table.name)
         table = StoredTable.open(name, self.folder / name)
-        texts = [] if table is None else table.scan().select("row").collect()["row"]
+        texts: Any = [] if table is None else table.scan().select("row").collect()["row"]
         return {column for text in texts for column in msgspec.json.decode(text)}
 
     def _digest(self) -> str:

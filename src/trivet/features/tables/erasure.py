@@ -245,13 +245,21 @@ class Erasure:
         store, now = self.online(), to_micros(self.context.clock())
         gone: dict[str, int] = {}
         for view, mine in keys.items():
-            held = [(key, row) for key, row in zip(mine, store.read(view.online_name, mine), strict=True) if row]
-            held = [(key, row) for key, row in held if any(time is not None for time in row.times)]
-            never: list[Micros | None] = [None] * len(view.features)
-            store.write(view.online_name, [(key, Row(max(now, row.as_of), [*never], never)) for key, row in held])
-            if held:
-                gone[view.name] = gone.get(view.name, 0) + len(held)
+            if (erase := getattr(store, "erase", None)) is not None:
+                rows = int(erase(view.online_name, mine))
+            else:
+                rows = self._emptied(store, view, mine, now)
+            if rows:
+                gone[view.name] = gone.get(view.name, 0) + rows
         return gone
+
+    def _emptied(self, store: OnlineStore, view: FeatureView, keys: Sequence[Key], now: Micros) -> int:
+        """Rows of a store that cannot erase, replaced by such as were never seen."""
+        held = [(key, row) for key, row in zip(keys, store.read(view.online_name, keys), strict=True) if row]
+        held = [(key, row) for key, row in held if any(time is not None for time in row.times)]
+        never: list[Micros | None] = [None] * len(view.features)
+        store.write(view.online_name, [(key, Row(max(now, row.as_of), [*never], never)) for key, row in held])
+        return len(held)
 
     def _from_predictions(self, everywhere: bool) -> int:
         """Records of predictions that name the entity among their keys."""

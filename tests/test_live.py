@@ -19,6 +19,7 @@ from trivet.errors import Invalid, NotFound
 from trivet.live import profile_of
 from trivet.serving.metrics import Metrics
 from trivet.serving.predictor import Request
+from trivet.serving.records import Unrecorded
 from trivet.types import as_utc
 
 COLUMNS = ["distance", "airport", "mean_delay", "departures", "wind"]
@@ -193,6 +194,26 @@ def test_a_later_process_with_the_same_number_is_another(project: tv.Project) ->
     run = project.get(f"run:{deployed.id}")
     project.context.ledger.write(msgspec.structs.replace(run, tags={**run.tags, "pid_started": "1"}))
     assert project.deployment("late").state == "stopped"
+
+
+@pytest.mark.parametrize(("setting", "refused"), [(None, True), ("answer", False)])
+def test_the_setting_says_what_becomes_of_what_cannot_be_recorded(
+    project: tv.Project, setting: str | None, refused: bool
+) -> None:
+    fitted(project)
+    chosen = {} if setting is None else {"TRIVET_SERVING_UNRECORDED": setting}
+    with tv.open(project.root, environment=chosen) as other:
+        metrics = Metrics()
+        deployment = other.deploy("late", allow_ungated="a test")
+        log = other._live.log(deployment, metrics)
+        predictor = other._live.predictor(deployment, log=log, metrics=metrics)
+        log.close()  # from here on nothing can be recorded
+        if refused:
+            with pytest.raises(Unrecorded):
+                predictor.predict([request()])
+        else:
+            assert predictor.predict([request()])
+        assert (log.refused, log.dropped) == ((1, 0) if refused else (0, 1))
 
 
 # --- labels ------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -59,12 +59,15 @@ class Pipelines(msgspec.Struct, frozen=True):
 
 
 class Serving(msgspec.Struct, frozen=True):
-    """The prediction service."""
+    """The prediction service. ``unrecorded`` says what becomes of a prediction that cannot be recorded, on a full disk:
+    ``refuse`` it with a 503, or ``answer`` it without a record.
+    """
 
     host: str = "127.0.0.1"
     port: _Port = 8417
     records: str = f"{FOLDER}/tables"
     flush_every: str = "2s"
+    unrecorded: Literal["refuse", "answer"] = "refuse"
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -219,7 +222,15 @@ def _section(where: str, section: str, value: Any) -> msgspec.Struct:
             known = ", ".join(shape.__struct_fields__)
             help_ = f"Did you mean {close[0]!r}?" if close else f"It has: {known}."
             raise ConfigError(f"{where}: [{section}] has no key {key!r}. {help_}")
+        if (choices := _choices(shape, key)) and value[key] not in choices:
+            raise ConfigError(f"{where}: [{section}] {key} is {value[key]!r}. Choose one of: {', '.join(choices)}.")
     try:
         return msgspec.convert(value, shape, strict=False)
     except msgspec.ValidationError as exc:
         raise ConfigError(f"{where}: [{section}] {exc}.") from exc
+
+
+def _choices(shape: type[msgspec.Struct], key: str) -> tuple[str, ...]:
+    """What a key may be, where there are only a few words for it."""
+    kind = get_type_hints(shape)[key]
+    return get_args(kind) if get_origin(kind) is Literal else ()

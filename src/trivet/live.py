@@ -167,6 +167,7 @@ class Live:
             recorded=self._recorded,
             on_flush=lambda version, rows: self._flushed(deployment, TABLE, version, rows),
             flush_every=as_duration(self._context.settings.serving.flush_every) / 1_000_000,
+            unrecorded=self._context.settings.serving.unrecorded,
             metrics=metrics,
         )
 

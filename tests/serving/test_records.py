@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from trivet.ledger.tables import Tables
 from trivet.serving.metrics import Metrics
-from trivet.serving.records import PredictionLog, Record, held_by, schema, to_arrow
+from trivet.serving.records import PredictionLog, Record, Unrecorded, held_by, schema, to_arrow
 
 
 def record(number, **changes):
@@ -213,7 +213,7 @@ def test_a_torn_tail_costs_nothing_that_was_answered(opened, table, tmp_path, ca
     assert "cannot be read and were kept" in caplog.text
 
 
-def test_a_full_disk_drops_loudly_and_keeps_what_fits(tmp_path):
+def test_on_a_full_disk_a_log_that_shall_answer_drops_loudly_and_keeps_what_fits(tmp_path):
     """A limit on the size of files makes the system refuse writes half-way, as a full disk does."""
     program = """
 import logging, resource, sys
@@ -228,7 +228,8 @@ def append(name, arrow):
     rows.extend(arrow["id"].to_pylist())
     return 1
 metrics = Metrics()
-log = PredictionLog(Path(sys.argv[1]), append, recorded=lambda ids: set(), flush_every=3600.0, metrics=metrics)
+log = PredictionLog(Path(sys.argv[1]), append, recorded=lambda ids: set(), flush_every=3600.0, metrics=metrics,
+                    unrecorded="answer")
 log.flush()
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 for number in range(20): log.add([record(number)])
@@ -247,8 +248,50 @@ assert rows == [str(n) for n in range(20 - log.dropped)] + ["99"], rows
     assert done.stderr.count("NOT recorded") == 1
 
 
-def test_closing_flushes_and_later_records_are_counted_as_dropped(opened, table, caplog):
+def test_on_a_full_disk_all_of_a_batch_is_refused_and_none_of_it_is_recorded(tmp_path):
+    program = """
+import resource, sys
+from pathlib import Path
+from trivet.serving.records import PredictionLog, Record, Unrecorded
+def batch(n): return [Record(f"{n}-{k}", 1, 2, "m", "1", "d", "r", "champion",
+                      {"pad": "x" * 200}, {}, {}, {}, {}, {"prediction": 1}, None, 1) for k in range(7)]
+rows, kept, refused = [], [], 0
+def append(name, arrow):
+    rows.extend(arrow["id"].to_pylist())
+    return 1
+log = PredictionLog(Path(sys.argv[1]), append, recorded=lambda ids: set(), flush_every=3600.0)
+log.flush()
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+for n in range(9):
+    if n == 1: resource.setrlimit(resource.RLIMIT_FSIZE, (7000, hard))
+    if n == 6: resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))  # someone made space
+    try: log.add(batch(n))
+    except Unrecorded as exc:
+        refused += exc.count
+        assert exc.count == 7 and "Free space" in str(exc), exc
+    else: kept += [record.id for record in batch(n)]
+assert 0 < refused == log.refused == 7 * 9 - len(kept), (refused, len(kept))
+assert kept[-1] == "8-6" and log.dropped == 0
+log.close()
+assert rows == kept, (rows, kept)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "s")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("REFUSED") == 1
+
+
+def test_what_comes_after_the_end_is_refused(opened, table, caplog):
     log = opened()
+    log.close()
+    with pytest.raises(Unrecorded, match="the prediction log is closed"):
+        log.add([record(1)])
+    assert (log.refused, table.ids()) == (1, [])
+
+
+def test_closing_flushes_and_later_records_are_counted_as_dropped(opened, table, caplog):
+    log = opened(unrecorded="answer")
     log.add([record(1)])
     log.close()
     log.close()

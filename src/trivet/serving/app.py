@@ -8,7 +8,8 @@ Scoring runs inline in the event loop of one worker: handing a row to a thread c
 twice the latency, and worse with many connections), and a health check waits for one row, less than a millisecond.
 ``most_rows`` bounds how long one call can hold the loop.
 
-Invariant: a fault of the caller is a 4xx with ``{"error": sentence}``; a fault of ours is a 500 with an id that stands
+Invariant: a fault of the caller is a 4xx with ``{"error": sentence}``; a prediction that cannot be recorded is a 503
+that says what to do; a fault of ours is a 500 with an id that stands
 in the log beside the trace. No trace ever leaves the process.
 """
 
@@ -29,6 +30,7 @@ from trivet.serving import protocol
 from trivet.serving.metrics import Metrics, ModelMetrics
 from trivet.serving.openapi import document
 from trivet.serving.predictor import Predictor, Request
+from trivet.serving.records import Unrecorded
 
 __all__ = ["App"]
 
@@ -161,6 +163,8 @@ class App:
             return _error(404, exc.message)
         except Invalid as exc:
             return _error(400, exc.message)
+        except Unrecorded as exc:  # the log of records has said so, and where
+            return _error(503, exc.message)
         except Exception as exc:  # the last resort of a server: answered with an id, the trace goes to the log
             reference = new_id()
             _logger.exception("Error %s while answering %s %s", reference, scope["method"], scope["path"])
@@ -264,7 +268,7 @@ class App:
 
 
 class _Counted:
-    """Counts what ends in an error: the caller's is ``invalid``, ours is ``error``."""
+    """Counts what ends in an error: the caller's is ``invalid``, ours is ``error``, no record is ``refused``."""
 
     def __init__(self, metrics: ModelMetrics | None) -> None:
         self._metrics = metrics
@@ -272,9 +276,13 @@ class _Counted:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and self._metrics is not None:
-            self._metrics.failed("invalid" if issubclass(kind, Invalid | NotFound) else "error")
+    def __exit__(self, kind: object, exc: BaseException | None, trace: object) -> None:
+        if self._metrics is None or exc is None:
+            return
+        if isinstance(exc, Unrecorded):
+            self._metrics.failed("refused", exc.count)
+        else:
+            self._metrics.failed("invalid" if isinstance(exc, Invalid | NotFound) else "error")
 
 
 def _requests(body: bytes, several: bool) -> list[Request]:

@@ -8,7 +8,8 @@ Exactly once: a segment is removed after its commit, so a death in between leave
 Whoever finds a segment whose commit was never confirmed asks the table which of its ids it holds and appends only
 the others. A segment belongs to the process that holds its lock; one without an owner is adopted.
 
-Losing records is loud and answering goes on: on a full disk ``dropped`` counts, and the log says so.
+A record that cannot be spooled is refused with ``Unrecorded``, so nothing is answered that is not on record; where
+answers matter more, ``unrecorded="answer"`` drops the record loudly: ``dropped`` counts, and the log says so.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ import time
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
 from trivet.clock import new_id
-from trivet.errors import NotFound
+from trivet.errors import NotFound, Refused
 from trivet.types import Micros
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["TABLE", "PredictionLog", "Record", "held_by", "schema", "to_arrow"]
+__all__ = ["TABLE", "PredictionLog", "Record", "Unrecorded", "held_by", "schema", "to_arrow"]
 
 TABLE = "predictions"
 _SUFFIX = ".spool"
 _FRAME = struct.Struct("<II")  # length and CRC-32 of the payload that follows
-_QUIET = 10.0  # seconds between two log lines about dropped records
+_QUIET = 10.0  # seconds between two log lines about what could not be recorded
 _logger = logging.getLogger(__name__)
 
 
@@ -69,6 +70,20 @@ _decode = msgspec.msgpack.Decoder(Record).decode
 _encode_json = msgspec.json.Encoder().encode
 
 
+class Unrecorded(Refused):
+    """Predictions that cannot be recorded and are therefore not answered; ``count`` of them."""
+
+    code = "unrecorded"
+
+    def __init__(self, count: int, reason: str) -> None:
+        self.count = count
+        super().__init__(
+            f"The prediction cannot be recorded ({reason}), so it is not answered. Free space where the service keeps "
+            'its records (its log names the folder) and ask again; or set [serving] unrecorded = "answer" to answer '
+            "without a record."
+        )
+
+
 class Gauges(Protocol):
     """What the log tells the outside: two numbers of ``trivet.serving.metrics.Metrics``."""
 
@@ -95,6 +110,7 @@ class PredictionLog:
         heartbeat: called with the time of the last prediction, from the thread, when there was a new one.
         flush_every: seconds between commits.
         flush_rows: rows that hasten a commit; also the most rows of one commit, roughly.
+        unrecorded: what happens to a prediction that cannot be spooled: ``refuse`` it, or ``answer`` all the same.
         metrics: where drops and backlog are counted.
     """
 
@@ -108,13 +124,14 @@ class PredictionLog:
         heartbeat: Callable[[Micros], object] | None = None,
         flush_every: float = 2.0,
         flush_rows: int = 10_000,
+        unrecorded: Literal["refuse", "answer"] = "refuse",
         metrics: Gauges | None = None,
     ) -> None:
-        self.dropped = 0
+        self.dropped = self.refused = 0
         self.last: Micros | None = None
         self._folder, self._append, self._recorded = folder, append, recorded
         self._on_flush, self._heartbeat, self._metrics = on_flush, heartbeat, metrics
-        self._flush_every, self._flush_rows = flush_every, flush_rows
+        self._flush_every, self._flush_rows, self._unrecorded = flush_every, flush_rows, unrecorded
         self._adding, self._flushing = threading.Lock(), threading.Lock()
         self._segment: _Segment | None = None
         self._sealed: list[_Segment] = []
@@ -134,7 +151,11 @@ class PredictionLog:
             return open_rows + sum(segment.rows for segment in self._sealed)
 
     def add(self, records: Sequence[Record]) -> None:
-        """Spool records with one write. Never raises for the disk's sake and never waits for the table."""
+        """Spool all records or none with one write; never waits for the table.
+
+        Raises:
+            Unrecorded: they cannot be spooled, and what is not recorded is to be refused.
+        """
         if not records:
             return
         frames = b"".join(map(_framed, records))
@@ -146,7 +167,7 @@ class PredictionLog:
                     self._segment = _Segment.create(self._folder)
                 self._segment.write(frames, len(records))
             except OSError as exc:
-                self._drop(len(records), exc)
+                self._miss(len(records), exc)
                 return
             full = self._segment.rows >= self._flush_rows
             self.last = records[-1].received
@@ -236,18 +257,21 @@ class PredictionLog:
             self._beaten = self.last
             self._heartbeat(self.last)
 
-    def _drop(self, count: int, exc: OSError) -> None:
+    def _miss(self, count: int, exc: OSError) -> None:
+        """Refuse records that cannot be spooled, or count them as dropped."""
+        if self._unrecorded == "refuse":
+            self.refused += count
+            self._complain("Predictions are REFUSED because they cannot be recorded", self.refused, exc)
+            raise Unrecorded(count, exc.strerror or str(exc)) from exc
         self.dropped += count
         if self._metrics is not None:
             self._metrics.dropped.inc(count)
+        self._complain("Predictions are answered but NOT recorded", self.dropped, exc)
+
+    def _complain(self, what: str, count: int, exc: OSError) -> None:
         if time.monotonic() - self._complained > _QUIET:
             self._complained = time.monotonic()
-            _logger.error(
-                "Predictions are answered but NOT recorded (%d so far): %s. Check the disk of %s.",
-                self.dropped,
-                exc,
-                self._folder,
-            )
+            _logger.error("%s (%d so far): %s. Check the disk of %s.", what, count, exc, self._folder)
 
 
 # --- segments ------------------------------------------------------------------------------------------------------

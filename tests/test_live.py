@@ -15,7 +15,7 @@ from sklearn.tree import DecisionTreeClassifier
 import trivet as tv
 from tests import airport
 from trivet.clock import FixedClock
-from trivet.errors import Invalid, NotFound
+from trivet.errors import Ambiguous, Invalid, NotFound
 from trivet.live import profile_of
 from trivet.serving.metrics import Metrics
 from trivet.serving.predictor import Request
@@ -161,12 +161,35 @@ def test_predictions_by_the_start_of_their_id(project: tv.Project, answer: Answe
     requests = [Request({"airport": "JFK"}, {"distance": 1.0}, None, name) for name in ("abc-1", "abc-2")]
     answer(deployment, *requests)
     assert project.prediction("abc-1")["id"] == "abc-1"
-    with pytest.raises(NotFound, match=r"2 predictions start so. Give more of the id"):
+    with pytest.raises(NotFound, match=r"A shortened id needs 6 characters at least"):
         project.prediction("abc")
     with pytest.raises(NotFound, match=r"There is no prediction 'abd'. There are: abc-1, abc-2"):
         project.prediction("abd")
     assert [row["id"] for row in project.predictions(deployment=deployment.id, limit=1)] == ["abc-2"]
     assert project.predictions(deployment="another") == []
+
+
+def test_a_shortened_id_that_fits_several_predictions_means_none_of_them(project: tv.Project, answer: Answer) -> None:
+    fitted(project)
+    deployment = project.deploy("late", allow_ungated="a test")
+    answer(deployment, *(Request({"airport": "JFK"}, {"distance": 1.0}, None, f"flight-{n}") for n in (12, 13, 2)))
+    for ask in (project.prediction, lambda id: project.reproduce(f"prediction:{id}")):
+        with pytest.raises(Ambiguous, match=r"'flight-1' fits several predictions: flight-12, flight-13\. Give more"):
+            ask("flight-1")
+    assert project.prediction("flight-2")["id"] == "flight-2"
+    with pytest.raises(NotFound, match="There is no prediction ''"):
+        project.prediction("")
+
+
+def test_of_two_deployments_that_were_given_the_same_id_the_last_one_counts(
+    project: tv.Project, clock: FixedClock, answer: Answer
+) -> None:
+    fitted(project)
+    for distance in (1.0, 2.0, 3.0):
+        clock.advance(timedelta(minutes=1))
+        request = Request({"airport": "JFK"}, {"distance": distance}, None, "the-same")
+        answer(project.deploy("late", allow_ungated="a test"), request)
+        assert project.prediction("the-same")["request"] == {"distance": distance}
 
 
 def test_an_id_that_begins_another_is_found(project: tv.Project, answer: Answer) -> None:

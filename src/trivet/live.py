@@ -17,6 +17,7 @@ import msgspec
 from trivet.clock import new_id
 from trivet.errors import Conflict, Invalid, NotFound, Refused
 from trivet.ledger import Artifact, Run, RunQuery
+from trivet.ledger.stores.finding import the_only
 from trivet.pipelines.context import Context
 from trivet.types import Digest, as_duration, from_micros
 
@@ -278,17 +279,17 @@ class Live:
         """One prediction by its id, or by the only id that starts so.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is none, or fewer than six characters were given of a longer id.
+            Ambiguous: several ids start so.
         """
         frame = self._predictions([*_COLUMNS, *_JSON])
-        exact = frame["id"] == id
-        found = frame.filter(exact if exact.any() else frame["id"].str.starts_with(id)).unique("id")
-        if found.height != 1:
-            some = frame["id"].head(5).to_list()
-            hint = f"{found.height} predictions start so. Give more of the id." if found.height else ""
-            raise NotFound("prediction", id, [] if found.height else some, hint=hint)
-        [row] = found.iter_rows(named=True)
-        return _plain(row, self._labels_of([row["id"]]))
+        found = frame.filter(frame["id"].str.starts_with(id))
+        if found.is_empty():
+            raise NotFound("prediction", id, frame["id"].head(5).to_list())
+        whole = the_only("prediction", id, found["id"].unique().to_list())
+        # Callers give ids of their own, and another deployment may have been given the same: the last one counts.
+        row = found.filter(found["id"] == whole).sort("received").row(-1, named=True)
+        return _plain(row, self._labels_of([whole]))
 
     def run_of(self, id: str) -> Run:  # noqa: A002 - the field's name
         """A prediction as a run that can be made again: the model, the recorded values, the recorded output."""

@@ -735,7 +735,8 @@ class Project:
         """One recorded prediction: what was asked, what the model saw and since when, what it answered.
 
         Raises:
-            NotFound: no prediction, or several, have an id that starts so.
+            NotFound: no prediction has an id that starts so, or fewer than six characters of it were given.
+            Ambiguous: several predictions have an id that starts so.
         """
         return self._live.prediction(id)
 

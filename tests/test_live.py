@@ -173,9 +173,11 @@ def test_a_shortened_id_that_fits_several_predictions_means_none_of_them(project
     fitted(project)
     deployment = project.deploy("late", allow_ungated="a test")
     answer(deployment, *(Request({"airport": "JFK"}, {"distance": 1.0}, None, f"flight-{n}") for n in (12, 13, 2)))
-    for ask in (project.prediction, lambda id: project.reproduce(f"prediction:{id}")):
-        with pytest.raises(Ambiguous, match=r"'flight-1' fits several predictions: flight-12, flight-13\. Give more"):
-            ask("flight-1")
+    several = r"'flight-1' fits several predictions: flight-12, flight-13\. Give more"
+    with pytest.raises(Ambiguous, match=several):
+        project.prediction("flight-1")
+    with pytest.raises(Ambiguous, match=several):
+        project.reproduce("prediction:flight-1")
     assert project.prediction("flight-2")["id"] == "flight-2"
     with pytest.raises(NotFound, match="There is no prediction ''"):
         project.prediction("")

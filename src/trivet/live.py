@@ -6,7 +6,7 @@ plain callables and frames.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -160,12 +160,12 @@ class Live:
 
     def log(self, deployment: Deployment, metrics: Metrics) -> PredictionLog:
         """The record of a deployment's predictions; each commit of it is an artifact made by a run."""
-        from trivet.serving.records import TABLE, PredictionLog
+        from trivet.serving.records import TABLE, PredictionLog, held_by
 
         return PredictionLog(
             self._context.root / SPOOL / deployment.id,
             self.tables.append,
-            recorded=self._recorded,
+            recorded=held_by(self.tables.read),
             on_flush=lambda version, rows: self._flushed(deployment, TABLE, version, rows),
             flush_every=as_duration(self._context.settings.serving.flush_every) / 1_000_000,
             unrecorded=self._context.settings.serving.unrecorded,
@@ -226,14 +226,6 @@ class Live:
             feature = column.feature.partition(":")[2]
             selected.append(Selected(views[column.view], feature, column.feature))
         return selected
-
-    def _recorded(self, ids: Collection[str]) -> Set[str]:
-        from trivet.serving.records import TABLE
-
-        if TABLE not in self.tables.names():
-            return set()
-        known = set(self.tables.read(TABLE, columns=["id"])["id"].to_pylist())
-        return known.intersection(ids)
 
     def _flushed(self, deployment: Deployment, table: str, version: int, rows: int) -> None:
         """Record a commit of predictions: an artifact that a run made from the model."""

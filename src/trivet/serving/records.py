@@ -107,7 +107,6 @@ class PredictionLog:
         recorded: which of these ids the table holds, for example ``held_by(tables.read)``; asked only about segments
             that a death or an error left.
         on_flush: called with the table's version and the number of rows after each commit.
-        heartbeat: called with the time of the last prediction, from the thread, when there was a new one.
         flush_every: seconds between commits.
         flush_rows: rows that hasten a commit; also the most rows of one commit, roughly.
         unrecorded: what happens to a prediction that cannot be spooled: ``refuse`` it, or ``answer`` all the same.
@@ -121,21 +120,18 @@ class PredictionLog:
         *,
         recorded: Callable[[Collection[str]], Set[str]],
         on_flush: Callable[[int, int], object] | None = None,
-        heartbeat: Callable[[Micros], object] | None = None,
         flush_every: float = 2.0,
         flush_rows: int = 10_000,
         unrecorded: Literal["refuse", "answer"] = "refuse",
         metrics: Gauges | None = None,
     ) -> None:
         self.dropped = self.refused = 0
-        self.last: Micros | None = None
         self._folder, self._append, self._recorded = folder, append, recorded
-        self._on_flush, self._heartbeat, self._metrics = on_flush, heartbeat, metrics
+        self._on_flush, self._metrics = on_flush, metrics
         self._flush_every, self._flush_rows, self._unrecorded = flush_every, flush_rows, unrecorded
         self._adding, self._flushing = threading.Lock(), threading.Lock()
         self._segment: _Segment | None = None
         self._sealed: list[_Segment] = []
-        self._beaten: Micros | None = None
         self._complained = 0.0
         self._closed = False
         self._wake = threading.Event()
@@ -170,7 +166,6 @@ class PredictionLog:
                 self._miss(len(records), exc)
                 return
             full = self._segment.rows >= self._flush_rows
-            self.last = records[-1].received
         if full:
             self._wake.set()
 
@@ -188,7 +183,8 @@ class PredictionLog:
                 rows += self._commit(segment)
                 with self._adding:
                     self._sealed.pop(0)
-            self._beat()
+            if self._metrics is not None:
+                self._metrics.backlog.set(self.backlog)
             return rows
 
     def close(self) -> None:
@@ -249,13 +245,6 @@ class PredictionLog:
                 self._on_flush(version, rows)
             except Exception:  # the rows are in the table: what comes after must not repeat them
                 _logger.exception("Version %s of the table %r was written but not recorded.", version, TABLE)
-
-    def _beat(self) -> None:
-        if self._metrics is not None:
-            self._metrics.backlog.set(self.backlog)
-        if self._heartbeat is not None and self.last is not None and self.last != self._beaten:
-            self._beaten = self.last
-            self._heartbeat(self.last)
 
     def _miss(self, count: int, exc: OSError) -> None:
         """Refuse records that cannot be spooled, or count them as dropped."""

@@ -7,7 +7,7 @@ plain callables and frames.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from trivet.clock import new_id
-from trivet.errors import Conflict, Invalid, NotFound, Refused
+from trivet.errors import Conflict, Invalid, Refused
 from trivet.ledger import Artifact, Run, RunQuery
-from trivet.ledger.stores.finding import the_only
 from trivet.pipelines.context import Context
 from trivet.types import Digest, as_duration, from_micros
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from trivet.monitoring.heartbeats import Heartbeat
     from trivet.monitoring.report import MonitorReport
     from trivet.serving.deployment import Deployment
+    from trivet.serving.history import History
     from trivet.serving.metrics import Metrics
     from trivet.serving.predictor import Predictor
     from trivet.serving.records import PredictionLog
@@ -59,6 +59,13 @@ class Live:
         from trivet.ledger.tables import Tables
 
         return Tables(self._context.root / self._context.settings.serving.records)
+
+    @cached_property
+    def history(self) -> History:
+        """What was predicted."""
+        from trivet.serving.history import History
+
+        return History(self.tables.read)
 
     # -- deploying --------------------------------------------------------------------------------------------
 
@@ -127,13 +134,13 @@ class Live:
         """Everything that answers or has answered, newest first."""
         from trivet.serving.deployment import deployments
 
-        return deployments(self._context, self.served())
+        return deployments(self._context, self.history.served())
 
     def deployment(self, reference: str) -> Deployment:
         """One of them."""
         from trivet.serving.deployment import deployment
 
-        return deployment(self._context, reference, self.served())
+        return deployment(self._context, reference, self.history.served())
 
     # -- answering --------------------------------------------------------------------------------------------
 
@@ -166,6 +173,7 @@ class Live:
             self._context.root / SPOOL / deployment.id,
             self.tables.append,
             recorded=held_by(self.tables.read),
+            compact=lambda: self.tables.compact(TABLE),
             on_flush=lambda version, rows: self._flushed(deployment, TABLE, version, rows),
             flush_every=as_duration(self._context.settings.serving.flush_every) / 1_000_000,
             unrecorded=self._context.settings.serving.unrecorded,
@@ -250,20 +258,9 @@ class Live:
 
     # -- what was answered ------------------------------------------------------------------------------------
 
-    def served(self) -> dict[str, tuple[int, datetime]]:
-        """For each deployment how many predictions it made and when the last was."""
-        import polars as pl
-
-        frame = self._predictions(["deployment", "received"])
-        counted = frame.group_by("deployment").agg(pl.len().alias("count"), pl.col("received").max())
-        return {name: (count, last) for name, count, last in counted.iter_rows()}
-
     def predictions(self, deployment: str | None, limit: int) -> list[dict[str, Any]]:
         """The latest predictions, newest first, with their labels where they have come."""
-        frame = self._predictions([*_COLUMNS, *_JSON])
-        if deployment is not None:
-            frame = frame.filter(frame["deployment"] == deployment)
-        newest = frame.sort("received", "id", descending=True).head(limit)
+        newest = self.history.latest(limit, now=self._context.clock(), deployment=deployment)
         labels = self._labels_of(newest["id"].to_list())
         return [_plain(row, labels) for row in newest.iter_rows(named=True)]
 
@@ -274,14 +271,8 @@ class Live:
             NotFound: there is none, or fewer than six characters were given of a longer id.
             Ambiguous: several ids start so.
         """
-        frame = self._predictions([*_COLUMNS, *_JSON])
-        found = frame.filter(frame["id"].str.starts_with(id))
-        if found.is_empty():
-            raise NotFound("prediction", id, frame["id"].head(5).to_list())
-        whole = the_only("prediction", id, found["id"].unique().to_list())
-        # Callers give ids of their own, and another deployment may have been given the same: the last one counts.
-        row = found.filter(found["id"] == whole).sort("received").row(-1, named=True)
-        return _plain(row, self._labels_of([whole]))
+        row = self.history.one(id)
+        return _plain(row, self._labels_of([row["id"]]))
 
     def run_of(self, id: str) -> Run:  # noqa: A002 - the field's name
         """A prediction as a run that can be made again: the model, the recorded values, the recorded output."""
@@ -309,15 +300,6 @@ class Live:
             },
         )
 
-    def _predictions(self, columns: Sequence[str]) -> pl.DataFrame:
-        import polars as pl
-
-        from trivet.serving.records import TABLE, schema
-
-        if TABLE not in self.tables.names():
-            return pl.DataFrame(pl.from_arrow(schema().empty_table())).select(columns)
-        return pl.DataFrame(pl.from_arrow(self.tables.read(TABLE, columns=list(columns))))
-
     # -- watching ---------------------------------------------------------------------------------------------
 
     def monitor(self, deployment: Deployment, *, every: str | None, record: bool) -> MonitorReport:
@@ -334,7 +316,7 @@ class Live:
         report = monitor(
             Subject(deployment.name, str(deployment.version), deployment.digest, deployment.id),
             predictions,
-            self.labels().filter(_among("prediction", predictions["id"])),
+            self.labels(predictions["id"].to_list()),
             now=context.clock(),
             profile=Profile.from_json(remembered["profile"]) if remembered else None,
             heartbeats=[_heartbeat(deployment, predictions["received"].sort().to_list())],
@@ -352,8 +334,9 @@ class Live:
         """The deployment's latest predictions, with all that the model saw under the names of its inputs."""
         import polars as pl
 
-        frame = self._predictions([*_COLUMNS, *_JSON])
-        mine = frame.filter(pl.col("deployment") == deployment.id).sort("received").tail(_WATCHED).unique("id")
+        since = deployment.started - timedelta(days=1)  # clocks are put back now and then
+        latest = self.history.latest(_WATCHED, now=self._context.clock(), deployment=deployment.id, since=since)
+        mine = latest.sort("received").unique("id")
         spec = self._context.ledger.artifact(deployment.digest).spec
         names = {column["feature"]: column["name"] for column in spec["signature"]["inputs"] if column.get("feature")}
         decode = msgspec.json.decode
@@ -434,19 +417,19 @@ class Live:
             self.tables.append(LABELS, rows.with_columns(batch).to_arrow())
         return rows.height
 
-    def labels(self) -> pl.DataFrame:
-        """All labels in the order in which they came."""
+    def labels(self, of: Collection[str] | None = None) -> pl.DataFrame:
+        """The labels of these predictions, of all by default, in the order in which they came."""
         import polars as pl
 
         if LABELS not in self.tables.names():
             return pl.DataFrame(schema={"prediction": pl.String, "label": pl.Float64, "at": pl.Datetime("us", "UTC")})
-        rows = pl.DataFrame(pl.from_arrow(self.tables.read(LABELS)))
+        among = [] if of is None else [("prediction", "in", list(of))]
+        rows = pl.DataFrame(pl.from_arrow(self.tables.read(LABELS, where=among)))
         return rows.sort("batch", maintain_order=True).drop("batch")
 
     def _labels_of(self, ids: Collection[str]) -> dict[str, float]:
         """The label that was known last, and of those known at once the one that came last."""
-        labels = self.labels()
-        mine = labels.filter(labels["prediction"].is_in(list(ids))).sort("at", maintain_order=True)
+        mine = self.labels(ids).sort("at", maintain_order=True)
         mine = mine.unique("prediction", keep="last", maintain_order=True)
         return dict(zip(mine["prediction"].to_list(), mine["label"].to_list(), strict=True))
 
@@ -517,12 +500,6 @@ def _suitable_period(moments: pl.Series) -> str:
         return "day"
     days = (moments.max() - moments.min()).total_seconds() / 86_400  # type: ignore[operator, union-attr]
     return next(name for name, most in (("hour", 2), ("day", 14), ("week", 60), ("month", 1e9)) if days <= most)
-
-
-def _among(column: str, values: pl.Series) -> pl.Expr:
-    import polars as pl
-
-    return pl.col(column).is_in(values.implode())
 
 
 def profile_of(train: Any, columns: Sequence[str], label: str) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Table:
         self.commits = []
         self.broken = self.lost = False
 
-    def append(self, name, arrow):
+    def append(self, name, arrow, *, day_of):
         assert name == "predictions"
         if self.broken:
             raise ConnectionError("no table today")
@@ -224,7 +224,7 @@ def record(n): return Record(str(n), 1, 2, "m", "1", "d", "r", "champion",
                            {"pad": "x" * 500}, {}, {}, {}, {}, {"prediction": 1}, None, 1)
 logging.basicConfig(stream=sys.stderr)
 rows = []
-def append(name, arrow):
+def append(name, arrow, day_of):
     rows.extend(arrow["id"].to_pylist())
     return 1
 metrics = Metrics()
@@ -256,7 +256,7 @@ from trivet.serving.records import PredictionLog, Record, Unrecorded
 def batch(n): return [Record(f"{n}-{k}", 1, 2, "m", "1", "d", "r", "champion",
                       {"pad": "x" * 200}, {}, {}, {}, {}, {"prediction": 1}, None, 1) for k in range(7)]
 rows, kept, refused = [], [], 0
-def append(name, arrow):
+def append(name, arrow, day_of):
     rows.extend(arrow["id"].to_pylist())
     return 1
 log = PredictionLog(Path(sys.argv[1]), append, recorded=lambda ids: set(), flush_every=3600.0)
@@ -335,6 +335,25 @@ def test_a_failure_after_the_commit_repeats_nothing(opened, table, caplog):
     assert "was written but not recorded" in caplog.text
 
 
+def test_small_files_are_joined_every_so_many_commits_and_a_failure_is_no_loss(opened, table, caplog, monkeypatch):
+    monkeypatch.setattr("trivet.serving.records._LOOSE", 3)
+    seen = []
+
+    def compact():
+        seen.append(len(table.commits))
+        raise RuntimeError("no space to join files")
+
+    log = opened(flush_every=0.001, compact=compact)
+    for number in range(7):
+        log.add([record(number)])
+        _until(lambda number=number: len(table.commits) > number)
+    _until(lambda: len(seen) == 2)
+    assert seen == [3, 6]
+    assert "could not be joined" in caplog.text
+    log.close()
+    assert len(table.ids()) == 7
+
+
 def test_threads_add_while_it_flushes(opened, table):
     log = opened(flush_every=0.001, flush_rows=50)
     threads = [
@@ -353,15 +372,19 @@ def test_threads_add_while_it_flushes(opened, table):
 _WRITER = """
 import os, sys, time
 from pathlib import Path
+from trivet.ledger import tables as module
 from trivet.ledger.tables import Tables
+from trivet.serving import records
 from trivet.serving.records import PredictionLog, Record, held_by
+module._MANY = records._LOOSE = 2   # files are joined all the time
 root, start = Path(sys.argv[1]), int(sys.argv[2])
 tables = Tables(root / "tables")
-def append(name, arrow):
-    version = tables.append(name, arrow)
+def append(name, arrow, day_of):
+    version = tables.append(name, arrow, day_of=day_of)
     time.sleep(0.03)   # where a death leaves rows both in the table and in the spool
     return version
-log = PredictionLog(root / "spool", append, recorded=held_by(tables.read), flush_every=0.005)
+log = PredictionLog(root / "spool", append, recorded=held_by(tables.read), flush_every=0.005,
+                    compact=lambda: tables.compact("predictions"))
 out = os.open(root / "answered", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 for n in range(start, start + 1_000_000):
     log.add([Record(f"{n:026}", n, n, "m", "1", "d", "r", "champion", {}, {}, {}, {}, {}, {"prediction": n}, None, 1)])

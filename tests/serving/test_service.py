@@ -24,7 +24,7 @@ from trivet.serving.predictor import Predictor
 from trivet.serving.records import PredictionLog
 from trivet.serving.service import run
 table = Path(sys.argv[2])
-def append(name, arrow):
+def append(name, arrow, day_of):
     with table.open("a") as file: file.writelines(row + "\\n" for row in arrow["id"].to_pylist())
     return 1
 def slowly(rows):

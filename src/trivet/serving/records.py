@@ -39,6 +39,7 @@ __all__ = ["TABLE", "PredictionLog", "Record", "Unrecorded", "held_by", "schema"
 TABLE = "predictions"
 _SUFFIX = ".spool"
 _FRAME = struct.Struct("<II")  # length and CRC-32 of the payload that follows
+_LOOSE = 64  # commits before their files are joined
 _QUIET = 10.0  # seconds between two log lines about what could not be recorded
 _logger = logging.getLogger(__name__)
 
@@ -103,10 +104,12 @@ class PredictionLog:
 
     Args:
         folder: where segments are spooled; several processes may share it.
-        append: ``append(table, arrow) -> version``: one atomic commit, for example ``Tables.append``.
+        append: ``append(table, arrow, day_of=column) -> version``: one atomic commit, for example ``Tables.append``.
         recorded: which of these ids the table holds, for example ``held_by(tables.read)``; asked only about segments
             that a death or an error left.
         on_flush: called with the table's version and the number of rows after each commit.
+        compact: called by the thread every 64 commits, to join the small files they made, for example
+            ``partial(tables.compact, TABLE)``.
         flush_every: seconds between commits.
         flush_rows: rows that hasten a commit; also the most rows of one commit, roughly.
         unrecorded: what happens to a prediction that cannot be spooled: ``refuse`` it, or ``answer`` all the same.
@@ -116,10 +119,11 @@ class PredictionLog:
     def __init__(
         self,
         folder: Path,
-        append: Callable[[str, pa.Table], int],
+        append: Callable[..., int],
         *,
         recorded: Callable[[Collection[str]], Set[str]],
         on_flush: Callable[[int, int], object] | None = None,
+        compact: Callable[[], object] | None = None,
         flush_every: float = 2.0,
         flush_rows: int = 10_000,
         unrecorded: Literal["refuse", "answer"] = "refuse",
@@ -127,7 +131,8 @@ class PredictionLog:
     ) -> None:
         self.dropped = self.refused = 0
         self._folder, self._append, self._recorded = folder, append, recorded
-        self._on_flush, self._metrics = on_flush, metrics
+        self._on_flush, self._compact, self._metrics = on_flush, compact, metrics
+        self._loose = 0  # commits since small files were joined
         self._flush_every, self._flush_rows, self._unrecorded = flush_every, flush_rows, unrecorded
         self._adding, self._flushing = threading.Lock(), threading.Lock()
         self._segment: _Segment | None = None
@@ -204,6 +209,7 @@ class PredictionLog:
     def _run(self) -> None:
         while not self._closed:
             self._try_flush()
+            self._try_compact()
             self._wake.wait(self._flush_every)
             self._wake.clear()
 
@@ -212,6 +218,15 @@ class PredictionLog:
             self.flush()
         except Exception:  # the thread must live: the records are safe in the spool and tried again
             _logger.exception("The predictions could not be written to the table; they wait in %s.", self._folder)
+
+    def _try_compact(self) -> None:
+        if self._compact is None or self._loose < _LOOSE or self._closed:
+            return
+        self._loose = 0
+        try:
+            self._compact()
+        except Exception:  # nothing is lost: the table has more files than it needs until the next time
+            _logger.exception("The files of the table %r could not be joined.", TABLE)
 
     def _seal(self) -> None:
         """Close the open segment for writing, and adopt those that lost their owner."""
@@ -233,7 +248,8 @@ class PredictionLog:
         version = None
         if records:
             segment.doubtful = True  # until it returns, nobody knows whether it was committed
-            version = self._append(TABLE, to_arrow(records))
+            version = self._append(TABLE, to_arrow(records), day_of="received")
+            self._loose += 1
         segment.remove()
         if version is not None:
             self._tell(version, len(records))
@@ -353,17 +369,13 @@ def _framed(record: Record) -> bytes:
 
 
 def held_by(read: Callable[..., pa.Table]) -> Callable[[Collection[str]], Set[str]]:
-    """Which of some ids the table holds, asked of ``read(table, columns=[...])``, for example ``Tables.read``."""
+    """Which of some ids the table holds, by ``read(table, columns=[...], where=...)``, for example ``Tables.read``."""
 
     def recorded(ids: Collection[str]) -> Set[str]:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
         try:
-            held = read(TABLE, columns=["id"])["id"]
+            return set(read(TABLE, columns=["id"], where=[("id", "in", list(ids))])["id"].to_pylist())
         except NotFound:
             return set()  # nobody has predicted yet
-        return set(held.filter(pc.is_in(held, value_set=pa.array(list(ids), pa.string()))).to_pylist())
 
     return recorded
 

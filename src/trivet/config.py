@@ -78,9 +78,10 @@ class Server(msgspec.Struct, frozen=True):
 
 
 class Monitoring(msgspec.Struct, frozen=True):
-    """Watching what is deployed."""
+    """Watching what is deployed. A column is an alarm once it drifts in ``drift_windows`` consecutive windows."""
 
     max_silence: str = "1d"
+    drift_windows: _Count = 2
 
 
 class Settings(msgspec.Struct, frozen=True):

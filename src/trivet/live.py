@@ -323,6 +323,7 @@ class Live:
             every=every or _suitable_period(predictions["at"]),
             kind="classification" if positives is not None else "regression",
             reference=None if positives is None else Reference(positives, rows),
+            windows=context.settings.monitoring.drift_windows,
         )
         if record:
             subject = report.subject.name

@@ -15,8 +15,9 @@ from sklearn.tree import DecisionTreeClassifier
 import trivet as tv
 from tests import airport
 from trivet.clock import FixedClock
-from trivet.errors import Ambiguous, Invalid, NotFound
+from trivet.errors import Ambiguous, Conflict, Invalid, NotFound
 from trivet.live import profile_of
+from trivet.serving.deployment import end
 from trivet.serving.metrics import Metrics
 from trivet.serving.predictor import Request
 from trivet.serving.records import Unrecorded
@@ -211,6 +212,45 @@ def test_a_deployment_that_never_answered_does_not_hide_the_one_that_does(projec
     assert project.deployment(failed.id).state == "failed"
     assert project.deployment("late").id == good.id
     assert project.deployment("late").state == "alive"
+
+
+def test_a_retired_deployment_is_watched_no_more_and_who_retired_it_is_on_record(
+    project: tv.Project, clock: FixedClock, answer: Answer
+) -> None:
+    fitted(project)
+    deployment = project.deploy("late", allow_ungated="a test", max_silence="1h")
+    answer(deployment, request())
+    clock.advance(timedelta(hours=2))
+    project.monitor("late")
+    assert [each.alarm.kind for each in project.alarms()] == ["silence.prediction"]
+    with pytest.raises(Conflict, match=r"still answers. Stop it"):
+        project.retire("late", why="replaced")
+    end(project.context, deployment.id)
+    with pytest.raises(Invalid, match="needs a reason"):
+        project.retire("late", why=" ")
+    assert len(project.alarms()) == 1  # a clean stop is an end, and not yet a reason to look away
+    assert project.retire("late", why="replaced").state == "retired"
+    assert project.alarms() == []
+    assert project.deployment(deployment.id).state == "retired"
+    [run] = project.runs(kind="retire")
+    assert (run.parent, run.tags["why"], run.tags["by"]) == (deployment.id, "replaced", project.context.user)
+    clock.advance(timedelta(days=9))
+    looked = project.monitor(deployment.id)
+    assert (looked.alarms, looked.heartbeats, looked.predictions) == ((), (), 1)
+    assert project.alarms() == []
+    with pytest.raises(Conflict, match="retired already"):
+        project.retire("late", why="again")
+
+
+def test_the_alarm_of_another_deployment_of_the_version_stays(project: tv.Project, clock: FixedClock) -> None:
+    fitted(project)
+    old, new = (project.deploy("late", allow_ungated="a test", max_silence="1h") for _ in range(2))
+    clock.advance(timedelta(hours=2))
+    project.monitor(new.id)
+    end(project.context, old.id)
+    project.retire(old.id, why="replaced")
+    assert len(project.alarms()) == 1
+    assert project.deployment("late").id == new.id
 
 
 def test_a_later_process_with_the_same_number_is_another(project: tv.Project) -> None:

@@ -142,6 +142,18 @@ class Live:
 
         return deployment(self._context, reference, self.history.served())
 
+    def retire(self, deployment: Deployment, *, why: str) -> Deployment:
+        """Say that a deployment has done its work; its alarms end unless another of this version is watched."""
+        from trivet.monitoring.alarms import settle_alarms
+        from trivet.serving.deployment import retire
+
+        retired = retire(self._context, deployment, why=why)
+        versions = {(each.name, each.version) for each in self.deployments() if each.state not in {"failed", "retired"}}
+        if (retired.name, retired.version) not in versions:
+            subject = f"{retired.name}@{retired.version}"
+            settle_alarms(self._context, [], checked=[("silence.prediction", subject), ("drift", subject)])
+        return retired
+
     # -- answering --------------------------------------------------------------------------------------------
 
     def predictor(self, deployment: Deployment, *, log: PredictionLog, metrics: Metrics) -> Predictor:
@@ -310,7 +322,7 @@ class Live:
         from trivet.monitoring.report import Subject, monitor
 
         context = self._context
-        remembered = self._remembered(deployment)
+        remembered, retired = self._remembered(deployment), deployment.state == "retired"
         predictions = self._watched(deployment)
         positives, rows = remembered.get("positives"), remembered.get("rows", 0)
         report = monitor(
@@ -318,14 +330,14 @@ class Live:
             predictions,
             self.labels(predictions["id"].to_list()),
             now=context.clock(),
-            profile=Profile.from_json(remembered["profile"]) if remembered else None,
-            heartbeats=[_heartbeat(deployment, predictions["received"].sort().to_list())],
+            profile=Profile.from_json(remembered["profile"]) if remembered and not retired else None,
+            heartbeats=[] if retired else [_heartbeat(deployment, predictions["received"].sort().to_list())],
             every=every or _suitable_period(predictions["at"]),
             kind="classification" if positives is not None else "regression",
             reference=None if positives is None else Reference(positives, rows),
             windows=context.settings.monitoring.drift_windows,
         )
-        if record:
+        if record and not retired:
             subject = report.subject.name
             settle_alarms(context, report.alarms, checked=[("silence.prediction", subject), ("drift", subject)])
             self._record_report(deployment, report)

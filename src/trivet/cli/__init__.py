@@ -19,6 +19,7 @@ COMMANDS = {
     "models": "List registered models, or show one.",
     "promote": "Point an alias of a model at a version.",
     "serve": "Answer predictions of a model over HTTP.",
+    "retire": "Say that a deployment has done its work; its alarms end.",
     "server": "Show the web pages and the API.",
     "monitor": "Check a deployed model: labels, drift, heartbeats, alarms.",
     "show": "Show whatever an id means.",

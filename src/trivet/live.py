@@ -6,8 +6,8 @@ plain callables and frames.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trivet.monitoring.report import MonitorReport
     from trivet.serving.deployment import Deployment
     from trivet.serving.features import FeatureRoute
+    from trivet.serving.history import History
     from trivet.serving.metrics import Metrics
     from trivet.serving.predictor import Predictor
     from trivet.serving.records import PredictionLog
@@ -62,6 +63,13 @@ class Live:
         from trivet.ledger.tables import Tables
 
         return Tables(self._context.root / self._context.settings.serving.records)
+
+    @cached_property
+    def history(self) -> History:
+        """What was predicted."""
+        from trivet.serving.history import History
+
+        return History(self.tables.read)
 
     # -- deploying --------------------------------------------------------------------------------------------
 
@@ -147,13 +155,25 @@ class Live:
         """Everything that answers or has answered, newest first."""
         from trivet.serving.deployment import deployments
 
-        return deployments(self._context, self.served())
+        return deployments(self._context, self.history.served())
 
     def deployment(self, reference: str) -> Deployment:
         """One of them."""
         from trivet.serving.deployment import deployment
 
-        return deployment(self._context, reference, self.served())
+        return deployment(self._context, reference, self.history.served())
+
+    def retire(self, deployment: Deployment, *, why: str) -> Deployment:
+        """Say that a deployment has done its work; its alarms end unless another of this version is watched."""
+        from trivet.monitoring.alarms import settle_alarms
+        from trivet.serving.deployment import retire
+
+        retired = retire(self._context, deployment, why=why)
+        versions = {(each.name, each.version) for each in self.deployments() if each.state not in {"failed", "retired"}}
+        if (retired.name, retired.version) not in versions:
+            subject = f"{retired.name}@{retired.version}"
+            settle_alarms(self._context, [], checked=[("silence.prediction", subject), ("drift", subject)])
+        return retired
 
     # -- answering --------------------------------------------------------------------------------------------
 
@@ -181,14 +201,16 @@ class Live:
 
     def log(self, deployment: Deployment, metrics: Metrics) -> PredictionLog:
         """The record of a deployment's predictions; each commit of it is an artifact made by a run."""
-        from trivet.serving.records import TABLE, PredictionLog
+        from trivet.serving.records import TABLE, PredictionLog, held_by
 
         return PredictionLog(
             self._context.root / SPOOL / deployment.id,
             self.tables.append,
-            recorded=self._recorded,
+            recorded=held_by(self.tables.read),
+            compact=lambda: self.tables.compact(TABLE),
             on_flush=lambda version, rows: self._flushed(deployment, TABLE, version, rows),
             flush_every=as_duration(self._context.settings.serving.flush_every) / 1_000_000,
+            unrecorded=self._context.settings.serving.unrecorded,
             metrics=metrics,
         )
 
@@ -277,14 +299,6 @@ class Live:
 
         return resolve([column.feature for column in columns], find, full_names=True)
 
-    def _recorded(self, ids: Collection[str]) -> Set[str]:
-        from trivet.serving.records import TABLE
-
-        if TABLE not in self.tables.names():
-            return set()
-        known = set(self.tables.read(TABLE, columns=["id"])["id"].to_pylist())
-        return known.intersection(ids)
-
     def _flushed(self, deployment: Deployment, table: str, version: int, rows: int) -> None:
         """Record a commit of predictions: an artifact that a run made from the model."""
         now = self._context.clock()
@@ -308,20 +322,9 @@ class Live:
 
     # -- what was answered ------------------------------------------------------------------------------------
 
-    def served(self) -> dict[str, tuple[int, datetime]]:
-        """For each deployment how many predictions it made and when the last was."""
-        import polars as pl
-
-        frame = self._predictions(["deployment", "received"])
-        counted = frame.group_by("deployment").agg(pl.len().alias("count"), pl.col("received").max())
-        return {name: (count, last) for name, count, last in counted.iter_rows()}
-
     def predictions(self, deployment: str | None, limit: int) -> list[dict[str, Any]]:
         """The latest predictions, newest first, with their labels where they have come."""
-        frame = self._predictions([*_COLUMNS, *_JSON])
-        if deployment is not None:
-            frame = frame.filter(frame["deployment"] == deployment)
-        newest = frame.sort("received", "id", descending=True).head(limit)
+        newest = self.history.latest(limit, now=self._context.clock(), deployment=deployment)
         labels = self._labels_of(newest["id"].to_list())
         return [_plain(row, labels) for row in newest.iter_rows(named=True)]
 
@@ -329,16 +332,10 @@ class Live:
         """One prediction by its id, or by the only id that starts so.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is none, or fewer than six characters were given of a longer id.
+            Ambiguous: several ids start so.
         """
-        frame = self._predictions([*_COLUMNS, *_JSON])
-        exact = frame["id"] == id
-        found = frame.filter(exact if exact.any() else frame["id"].str.starts_with(id)).unique("id")
-        if found.height != 1:
-            some = frame["id"].head(5).to_list()
-            hint = f"{found.height} predictions start so. Give more of the id." if found.height else ""
-            raise NotFound("prediction", id, [] if found.height else some, hint=hint)
-        [row] = found.iter_rows(named=True)
+        row = self.history.one(id)
         return _plain(row, self._labels_of([row["id"]]))
 
     def run_of(self, id: str) -> Run:  # noqa: A002 - the field's name
@@ -367,15 +364,6 @@ class Live:
             },
         )
 
-    def _predictions(self, columns: Sequence[str]) -> pl.DataFrame:
-        import polars as pl
-
-        from trivet.serving.records import TABLE, schema
-
-        if TABLE not in self.tables.names():
-            return pl.DataFrame(pl.from_arrow(schema().empty_table())).select(columns)
-        return pl.DataFrame(pl.from_arrow(self.tables.read(TABLE, columns=list(columns))))
-
     # -- watching ---------------------------------------------------------------------------------------------
 
     def monitor(self, deployment: Deployment, *, every: str | None, record: bool) -> MonitorReport:
@@ -386,21 +374,22 @@ class Live:
         from trivet.monitoring.report import Subject, monitor
 
         context = self._context
-        remembered = self._remembered(deployment)
+        remembered, retired = self._remembered(deployment), deployment.state == "retired"
         predictions = self._watched(deployment)
         positives, rows = remembered.get("positives"), remembered.get("rows", 0)
         report = monitor(
             Subject(deployment.name, str(deployment.version), deployment.digest, deployment.id),
             predictions,
-            self.labels().filter(_among("prediction", predictions["id"])),
+            self.labels(predictions["id"].to_list()),
             now=context.clock(),
-            profile=Profile.from_json(remembered["profile"]) if remembered else None,
-            heartbeats=[_heartbeat(deployment, predictions["received"].sort().to_list())],
+            profile=Profile.from_json(remembered["profile"]) if remembered and not retired else None,
+            heartbeats=[] if retired else [_heartbeat(deployment, predictions["received"].sort().to_list())],
             every=every or _suitable_period(predictions["at"]),
             kind="classification" if positives is not None else "regression",
             reference=None if positives is None else Reference(positives, rows),
+            windows=context.settings.monitoring.drift_windows,
         )
-        if record:
+        if record and not retired:
             subject = report.subject.name
             settle_alarms(context, report.alarms, checked=[("silence.prediction", subject), ("drift", subject)])
             self._record_report(deployment, report)
@@ -410,8 +399,9 @@ class Live:
         """The deployment's latest predictions, with all that the model saw under the names of its inputs."""
         import polars as pl
 
-        frame = self._predictions([*_COLUMNS, *_JSON])
-        mine = frame.filter(pl.col("deployment") == deployment.id).sort("received").tail(_WATCHED).unique("id")
+        since = deployment.started - timedelta(days=1)  # clocks are put back now and then
+        latest = self.history.latest(_WATCHED, now=self._context.clock(), deployment=deployment.id, since=since)
+        mine = latest.sort("received").unique("id")
         spec = self._context.ledger.artifact(deployment.digest).spec
         names = {column["feature"]: column["name"] for column in spec["signature"]["inputs"] if column.get("feature")}
         decode = msgspec.json.decode
@@ -492,19 +482,19 @@ class Live:
             self.tables.append(LABELS, rows.with_columns(batch).to_arrow())
         return rows.height
 
-    def labels(self) -> pl.DataFrame:
-        """All labels in the order in which they came."""
+    def labels(self, of: Collection[str] | None = None) -> pl.DataFrame:
+        """The labels of these predictions, of all by default, in the order in which they came."""
         import polars as pl
 
         if LABELS not in self.tables.names():
             return pl.DataFrame(schema={"prediction": pl.String, "label": pl.Float64, "at": pl.Datetime("us", "UTC")})
-        rows = pl.DataFrame(pl.from_arrow(self.tables.read(LABELS)))
+        among = [] if of is None else [("prediction", "in", list(of))]
+        rows = pl.DataFrame(pl.from_arrow(self.tables.read(LABELS, where=among)))
         return rows.sort("batch", maintain_order=True).drop("batch")
 
     def _labels_of(self, ids: Collection[str]) -> dict[str, float]:
         """The label that was known last, and of those known at once the one that came last."""
-        labels = self.labels()
-        mine = labels.filter(labels["prediction"].is_in(list(ids))).sort("at", maintain_order=True)
+        mine = self.labels(ids).sort("at", maintain_order=True)
         mine = mine.unique("prediction", keep="last", maintain_order=True)
         return dict(zip(mine["prediction"].to_list(), mine["label"].to_list(), strict=True))
 
@@ -575,12 +565,6 @@ def _suitable_period(moments: pl.Series) -> str:
         return "day"
     days = (moments.max() - moments.min()).total_seconds() / 86_400  # type: ignore[operator, union-attr]
     return next(name for name, most in (("hour", 2), ("day", 14), ("week", 60), ("month", 1e9)) if days <= most)
-
-
-def _among(column: str, values: pl.Series) -> pl.Expr:
-    import polars as pl
-
-    return pl.col(column).is_in(values.implode())
 
 
 def profile_of(train: Any, columns: Sequence[str], label: str) -> dict[str, Any]:

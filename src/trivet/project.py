@@ -791,6 +791,20 @@ class Project:
         """
         return self._live.deployment(reference)
 
+    def retire(self, reference: str, *, why: str) -> Deployment:
+        """Say that a deployment has done its work: it is watched no more, and its alarms end. Who and why is recorded.
+
+        Args:
+            reference: a deployment's id, or a model's name for its newest deployment.
+            why: the reason.
+
+        Raises:
+            NotFound: there is no such deployment.
+            Invalid: the reason is blank.
+            Conflict: it still answers (stop it first), or is retired already.
+        """
+        return self._live.retire(self.deployment(reference), why=why)
+
     def predictions(self, *, deployment: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """The latest recorded predictions, newest first, with their labels where they have come."""
         return self._live.predictions(deployment, limit)
@@ -799,7 +813,8 @@ class Project:
         """One recorded prediction: what was asked, what the model saw and since when, what it answered.
 
         Raises:
-            NotFound: no prediction, or several, have an id that starts so.
+            NotFound: no prediction has an id that starts so, or fewer than six characters of it were given.
+            Ambiguous: several predictions have an id that starts so.
         """
         return self._live.prediction(id)
 

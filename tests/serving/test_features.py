@@ -9,7 +9,7 @@ from tests.serving.conftest import deployed, read, score
 from tests.serving.test_app import Client
 from trivet.clock import FixedClock
 from trivet.errors import NotFound, TrivetError
-from trivet.features import Entity, FeatureView, Source, count, latest, select_all
+from trivet.features import Entity, FeatureView, Source, count, latest, resolve
 from trivet.features.online.contract import Row
 from trivet.features.online.memory import MemoryStore
 from trivet.features.served import ServedFeatures

@@ -8,7 +8,8 @@
 Scoring runs inline in the event loop of one worker: handing a row to a thread costs more than scoring it (measured
 twice the latency, and worse with many connections), and a health check waits for one row, less than a millisecond.
 ``most_rows`` bounds how long one call can hold the loop.
-Limits and errors are those of every service of ours (``asgi``).
+Limits and errors are those of every service of ours (``asgi``); a prediction that cannot be recorded is a 503 that says
+what to do.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from trivet.serving.features import FeatureRoute
 from trivet.serving.metrics import Metrics, ModelMetrics
 from trivet.serving.openapi import document
 from trivet.serving.predictor import Predictor, Request
+from trivet.serving.records import Unrecorded
 
 __all__ = ["App"]
 
@@ -46,6 +48,8 @@ class App(Service):
         most_bytes: of a body.
         most_rows: of one call.
     """
+
+    unavailable = (Unrecorded,)  # the log of records has said so, and where
 
     def __init__(
         self,
@@ -187,7 +191,7 @@ class App(Service):
 
 
 class _Counted:
-    """Counts what ends in an error: the caller's is ``invalid``, ours is ``error``."""
+    """Counts what ends in an error: the caller's is ``invalid``, ours is ``error``, no record is ``refused``."""
 
     def __init__(self, metrics: ModelMetrics | None) -> None:
         self._metrics = metrics
@@ -195,9 +199,13 @@ class _Counted:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and self._metrics is not None:
-            self._metrics.failed("invalid" if issubclass(kind, Invalid | NotFound) else "error")
+    def __exit__(self, kind: object, exc: BaseException | None, trace: object) -> None:
+        if self._metrics is None or exc is None:
+            return
+        if isinstance(exc, Unrecorded):
+            self._metrics.failed("refused", exc.count)
+        else:
+            self._metrics.failed("invalid" if isinstance(exc, Invalid | NotFound) else "error")
 
 
 def _requests(body: bytes, several: bool) -> list[Request]:

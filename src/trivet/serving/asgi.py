@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -51,6 +51,9 @@ class Service(ABC):
         on_close: called when the server stops, after the last answer.
         most_bytes: of a body.
     """
+
+    unavailable: ClassVar[tuple[type[TrivetError], ...]] = ()
+    """Errors that are answered with 503: they will pass."""
 
     def __init__(self, *, on_close: Callable[[], object] | None = None, most_bytes: int = 4 << 20) -> None:
         self._on_close, self._most_bytes = on_close, most_bytes
@@ -121,6 +124,8 @@ class Service(ABC):
             return _error(404, exc.message)
         except Invalid as exc:
             return _error(400, exc.message)
+        except self.unavailable as exc:
+            return _error(503, exc.message)
         except Exception as exc:  # the last resort of a server: answered with an id, the trace goes to the log
             reference = new_id()
             _logger.exception("Error %s while answering %s %s", reference, scope["method"], scope["path"])

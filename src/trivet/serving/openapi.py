@@ -92,7 +92,9 @@ def _predict() -> dict[str, Any]:
         "requestBody": {"required": True, "content": _one_or_many("Request")},
         "responses": {
             "200": {"description": "One prediction or a list, as asked.", "content": _one_or_many("Prediction")},
-            **{status: _failure(text) for status, text in (("400", "Does not fit the model."), ("413", "Too large."))},
+            "400": _failure("Does not fit the model."),
+            "413": _failure("Too large."),
+            "503": _failure("Cannot be recorded, so it is not answered."),
         },
     }
 
@@ -121,6 +123,7 @@ def _v2(predictor: Predictor) -> dict[str, Any]:
             "200": {"description": "Tensors."},
             "400": _failure("Does not fit."),
             "404": _failure("Unknown."),
+            "503": _failure("Cannot be recorded, so it is not answered."),
         },
     }
     paths: dict[str, Any] = {}

@@ -100,7 +100,7 @@ class Predictor:
         deployed: which model it is.
         read: the features of entities as known at a moment; not called for a model without features.
         score: rows to outputs, each a dict with ``prediction`` and, for a classifier, ``probability``.
-        log: takes the records of predictions; must not raise and must not wait.
+        log: takes the records of predictions and must not wait; what it raises is raised, and nothing is answered.
         metrics: counters and timings of this model.
     """
 
@@ -129,9 +129,33 @@ class Predictor:
 
         Raises:
             Invalid: a request does not fit the model; it says which, and what is expected.
+            Unrecorded: the predictions cannot be recorded; the same ids may be asked about again.
         """
         started, received = perf_counter_ns(), to_micros(self._clock())
         moments = self._checked(requests, received)
+        try:
+            records = self._recorded(requests, moments, received, started)
+        except BaseException:
+            for request in requests:  # nothing has the id, so the caller may ask again
+                self._given.pop(request.id or "", None)
+            raise
+        name, version = self.deployed.name, self.deployed.version
+        return [
+            Prediction(
+                record.id,
+                record.output["prediction"],
+                name,
+                version,
+                record.output.get("probability"),
+                dict(record.features) if features else None,
+            )
+            for record in records
+        ]
+
+    def _recorded(
+        self, requests: Sequence[Request], moments: Sequence[Micros], received: Micros, started: int
+    ) -> list[Record]:
+        """Predictions as they were written down."""
         vectors = self._vectors(requests, moments)
         rows = [
             self.inputs.row(request.entities, request.values, vector.values)
@@ -150,18 +174,7 @@ class Predictor:
             self._log(records)
         if self.metrics is not None:
             self.metrics.predicted(records, started, read, scored, perf_counter_ns())
-        name, version = self.deployed.name, self.deployed.version
-        return [
-            Prediction(
-                record.id,
-                record.output["prediction"],
-                name,
-                version,
-                record.output.get("probability"),
-                dict(record.features) if features else None,
-            )
-            for record in records
-        ]
+        return records
 
     def _checked(self, requests: Sequence[Request], now: Micros) -> list[Micros]:
         """The moment of each request, once all of them were found good."""

@@ -8,6 +8,7 @@ equality (``1 == True``) is never asked. A row is one MessagePack array of ``as_
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from trivet.errors import Corrupt, Invalid
 from trivet.features.online.contract import Key, Row
 from trivet.types import Micros
 
-__all__ = ["as_of", "decode_row", "encode_key", "encode_keys", "encode_row"]
+__all__ = ["as_of", "decode_row", "encode_key", "encode_keys", "encode_row", "online_key"]
 
 _SCALARS = frozenset({str, int, float, bool})
 _encode = msgspec.msgpack.Encoder().encode
@@ -48,6 +49,17 @@ def encode_key(key: Key) -> bytes:
         return _encode(key)
     except (OverflowError, UnicodeEncodeError) as exc:
         raise Invalid(f"{key!r} cannot be a key: {exc}. Use integers of at most 64 bits and valid text.") from exc
+
+
+def online_key(key: tuple[Any, ...]) -> Key:
+    """A key as online stores take it: dates as text.
+
+    Example:
+        >>> from datetime import date
+        >>> online_key((date(2013, 1, 1), "EWR"))
+        ('2013-01-01', 'EWR')
+    """
+    return tuple(part.isoformat() if isinstance(part, date) else part for part in key)
 
 
 def encode_keys(keys: Iterable[tuple[Any, ...]]) -> list[bytes]:

@@ -25,14 +25,14 @@ import polars as pl
 from trivet.digest import canonical
 from trivet.errors import Invalid, NotFound
 from trivet.features.definitions import FeatureView
-from trivet.features.online.contract import Key, OnlineStore, Row
+from trivet.features.online.contract import Key, OnlineStore
 from trivet.features.tables.ingestion import STEP, refused_name
 from trivet.features.tables.stored import StoredTable, attempted, lock
 from trivet.ledger import Artifact, Run, RunQuery
 from trivet.ledger.erasures import KIND
 from trivet.pipelines.context import Context
 from trivet.pipelines.recording import begin, end
-from trivet.types import Json, Micros, to_micros
+from trivet.types import Json
 
 __all__ = ["Erased", "Erasure", "OnlineRows"]
 
@@ -194,7 +194,7 @@ class Erasure:
 
     def _keys(self, matching: pl.Expr) -> dict[FeatureView, list[Key]]:
         """The online keys of the entity: of every version of every view whose keys the request names or the rows tell."""
-        from trivet.features.materialize import online_key
+        from trivet.features.online.encoding import online_key
 
         columns = set(self.table.schema.names())
         found: dict[FeatureView, list[Key]] = {}
@@ -242,24 +242,12 @@ class Erasure:
     def _from_online(self, keys: Mapping[FeatureView, Sequence[Key]]) -> dict[str, int]:
         if self.online is None or not keys:
             return {}
-        store, now = self.online(), to_micros(self.context.clock())
+        store = self.online()
         gone: dict[str, int] = {}
         for view, mine in keys.items():
-            if (erase := getattr(store, "erase", None)) is not None:
-                rows = int(erase(view.online_name, mine))
-            else:
-                rows = self._emptied(store, view, mine, now)
-            if rows:
+            if rows := store.erase(view.online_name, mine):
                 gone[view.name] = gone.get(view.name, 0) + rows
         return gone
-
-    def _emptied(self, store: OnlineStore, view: FeatureView, keys: Sequence[Key], now: Micros) -> int:
-        """Rows of a store that cannot erase, replaced by such as were never seen."""
-        held = [(key, row) for key, row in zip(keys, store.read(view.online_name, keys), strict=True) if row]
-        held = [(key, row) for key, row in held if any(time is not None for time in row.times)]
-        never: list[Micros | None] = [None] * len(view.features)
-        store.write(view.online_name, [(key, Row(max(now, row.as_of), [*never], never)) for key, row in held])
-        return len(held)
 
     def _from_predictions(self, everywhere: bool) -> int:
         """Records of predictions that name the entity among their keys."""

@@ -10,10 +10,10 @@ import pytest
 from trivet.errors import Invalid, NotFound
 from trivet.features import Entity, FeatureView, Source, count, mean, select_all
 from trivet.features.catalogue import Catalogue
+from trivet.features.point_in_time import agree, recompute
 from trivet.features.training_set import TrainingSet, TrainingSetKind, build, training_set
 from trivet.ledger import Artifact
 from trivet.pipelines import values
-from trivet.testing.point_in_time import agree, recompute
 
 NOON = datetime(2013, 1, 1, 12, tzinfo=UTC)
 ORIGIN = Entity("origin")

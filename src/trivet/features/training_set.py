@@ -384,10 +384,17 @@ def _write(value: TrainingSet, blobs: Blobs) -> tuple[File, Digest]:
     from trivet.pipelines.values.table_digest import parquet_digest, table_digest
 
     if value.stored is not None:
-        return blobs.put(value.stored.path), parquet_digest(value.stored.path)
+        lazy = value.to_lazy()
+        content = parquet_digest(value.stored.path, lambda name: _arrow(lazy.select(name).collect()).column(0))
+        return blobs.put(value.stored.path), content
     buffer = BytesIO()
     value.to_polars().write_parquet(buffer)
-    return blobs.put(buffer.getvalue()), table_digest(value.to_arrow())
+    return blobs.put(buffer.getvalue()), table_digest(_arrow(value.to_polars()))
+
+
+def _arrow(frame: pl.DataFrame) -> Any:
+    """For the digest: the codes of categories are an accident of the process, their content is their text."""
+    return frame.with_columns(pl.col(pl.Categorical).cast(pl.String)).to_arrow()
 
 
 def _read(file: File, blobs: Blobs) -> pl.DataFrame | StoredTable:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,48 +51,52 @@ def table_digest(table: pa.Table) -> Digest:
     return digest("table", {"rows": table.num_rows, "columns": columns})
 
 
-def parquet_digest(path: Path) -> Digest:
+def parquet_digest(path: Path, whole: Callable[[str], pa.ChunkedArray]) -> Digest:
     """``table_digest`` of the table in a Parquet file, column by column and some rows at a time.
 
-    Columns of lists, structs and categories are read as a whole.
+    Columns of lists, structs and categories are read by ``whole``, since what a file keeps of categories is up to
+    the library that wrote it.
 
     Example:
         >>> import tempfile
         >>> table = pa.table({"x": [1, None, 3], "y": ["a", "b", None]})
         >>> with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
         ...     pq.write_table(table, file.name)
-        ...     parquet_digest(Path(file.name)) == table_digest(table)
+        ...     parquet_digest(Path(file.name), table.column) == table_digest(table)
         True
     """
     with pq.ParquetFile(path) as file:
-        columns = [_Streamed(file, field) for field in file.schema_arrow]
-        parts = [[each.name, type_tag(each.type), column_digest(each.simple())] for each in columns]
+        columns = [(each.name, _streamed(file, each) or whole(each.name)) for each in file.schema_arrow]
+        parts = [[name, type_tag(column.type), column_digest(column)] for name, column in columns]
         return digest("table", {"rows": file.metadata.num_rows, "columns": parts})
+
+
+def _streamed(file: pq.ParquetFile, field: pa.Field) -> Any:
+    """A column whose values stand one after another; None for others."""
+    kind = field.type
+    plain = pt.is_boolean(kind) or pt.is_null(kind) or _width(kind) is not None or _is_text(kind) or _is_bytes(kind)
+    return _Streamed(file, field) if plain else None
 
 
 class _Streamed:
     """A column of a Parquet file that passes in chunks, as often as it is asked for."""
 
     def __init__(self, file: pq.ParquetFile, field: pa.Field) -> None:
-        self._file, self.name, self.type = file, field.name, field.type
+        self._file, self._name, self.type = file, field.name, field.type
+
+    def __bool__(self) -> bool:
+        return True
 
     def __len__(self) -> int:
         return int(self._file.metadata.num_rows)
 
     @property
     def chunks(self) -> Iterator[pa.Array]:
-        return (batch.column(0) for batch in self._file.iter_batches(_BATCH, columns=[self.name], use_threads=False))
+        return (batch.column(0) for batch in self._file.iter_batches(_BATCH, columns=[self._name], use_threads=False))
 
     @property
     def null_count(self) -> int:
         return sum(chunk.null_count for chunk in self.chunks)
-
-    def simple(self) -> Any:
-        """Itself, or where values are not one after another the whole column."""
-        plain = pt.is_boolean(self.type) or pt.is_null(self.type) or _width(self.type) is not None
-        if plain or _is_text(self.type) or _is_bytes(self.type):
-            return self
-        return self._file.read(columns=[self.name]).column(0)
 
 
 def type_tag(kind: pa.DataType) -> str:

@@ -126,27 +126,54 @@ _sources = st.builds(
 )
 _ttls = st.one_of(st.none(), st.integers(1, 12).map(lambda hours: f"{hours}h"))
 _windows = st.integers(1, 12).map(lambda hours: f"{hours}h")
-_features = st.one_of(
+_conditions = st.sampled_from(
+    [
+        "x > 0",
+        "x <= i or s is null",
+        "i between -2 and 2.5 and not s = 'red'",
+        "s in ('red', 'Zoë')",
+        "k >= e",
+        "e < TIMESTAMP '2013-03-01T06:00:00Z' or a = 1",
+    ]
+)
+_none: st.SearchStrategy[Any] = st.none()
+_options = st.fixed_dictionaries(
+    {
+        "where": st.one_of(_none, _none, _conditions),
+        "lag": st.one_of(_none, _none, st.integers(1, 6).map(lambda hours: f"{hours}h")),
+        "bucket": st.sampled_from([{}, {}, {"by": "s", "values": {"red": "r", "Zoë": "z"}}]),
+    }
+).map(lambda found: {**found.pop("bucket"), **found})
+
+
+def _windowed(operations: Sequence[str], columns: str) -> st.SearchStrategy[agg.Feature]:
+    return st.builds(
+        lambda operation, column, window, options: getattr(agg, operation)(column, window, **options),
+        st.sampled_from(operations),
+        st.sampled_from(columns),
+        st.one_of(_windows, st.just(["1h", "7h"])),
+        _options,
+    )
+
+
+_features: st.SearchStrategy[agg.Feature] = st.one_of(
     st.builds(
-        lambda column, ttl, skip: agg.latest(column, ttl=ttl, skip_nulls=skip),
+        lambda column, ttl, skip, options: agg.latest(column, ttl=ttl, skip_nulls=skip, **options),
         st.sampled_from("xis"),
         _ttls,
         st.booleans(),
+        _options,
     ),
-    st.builds(agg.count, _windows),
+    st.builds(lambda window, options: agg.count(window, **options), _windows, _options),
+    _windowed(["count", "min", "max", "first", "last", "nunique"], "xis"),
+    _windowed(["sum", "mean", "std"], "xi"),
     st.builds(
-        lambda operation, column, window: getattr(agg, operation)(column, window),
-        st.sampled_from(["count", "min", "max", "first", "last", "nunique"]),
-        st.sampled_from("xis"),
-        _windows,
-    ),
-    st.builds(
-        lambda operation, column, window: getattr(agg, operation)(column, window),
-        st.sampled_from(["sum", "mean", "std"]),
+        lambda column, q, window, options: agg.quantile(column, q, window, **options),
         st.sampled_from("xi"),
+        st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.0]),
         _windows,
+        _options,
     ),
-    st.builds(agg.quantile, st.sampled_from("xi"), st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.0]), _windows),
 )
 
 

@@ -29,6 +29,7 @@ from trivet.errors import Invalid, NotFound, TrivetError
 from trivet.features.definitions import FeatureView, Source
 from trivet.features.engines.contract import Engine, Report
 from trivet.features.engines.keys import key_columns
+from trivet.features.engines.prepared import Clock
 from trivet.features.references import Selected
 from trivet.features.sources import Snapshot, Snapshots, read
 
@@ -265,9 +266,7 @@ def _groups(selected: Sequence[Selected]) -> list[tuple[Source, tuple[str, ...],
     for each in selected:
         source, keys = each.view.source, each.view.entity.keys
         columns = groups.setdefault((source, keys), [*keys, *([source.created] if source.created else [])])
-        times = source.times_of(each.aggregate.column)
-        columns += [] if times is None else times.columns
-        columns += [each.aggregate.column] if each.aggregate.column else []
+        columns += [*Clock.of(source, each.aggregate).columns, *each.aggregate.columns]
     return [(source, keys, list(dict.fromkeys(columns))) for (source, keys), columns in groups.items()]
 
 

@@ -17,7 +17,9 @@ import polars as pl
 from trivet.errors import Invalid
 from trivet.features.catalogue import Catalogue
 from trivet.features.definitions import Entity, FeatureView, Source
+from trivet.features.engines.filters import satisfied
 from trivet.features.engines.keys import key_columns
+from trivet.features.predicates import parse
 from trivet.features.sources import read, snapshots_of
 from trivet.features.times import Rules, to_micros
 from trivet.pipelines.context import Context
@@ -61,7 +63,7 @@ def spine(
         every: the step between ``start`` and ``end``; whole days are days of ``timezone``, however long.
         start: the first moment; may be left out for events.
         end: the moment before which it ends; may be left out for events.
-        where: a condition on the rows, in SQL: ``"carrier in ('AA', 'UA')"``. Where moments are given, a row
+        where: a condition on the rows: ``"carrier in ('AA', 'UA')"``. Where moments are given, a row
             counts from when what the condition looks at was known.
         columns: of events, what else to take along, such as the label.
         time: how to call the column of moments.
@@ -75,12 +77,13 @@ def spine(
     keys = list(dict.fromkeys(key for each in entities for key in each.keys))
     events = at is None and every is None
     _check(source, keys, columns, time, events=events)
-    condition, looked_at = _condition(where)
+    condition = None if where is None else parse(where)
+    looked_at = () if condition is None else condition.columns
     wanted = [*keys, *source.time_columns, *columns, *looked_at]
     rows = read(source, wanted, snapshots_of([source], context.root))
     rows = rows.with_columns(key_columns(rows, keys, f"source {source.name!r}")).drop_nulls(keys)
     if condition is not None:
-        rows = _filtered(rows, condition, source)
+        rows = rows.filter(pl.Series(satisfied(condition, rows)))
     zone = timezone or source.timezone
     if events:
         return _at_events(rows, source, [*keys, *columns], time, _micros(start, zone), _micros(end, zone))
@@ -116,24 +119,6 @@ def _check(source: Source, keys: Sequence[str], columns: Sequence[str], time: st
         )
     if time in [*keys, *columns]:
         raise Invalid(f"The moments cannot be called {time!r}, which is a column already. Give another time=.")
-
-
-def _condition(where: str | None) -> tuple[pl.Expr | None, list[str]]:
-    """The condition and the columns that it looks at."""
-    if where is None:
-        return None, []
-    try:
-        condition = pl.sql_expr(where)
-    except pl.exceptions.PolarsError as exc:
-        raise Invalid(f"where={where!r} is no condition: {str(exc).splitlines()[0]}.") from exc
-    return condition, condition.meta.root_names()
-
-
-def _filtered(rows: pl.DataFrame, condition: pl.Expr, source: Source) -> pl.DataFrame:
-    try:
-        return rows.filter(condition)
-    except pl.exceptions.PolarsError as exc:
-        raise Invalid(f"The condition does not fit source {source.name!r}: {str(exc).splitlines()[0]}.") from exc
 
 
 def _at_events(

@@ -65,8 +65,8 @@ def test_a_sound_set_is_found_sound_and_the_report_is_kept(context):
     assert report.ok, str(report)
     assert (report.rows, report.cells, report.suspicions) == (120, 120 * 7, [])
     assert report.edges["first"] == report.edges["last"] == 6
-    assert report.edges["busiest keys of plane"] == 6
-    assert report.edges["days of 23 and 25 hours in America/New_York"] == 6
+    assert report.edges["busiest keys of plane"] > 0
+    assert report.edges["days of 23 and 25 hours in America/New_York"] > 0
     assert report.edges["at dep of plane"] > 0
     assert report.edges["at random"] > 50
     [run] = context.ledger.runs(RunQuery(kind="leak_check", input=train.artifact.digest))

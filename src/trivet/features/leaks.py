@@ -234,7 +234,7 @@ class _Checked:
             found[f"busiest keys of {view.name}"] = busy.unique(view.entity.keys, maintain_order=True)[_ROW].to_list()
             for what, moments in table.moments().items():
                 meets = keys.join(moments, on=[*view.entity.keys, _AT], how="semi", maintain_order="left")
-                found[f"at {what} of {view.name}"] = meets[_ROW].head(_EDGE).to_list()
+                found[f"at {what} of {view.name}"] = _spread(meets[_ROW])
             if view.source.timezone is not None:
                 found[f"days of 23 and 25 hours in {view.source.timezone}"] = _odd_days(self.at, view.source.timezone)
         return found
@@ -384,11 +384,16 @@ def _selected(each: FeatureColumn, views: Mapping[str, FeatureView]) -> Selected
     return Selected(view, feature, each.name) if view is not None and feature in view.features else None
 
 
+def _spread(rows: pl.Series) -> list[int]:
+    """Some of the rows, from all over."""
+    return rows.gather_every(max(len(rows) // _EDGE, 1), offset=len(rows) // (2 * _EDGE)).head(_EDGE).to_list()
+
+
 def _odd_days(at: pl.Series, zone: str) -> list[int]:
     """Some rows on days of 23 or 25 hours."""
     day = at.cast(_UTC).dt.convert_time_zone(zone).dt.truncate("1d")
     odd = (day.dt.offset_by("1d") - day) != timedelta(days=1)
-    return odd.arg_true().head(_EDGE).to_list()
+    return _spread(odd.arg_true())
 
 
 def _seen(own: pl.DataFrame, each: Selected, answers: pl.Series, *, strict: bool) -> int:

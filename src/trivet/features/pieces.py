@@ -9,6 +9,7 @@ the number of pieces; nothing but the pieces depends on the hash.
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
@@ -177,6 +178,8 @@ class _Work:
             answer = joined.frame.select(ROW, *(each.column for each in features))
             answers.write(answer, (answer[ROW] // self.parts.rows).to_numpy())
             reports.append(joined.report)
+            del joined, answer, rows
+            gc.collect()  # what the engine prepared refers to itself: without this piece comes on top of piece
         answers.close()
         return _added(reports)
 

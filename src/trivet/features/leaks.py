@@ -288,7 +288,7 @@ class _Checked:
             parts.append(spine.join(rows, on=[*keys, _AT], nulls_equal=False, maintain_order="left_right"))
         own = pl.concat(parts).unique([_OWN, _ROW], keep="first", maintain_order=True)
         once = own.filter(pl.len().over(_OWN) == 1)
-        return {column: rows for column in table.values if (rows := _telling(once, column)) is not None}
+        return {column: found for column in table.values if (found := _telling(once, column)) is not None}
 
     # -- suspicions -------------------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ __all__ = ["Parts", "StoredTable", "as_bytes", "in_batches", "join_in_pieces", "
 ROW = "__row"
 _DEAL = 1 << 17  # rows dealt out at a time
 _MOST_PIECES = 512
+_WASTE = 16 << 20  # bytes of pieces done with before they are looked for
 _SMALLEST = 32 << 20  # bytes below which no budget is of use
 _SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _MEANING = (
@@ -171,15 +172,18 @@ class _Work:
         owner = f"source {source.name!r}"
         known = _deal(_lazy(source, columns, self.sources), keys, pieces, home / "source", owner)
         features = [_over_rows(each, source) for each in self.selected if _belongs(each, source, keys)]
-        reports = []
+        reports, waste = [], 0
         for piece in range(pieces):
             rows = {source.name: known.take(piece)}
             joined = self.engine.point_in_time(asked.take(piece), features, rows, time=self.time, strict=self.strict)
             answer = joined.frame.select(ROW, *(each.column for each in features))
             answers.write(answer, (answer[ROW] // self.parts.rows).to_numpy())
             reports.append(joined.report)
+            waste += sum(each.estimated_size() for each in rows.values())
             del joined, answer, rows
-            gc.collect()  # what the engine prepared refers to itself: without this piece comes on top of piece
+            if waste > _WASTE:
+                gc.collect()  # what the engine prepared refers to itself: piece would come upon piece
+                waste = 0
         answers.close()
         return _added(reports)
 

@@ -179,7 +179,7 @@ class _Work:
             answer = joined.frame.select(ROW, *(each.column for each in features))
             answers.write(answer, (answer[ROW] // self.parts.rows).to_numpy())
             reports.append(joined.report)
-            waste += sum(each.estimated_size() for each in rows.values())
+            waste += int(rows[source.name].estimated_size())
             del joined, answer, rows
             if waste > _WASTE:
                 gc.collect()  # what the engine prepared refers to itself: piece would come upon piece

@@ -45,10 +45,14 @@ class Blobs(msgspec.Struct, frozen=True):
 
 
 class Features(msgspec.Struct, frozen=True):
-    """The engine of training sets, and the online store that answers at prediction time."""
+    """The engine of training sets, and the online store that answers at prediction time.
+
+    ``memory`` bounds what making a training set takes (``"2GB"``); without it everything is joined in one piece.
+    """
 
     engine: str = "local:"
     online: str = f"lmdb:{FOLDER}/online"
+    memory: str | None = None
 
 
 class Pipelines(msgspec.Struct, frozen=True):

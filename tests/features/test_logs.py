@@ -14,11 +14,11 @@ from trivet.features import Entity, FeatureView, Source, aggregates, select_all
 from trivet.features.engines.local import LocalEngine
 from trivet.features.materialize import Materializer
 from trivet.features.online.memory import MemoryStore
+from trivet.features.point_in_time import _times, feature_value, recompute
 from trivet.features.reader import FeatureReader
 from trivet.features.sources import snapshots_of
 from trivet.features.training_set import training_set
 from trivet.testing.engines import SCHEMA, SPINE, assert_same, moments, tables, views
-from trivet.testing.point_in_time import _times, feature_value, recompute
 from trivet.types import as_utc, from_micros, to_micros
 
 NOON = as_utc("2013-01-01T12:00:00Z")

@@ -12,11 +12,11 @@ from trivet.features import Entity, FeatureView, Source, count, latest, mean, se
 from trivet.features.engines.local import LocalEngine
 from trivet.features.materialize import Materializer, record_materialization
 from trivet.features.online.memory import MemoryStore
+from trivet.features.point_in_time import agree
 from trivet.features.reader import FeatureReader
 from trivet.features.snapshots import record_source
 from trivet.features.sources import snapshots_of
 from trivet.testing.engines import SCHEMA, START, moments, tables, views
-from trivet.testing.point_in_time import agree
 from trivet.types import as_utc, to_micros
 
 

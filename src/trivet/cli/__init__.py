@@ -15,7 +15,7 @@ COMMANDS = {
     "run": "Run a pipeline of a file or folder.",
     "runs": "List recorded runs.",
     "compare": "Show what differs among runs, side by side.",
-    "features": "List feature views, or show one.",
+    "features": "List feature views and services, show one, check, import.",
     "tables": "List the project's tables; ingest, erase, compact.",
     "models": "List registered models, or show one.",
     "promote": "Point an alias of a model at a version.",

@@ -7,22 +7,13 @@ from typing import Any
 
 import click
 
-from trivet.cli.output import Output, age, table
+from trivet.cli.output import Noun, Output, age, table
 from trivet.cli.output import command as trivet_command
 
 __all__ = ["command"]
 
 
-class _Tables(click.Group):
-    """A group that takes what is none of its verbs for the name of a table to show."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
-            args = ["show", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group("tables", cls=_Tables, short_help="List the project's tables, or ingest, erase, compact.")
+@click.group("tables", cls=Noun, short_help="List the project's tables, or ingest, erase, compact.")
 def command() -> None:
     """List the tables of the project; `trivet tables NAME` shows one and its versions."""
 

@@ -300,8 +300,7 @@ class Source:
                 raise Invalid(
                     f"Source {self.name!r}: personal={{{column!r}: {rule!r}}} is not a rule. There are: {', '.join(rules)}."
                 )
-        times = [self.times, *self.column_times.values()]
-        when = {name for each in times if each is not None for name in each.columns} | {self.created, *self.order}
+        when = {*self.time_columns, *self.order}
         if cut := next((column for column in self.cut if column in when), None):
             raise Invalid(
                 f"Source {self.name!r} tells time or order by column {cut!r}, which is marked {DO_NOT_STORE!r} and cut "
@@ -321,6 +320,13 @@ class Source:
     def times_of(self, column: str | None) -> Times | None:
         """When the values of ``column`` happen and are known; of whole rows for None; None where static."""
         return self.times if column is None else self.column_times.get(column, self.times)
+
+    @property
+    def time_columns(self) -> tuple[str, ...]:
+        """All columns that say when."""
+        times = [self.times, *self.column_times.values()]
+        names = [name for each in times if each is not None for name in each.columns]
+        return tuple(dict.fromkeys([*names, *([self.created] if self.created else [])]))
 
     @property
     def cut(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ One source is in memory at a time, in the columns that are asked for. The answer
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from trivet.features.times import Rules, to_micros
 
 __all__ = ["LocalEngine", "open_engine"]
 
+_LARGE = 1 << 20
 _SPINE = Rules(
     "the spine", "Give it one, for example spine['t'].dt.tz_localize('UTC') or .dt.replace_time_zone('UTC')."
 )
@@ -67,6 +69,8 @@ class LocalEngine:
         columns: dict[str, pl.Series] = {}
         for source in dict.fromkeys(each.view.source for each in features):
             columns.update(asked.join(source, [each for each in features if each.view.source == source], sources))
+            if asked.counted["source_rows"][source.name] > _LARGE:
+                gc.collect()  # what is prepared refers to itself: without this the next source comes on top of it
         answer = frame.with_columns([columns[each.column] for each in features])
         nulls = {each.column: columns[each.column].null_count() for each in features}
         return Joined(answer, asked.report(nulls))

@@ -34,7 +34,8 @@ hourly = FeatureView(
     schema=[Field(name="driver_id", dtype=Int64), *(Field(name=name, dtype=Float32) for name in names)],
     tags={"team": "it's \\"us\\""}, description="per hour",
 )
-pairs = FeatureView(name="driver-car", entities=[driver, car], source=FileSource(path="data/pairs.parquet", timestamp_field="at"),
+trips = FileSource(path="data/pairs.parquet", timestamp_field="at")
+pairs = FeatureView(name="driver-car", entities=[driver, car], source=trips,
                     schema=[Field(name="trips", dtype=Int64), Field(name="tags", dtype=Array(String))], ttl=timedelta(0))
 sums = FeatureView(name="sums", entities=[driver], source=stats,
                    aggregations=[Aggregation(column="trips", function="sum", time_window=timedelta(days=1)),

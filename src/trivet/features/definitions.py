@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,7 +19,7 @@ from typing import Any, Literal, TypeAlias
 
 from trivet.digest import digest
 from trivet.errors import Invalid
-from trivet.features.aggregates import Aggregate, latest
+from trivet.features.aggregates import Aggregate, Feature, expand, latest
 from trivet.types import Digest, Duration, Micros, as_duration, duration_text
 
 __all__ = ["Entity", "FeatureView", "Frame", "Source", "Times", "feature_view"]
@@ -290,8 +291,8 @@ class FeatureView:
     Example:
         >>> planes = Source("planes", "planes.parquet")
         >>> view = FeatureView("planes", entity=Entity("plane", key="tailnum"), source=planes, features=["seats"])
-        >>> view.features
-        {'seats': Aggregate(operation='latest', column='seats', window=None, ttl=None, skip_nulls=False, q=None)}
+        >>> print(view.features["seats"])
+        latest('seats')
     """
 
     __trivet_kind__ = "feature_view"
@@ -311,7 +312,7 @@ class FeatureView:
         *,
         entity: Entity,
         source: Source,
-        features: Sequence[str] | Mapping[str, Aggregate],
+        features: Sequence[str] | Mapping[str, Feature],
         ttl: Duration | None = None,
         description: str = "",
         owner: str = "",
@@ -339,7 +340,7 @@ class FeatureView:
             raise Invalid(f"View {self.name!r} has no features. Name at least one.")
         if self.ttl is not None and self.ttl <= 0:
             raise Invalid(f"View {self.name!r} has a ttl of {duration_text(self.ttl)}. It must be longer than nothing.")
-        timed = [f for f, each in self.features.items() if each.windowed or each.ttl is not None]
+        timed = [f for f, each in self.features.items() if each.windowed or each.ttl is not None or each.lag]
         if self.source.static and (timed or self.ttl is not None):
             what = f"feature {timed[0]!r} of view" if timed else "the ttl of view"
             raise Invalid(
@@ -397,14 +398,15 @@ class FeatureView:
         return cls(options.pop("name"), **options)
 
 
-def _features(view: str, features: Sequence[str] | Mapping[str, Aggregate]) -> dict[str, Aggregate]:
+def _features(view: str, features: Sequence[str] | Mapping[str, Feature]) -> dict[str, Aggregate]:
     if isinstance(features, str):
         raise Invalid(f"View {view!r}: features={features!r} is one text. Give a list: features=[{features!r}].")
     if not isinstance(features, Mapping):
-        repeated = [name for i, name in enumerate(features) if name in features[:i]]
+        repeated = [name for name, times in Counter(features).items() if times > 1]
         if repeated:
             raise Invalid(f"View {view!r} names feature {repeated[0]!r} twice.")
         features = {name: latest(name) for name in features}
+    features = expand(features)
     for name, feature in features.items():
         check_name("a feature", name)
         if not isinstance(feature, Aggregate):
@@ -432,7 +434,7 @@ def feature_view(
     name: str | None = None,
     owner: str = "",
     tags: Mapping[str, str] | None = None,
-) -> Callable[[Callable[..., Mapping[str, Aggregate]]], FeatureView]:
+) -> Callable[[Callable[..., Mapping[str, Feature]]], FeatureView]:
     """Make a function that answers features into a view; its name and docstring are the view's.
 
     Raises:
@@ -448,7 +450,7 @@ def feature_view(
         'How late planes leave this airport at the moment.'
     """
 
-    def declare(function: Callable[..., Mapping[str, Aggregate]]) -> FeatureView:
+    def declare(function: Callable[..., Mapping[str, Feature]]) -> FeatureView:
         called = name or function.__name__
         if (arguments := len(inspect.signature(function).parameters)) > 1:
             raise Invalid(f"The function of view {called!r} takes {arguments} arguments. It is given one, the columns.")

@@ -18,8 +18,9 @@ import polars as pl
 
 from trivet.clock import new_id
 from trivet.errors import Invalid
+from trivet.features.aggregates import Aggregate
 from trivet.features.definitions import FeatureView
-from trivet.features.engines.prepared import Answer, Prepared, Query, prepare
+from trivet.features.engines.prepared import Answer, Clock, Prepared, Query, prepare
 from trivet.features.engines.timeline import ALWAYS, Ints
 from trivet.features.online.contract import Key, OnlineStore, Row
 from trivet.features.sources import Snapshots, leaves_of
@@ -176,16 +177,28 @@ def _times(answer: Answer, size: int, moment: Micros) -> list[Micros | None]:
 def _changes(view: FeatureView, prepared: Prepared) -> tuple[Ints, Ints]:
     """All moments at which some key's row may change, and whose: rows begin to count, and rows leave windows."""
     names, moments, codes = view.entity.keys, [], []
-    kinds = {(view.source.times_of(each.column), each.window) for each in view.features.values()}
-    for times, window in kinds:
-        timeline = prepared.timeline(names, times)
+    for (clock, window, lag), features in _kinds(view).items():
+        timeline = prepared.timeline(names, clock)
+        seen, event, owners = timeline.visible + lag, timeline.event + lag, timeline.codes
+        if all(each.where is not None for each in features):
+            counting = [prepared.satisfied(each.where or "")[timeline.rows] for each in features]
+            kept = np.logical_or.reduce(counting)
+            seen, event, owners = seen[kept], event[kept], owners[kept]
         if window is None:
-            moments += [np.maximum(timeline.visible, timeline.event)]
-            codes += [timeline.codes]
+            moments += [np.maximum(seen, event)]
+            codes += [owners]
         else:
-            moments += [np.maximum(timeline.visible, timeline.event + 1), timeline.event + window + 1]
-            codes += [timeline.codes, timeline.codes]
+            moments += [np.maximum(seen, event + 1), event + window + 1]
+            codes += [owners, owners]
     return np.concatenate(moments), np.concatenate(codes)
+
+
+def _kinds(view: FeatureView) -> dict[tuple[Clock, Micros | None, Micros], list[Aggregate]]:
+    """The features that change at the same moments."""
+    kinds: dict[tuple[Clock, Micros | None, Micros], list[Aggregate]] = {}
+    for feature in view.features.values():
+        kinds.setdefault((Clock.of(view.source, feature), feature.window, feature.lag), []).append(feature)
+    return kinds
 
 
 def _check_online(view: FeatureView, name: str, answer: Answer) -> None:

@@ -104,6 +104,8 @@ def _check_moment(view: str, at: Micros, watermark: Micros | None) -> None:
 def _feature(selected: Selected) -> _Feature:
     view, own = selected.view, selected.aggregate
     limit = own.window if own.windowed else view.ttl_of(selected.feature)
+    if limit is not None and not own.windowed:
+        limit += own.lag  # a lagged value ages from the moment that it looks at
     nothing = 0 if own.operation in COUNTS else None
     return _Feature(list(view.features).index(selected.feature), selected.reference, limit, own.windowed, nothing)
 

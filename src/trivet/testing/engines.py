@@ -10,10 +10,13 @@ Random tables full of ties, duplicates, nulls, late and early knowledge are comp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from random import Random
+from time import process_time
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -23,7 +26,7 @@ from hypothesis import strategies as st
 from trivet.errors import Invalid, NotFound
 from trivet.features import aggregates as agg
 from trivet.features.definitions import Entity, FeatureView, Source, Times
-from trivet.features.engines.contract import Engine
+from trivet.features.engines.contract import Engine, Joined
 from trivet.features.references import Selected, select_all
 from trivet.testing.point_in_time import Row, agree, recompute
 
@@ -126,34 +129,63 @@ _sources = st.builds(
 )
 _ttls = st.one_of(st.none(), st.integers(1, 12).map(lambda hours: f"{hours}h"))
 _windows = st.integers(1, 12).map(lambda hours: f"{hours}h")
-_features = st.one_of(
+_conditions = st.sampled_from(
+    [
+        "x > 0",
+        "x <= i or s is null",
+        "i between -2 and 2.5 and not s = 'red'",
+        "s in ('red', 'Zoë')",
+        "k >= e",
+        "e < TIMESTAMP '2013-03-01T06:00:00Z' or a = 1",
+    ]
+)
+_none: st.SearchStrategy[Any] = st.none()
+_options = st.builds(
+    lambda where, lag, bucket: {"where": where, "lag": lag, **bucket},
+    st.one_of(_none, _none, _conditions),
+    st.one_of(_none, _none, st.integers(1, 6).map(lambda hours: f"{hours}h")),
+    st.sampled_from([{}, {}, {"by": "s", "values": {"red": "r", "Zoë": "z"}}]),
+)
+
+
+def _windowed(operations: Sequence[str], columns: str) -> st.SearchStrategy[agg.Feature]:
+    return st.builds(
+        lambda operation, column, window, options: getattr(agg, operation)(column, window, **options),
+        st.sampled_from(operations),
+        st.sampled_from(columns),
+        st.one_of(_windows, st.just(["1h", "7h"])),
+        _options,
+    )
+
+
+_features: st.SearchStrategy[agg.Feature] = st.one_of(
     st.builds(
-        lambda column, ttl, skip: agg.latest(column, ttl=ttl, skip_nulls=skip),
+        lambda column, ttl, skip, options: agg.latest(column, ttl=ttl, skip_nulls=skip, **options),
         st.sampled_from("xis"),
         _ttls,
         st.booleans(),
+        _options,
     ),
-    st.builds(agg.count, _windows),
+    st.builds(lambda window, options: agg.count(window, **options), _windows, _options),
+    _windowed(["count", "min", "max", "first", "last", "nunique"], "xis"),
+    _windowed(["sum", "mean", "std"], "xi"),
     st.builds(
-        lambda operation, column, window: getattr(agg, operation)(column, window),
-        st.sampled_from(["count", "min", "max", "first", "last", "nunique"]),
-        st.sampled_from("xis"),
-        _windows,
-    ),
-    st.builds(
-        lambda operation, column, window: getattr(agg, operation)(column, window),
-        st.sampled_from(["sum", "mean", "std"]),
+        lambda column, q, window, options: agg.quantile(column, q, window, **options),
         st.sampled_from("xi"),
+        st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.0]),
         _windows,
+        _options,
     ),
-    st.builds(agg.quantile, st.sampled_from("xi"), st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.0]), _windows),
 )
 
 
 _static_views = st.builds(
-    lambda entity, columns: FeatureView("view", entity=entity, source=Source("events"), features=columns),
+    lambda entity, columns, where: FeatureView(
+        "view", entity=entity, source=Source("events"), features={c: agg.latest(c, where=where) for c in columns}
+    ),
     st.sampled_from([PLAIN, PAIR]),
     st.lists(st.sampled_from("xis"), min_size=1, unique=True),
+    st.one_of(_none, _conditions),
 )
 
 
@@ -201,9 +233,7 @@ class EngineContract:
             time="t",
             strict=strict,
         )
-        answer = joined.frame if isinstance(joined.frame, pl.DataFrame) else pl.from_arrow(joined.frame)
-        assert isinstance(answer, pl.DataFrame)
-        return answer
+        return _polars(joined)
 
     def check(self, spine: list[dict[str, Any]], view: FeatureView, rows: list[dict[str, Any]], strict: bool) -> None:
         """The engine and the plain loop agree."""
@@ -284,6 +314,166 @@ class EngineContract:
         answer = self.ask([_at(2)], view, rows)
         assert (answer["x"].to_list(), answer["i"].to_list()) == ([1.0], [2])
 
+    def test_views_of_different_keys_answer_the_same_rows(self) -> None:
+        """Rows that share one view's key and time, and not the other's, are two rows."""
+        views = [_latest("x", PLAIN), FeatureView("pair", entity=PAIR, source=_SOURCE, features=["x"])]
+        rows = [_row(0, b=1, x=1.0), _row(1, b=12, x=2.0)]
+        spine = pl.DataFrame([_at(3, b=1), _at(3, b=12), _at(3, b=1)], SPINE)
+        data = {"events": pl.DataFrame(rows, SCHEMA)}
+        answer = _polars(self.open().point_in_time(spine, select_all(views), data, time="t"))
+        assert answer.select("f", "x").rows() == [(2.0, 1.0), (2.0, 2.0), (2.0, 1.0)]
+
+    def test_what_is_only_in_the_future_is_no_reason_to_drop_a_row(self) -> None:
+        """Keys with only future rows, only expired rows and no rows at all keep their rows in the answer."""
+        rows = [_row(9, a=1, x=1.0), _row(0, a=2, x=2.0), _row(3, a=11, x=3.0)]
+        features = {"f": agg.latest("x", ttl="2h"), "n": agg.count("2h"), "m": agg.mean("x", "2h")}
+        view = FeatureView("view", entity=PLAIN, source=_SOURCE, features=features)
+        answer = self.ask([_at(4, a=a) for a in (1, 2, 11, 7, None)], view, rows)
+        assert answer.select("f", "n", "m").rows() == [
+            (None, 0, None),
+            (None, 0, None),
+            (3.0, 1, 3.0),
+            (None, 0, None),
+            (None, None, None),
+        ]
+
+    def test_the_order_of_the_source_decides_nothing_but_ties(self) -> None:
+        """Readings every five minutes, some of them twice and one stretch delivered late, in any order."""
+        minutes = [*range(0, 60, 5), *range(90, 150, 5), *range(60, 90, 5), 20, 25, 70]
+        rows = [{**_row(0, x=float(place)), "e": START + timedelta(minutes=m)} for place, m in enumerate(minutes)]
+        features = {"f": agg.latest("x"), "n": agg.count("1h"), "s": agg.sum("x", "1h"), "l": agg.last("x", "1h")}
+        view = FeatureView("view", entity=PLAIN, source=_SOURCE, features=features)
+        spine = [{"a": 1, "b": 1, "t": START + timedelta(minutes=m)} for m in range(0, 180, 7)]
+        self.check(spine, view, rows, strict=False)
+        moved = sorted(rows, key=lambda row: (row["e"].minute, row["x"]))  # rows of one time keep their order
+        assert self.ask(spine, view, moved).equals(self.ask(spine, view, rows))
+
+    def test_times_may_be_written_in_many_ways(self) -> None:
+        """Zones mix, and text and nanoseconds are times, in the spine and in the source."""
+        tokyo = [START.astimezone(timezone(timedelta(hours=9))) + timedelta(hours=hour) for hour in range(4)]
+        text = [moment.isoformat() for moment in tokyo[:2]] + ["2013-03-01T02:00:00Z", "2013-02-28T22:00:00-05:00"]
+        exact = pl.Series(tokyo, dtype=pl.Datetime("us", "Asia/Tokyo"))
+        written = [exact, exact.dt.cast_time_unit("ns"), exact.dt.cast_time_unit("ms"), pl.Series(text)]
+        features = {"f": agg.latest("x"), "n": agg.count("2h")}
+        view = FeatureView("view", entity=PLAIN, source=_SOURCE, features=features)
+        for own in written:
+            data = pl.DataFrame({"a": [1] * 4, "e": own, "x": [0.0, 1.0, 2.0, 3.0]})
+            for asked in [*written, exact.dt.convert_time_zone("America/New_York")]:
+                spine = pl.DataFrame({"a": [1] * 4, "t": asked})
+                joined = self.open().point_in_time(spine, select_all([view]), {"events": data}, time="t")
+                assert _polars(joined).select("f", "n").rows() == [(0.0, 0), (1.0, 1), (2.0, 2), (3.0, 2)]
+
+    def test_local_days_have_23_or_25_hours(self) -> None:
+        """A window of one day is 24 hours, whatever the clocks on the wall do; unclear local times are refused."""
+        view = FeatureView("view", entity=PLAIN, source=_local(), features={"n": agg.count("1d")})
+        for day, hours, there in (("2013-03-10", 23, 23), ("2013-11-03", 25, 24), ("2013-07-01", 24, 24)):
+            midnight = datetime.fromisoformat(f"{day}T00:00:00").replace(tzinfo=ZoneInfo("America/New_York"))
+            moments = [midnight.astimezone(UTC) + timedelta(hours=hour) for hour in range(hours)]
+            walls = [moment.astimezone(midnight.tzinfo).replace(tzinfo=None) for moment in moments]
+            spine = pl.DataFrame({"a": [1], "t": [moments[-1] + timedelta(hours=1)]})
+            utc = pl.DataFrame({"a": [1] * hours, "e": moments})
+            joined = self.open().point_in_time(spine, select_all([view]), {"events": utc}, time="t")
+            assert _polars(joined)["n"].to_list() == [there]
+            naive = pl.DataFrame({"a": [1] * hours, "e": walls})
+            if hours == 25:
+                with pytest.raises(Invalid, match=r"2 of 25 times in column 'e'.*happened twice"):
+                    self.open().point_in_time(spine, select_all([view]), {"events": naive}, time="t")
+            else:
+                joined = self.open().point_in_time(spine, select_all([view]), {"events": naive}, time="t")
+                assert _polars(joined)["n"].to_list() == [there]
+        never = pl.DataFrame({"a": [1], "e": [datetime(2013, 3, 10, 2, 30)]})  # noqa: DTZ001 - the wall's
+        with pytest.raises(Invalid, match="never happened"):
+            self.open().point_in_time(spine, select_all([view]), {"events": never}, time="t")
+
+    def test_empty_sources_are_sources_that_know_nothing(self) -> None:
+        """No rows, with types or without them, and an empty spine."""
+        features = {"f": agg.latest("x"), "n": agg.count("2h", where="i > 2"), "s": agg.sum("x", ["1h", "2h"])}
+        view = FeatureView("view", entity=PLAIN, source=_SOURCE, features=features)
+        untyped = pl.DataFrame({name: [] for name in SCHEMA})
+        for data in (pl.DataFrame([], SCHEMA), untyped, pl.DataFrame([_row(0)], SCHEMA).clear()):
+            spine = pl.DataFrame([_at(1), _at(2, a=None)], SPINE)
+            joined = self.open().point_in_time(spine, select_all([view]), {"events": data}, time="t")
+            assert _polars(joined).select("f", "n", "s_1h", "s_2h").rows() == [(None, 0, None, None), (None,) * 4]
+        assert self.ask([], view, [_row(0)]).select("f", "n").rows() == []
+
+    def test_the_width_of_a_source_costs_what_it_is(self) -> None:
+        """Ten thousand columns take about ten times as long as a thousand, and not a hundred times."""
+        self._wide(100)  # what is made once is not counted
+        thousand, ten_thousand = min(self._wide(1_000) for _ in range(2)), self._wide(10_000)
+        assert ten_thousand < 40 * thousand
+
+    def _wide(self, width: int) -> float:
+        """The CPU seconds that all columns of a source of some width take."""
+        names = [f"c{number}" for number in range(width)]
+        data = pl.DataFrame(
+            {"a": [1, 1], "e": [START, START + timedelta(hours=1)], **{name: [1.0, 2.0] for name in names}}
+        )
+        spine = pl.DataFrame([_at(3)], SPINE)
+        features = {name: agg.latest(name) if place % 2 else agg.sum(name, "3h") for place, name in enumerate(names)}
+        begun = process_time()
+        view = FeatureView("view", entity=PLAIN, source=_SOURCE, features=features)
+        joined = self.open().point_in_time(spine, select_all([view]), {"events": data}, time="t")
+        answer = _polars(joined)
+        spent = process_time() - begun
+        assert answer.select(names).row(0) == (3.0, 2.0) * (width // 2)
+        return spent
+
+    def test_values_come_out_as_they_went_in(self) -> None:
+        """Wide text, infinities, NaN and the sign of zero."""
+        wide = "Zoë" * 300_000
+        rows = [
+            {**_row(hour, x=x), "s": f"{hour}{wide}"} for hour, x in enumerate([-0.0, math.inf, -math.inf, math.nan])
+        ]
+        features = {
+            "x": agg.latest("x"),
+            "s": agg.latest("s"),
+            "last": agg.last("s", "9h"),
+            "total": agg.sum("x", "9h"),
+            "top": agg.max("x", "9h"),
+            "n": agg.count("9h", where="x > 1e300"),
+        }
+        view = FeatureView("view", entity=PLAIN, source=_SOURCE, features=features)
+        spine = [_at(hour) for hour in range(5)]
+        answer = self.ask(spine, view, rows)
+        assert [str(x) for x in answer["x"].to_list()] == ["-0.0", "inf", "-inf", "nan", "nan"]
+        assert answer["s"].to_list() == [f"{hour}{wide}" for hour in (0, 1, 2, 3, 3)]
+        assert answer["last"].to_list() == [None, *(f"{hour}{wide}" for hour in range(4))]
+        assert answer["n"].to_list() == [0, 0, 1, 1, 2]
+        self.check(spine, view, rows, strict=True)
+
+    def test_a_value_is_known_when_all_that_it_reads_is(self) -> None:
+        """A condition on a column that is known later makes the whole feature wait for it."""
+        source = Source("events", event_time="e", column_times={"i": "k"})
+        features = {"n": agg.count("9h", where="i > 0"), "all": agg.count("9h"), "f": agg.latest("x", where="i > 0")}
+        view = FeatureView("view", entity=PLAIN, source=source, features=features)
+        rows = [{**_row(0, x=1.0), "i": 1, "k": START + timedelta(hours=3)}, {**_row(1, x=2.0), "i": 0}]
+        answer = self.ask([_at(2), _at(3), _at(4)], view, rows)
+        assert answer.select("n", "all", "f").rows() == [(0, 2, None), (1, 2, 1.0), (1, 2, 1.0)]
+        answer = self.ask([_at(2), _at(3), _at(4)], view, rows, strict=True)
+        assert answer["n"].to_list() == [0, 0, 1]
+
+    def test_lag_asks_the_same_question_earlier(self) -> None:
+        """Lag moves the moment of asking, and with it what is visible, in the window and expired."""
+        rows = [_row(hour, x=float(hour)) for hour in (0, 1, 5)]
+        plain = {"f": agg.latest("x", ttl="2h"), "n": agg.count("2h"), "m": agg.mean("x", "2h")}
+        lagged = {
+            "f": agg.latest("x", ttl="2h", lag="3h"),
+            "n": agg.count("2h", lag="3h"),
+            "m": agg.mean("x", "2h", lag="3h"),
+        }
+        now, then = (FeatureView("view", entity=PLAIN, source=_SOURCE, features=each) for each in (plain, lagged))
+        early, late = [_at(hour) for hour in range(9)], [_at(hour + 3) for hour in range(9)]
+        for strict in (False, True):
+            one, other = self.ask(early, now, rows, strict=strict), self.ask(late, then, rows, strict=strict)
+            assert one.select("f", "n", "m").equals(other.select("f", "n", "m"))
+
+    def test_a_condition_that_does_not_fit_names_the_column(self) -> None:
+        """A condition on a column of another kind, or on none that exists."""
+        for where, error, sentence in (("s > 3", Invalid, "column 's'"), ("missing > 3", NotFound, "'missing'")):
+            view = FeatureView("view", entity=PLAIN, source=_SOURCE, features={"f": agg.count("1h", where=where)})
+            with pytest.raises(error, match=sentence):
+                self.ask([_at(1)], view, [_row(0)])
+
     def test_text_never_equals_a_number(self) -> None:
         """Text never equals a number."""
         spine = pl.DataFrame({"a": ["1"], "t": [START]})
@@ -291,6 +481,11 @@ class EngineContract:
             self.open().point_in_time(
                 spine, select_all([_latest("x")]), {"events": pl.DataFrame([_row(0)], SCHEMA)}, time="t"
             )
+        texts = pl.DataFrame([_row(0)], SCHEMA).with_columns(pl.col("a").cast(pl.String))
+        for keys in ([1], [1.0], [True]):
+            spine = pl.DataFrame({"a": keys, "t": [START]})
+            with pytest.raises(Invalid, match="in the spine and String in source 'events'"):
+                self.open().point_in_time(spine, select_all([_latest("x")]), {"events": texts}, time="t")
 
     def test_what_does_not_exist_is_named(self) -> None:
         """What does not exist is named."""
@@ -316,6 +511,16 @@ class EngineContract:
 
 
 _SOURCE = Source("events", event_time="e")
+
+
+def _polars(joined: Joined) -> pl.DataFrame:
+    answer = joined.frame if isinstance(joined.frame, pl.DataFrame) else pl.from_arrow(joined.frame)
+    assert isinstance(answer, pl.DataFrame)
+    return answer
+
+
+def _local() -> Source:
+    return Source("events", event_time="e", timezone="America/New_York")
 
 
 def _latest(column: str, entity: Entity = PLAIN, **options: Any) -> FeatureView:

@@ -14,6 +14,7 @@ from typing import Any
 
 from trivet.features.aggregates import Aggregate
 from trivet.features.definitions import FeatureView, Source
+from trivet.features.predicates import holds
 from trivet.features.references import Selected
 from trivet.types import Micros, to_micros
 
@@ -66,11 +67,11 @@ def feature_value(
     if at is None or None in key:
         return None
     feature = view.features[name]
-    column = feature.column or ""
+    column, at = feature.column or "", at - feature.lag
     visible = []
     for order, row in enumerate(rows):
-        if tuple(row[column] for column in view.entity.keys) == key:
-            times = _times(row, view.source, feature.column)
+        if tuple(row[column] for column in view.entity.keys) == key and _exists(feature, row):
+            times = _times(row, view.source, feature)
             if times is not None and _is_visible(times, at, strict):
                 visible.append(((*times, order), row))
     visible.sort(key=lambda item: item[0])
@@ -85,16 +86,29 @@ def feature_value(
     return None
 
 
-def _times(row: Row, source: Source, column: str | None) -> tuple[Micros, Micros, Micros] | None:
-    """Event time, known-at time and created of a value; None when one is missing: never known."""
-    times = source.times_of(column)
-    if times is None:
+def _exists(feature: Aggregate, row: Row) -> bool:
+    """A row counts only where the feature's condition is true."""
+    return feature.predicate is None or holds(feature.predicate, row) is True
+
+
+def _times(row: Row, source: Source, feature: Aggregate) -> tuple[Micros, Micros, Micros] | None:
+    """Event time, known-at time and created of a value; None when one is missing: never known.
+
+    The event is that of the feature's own column; known is the value when all columns that it reads are.
+    """
+    own = source.times_of(feature.column)
+    if own is None:
         return (-(2**60), -(2**60), -(2**60))
-    event, known = row[times.event], row[times.known or times.event]
+    known = []
+    for times in [own, *map(source.times_of, feature.columns)]:
+        assert times is not None
+        if row[times.event] is None or row[times.known or times.event] is None:
+            return None
+        known.append(to_micros(row[times.known or times.event]) + times.after)
     created = row[source.created] if source.created else datetime.fromisoformat("0001-01-02T00:00:00Z")
-    if event is None or known is None or created is None:
+    if created is None:
         return None
-    return to_micros(event), to_micros(known) + times.after, to_micros(created)
+    return to_micros(row[own.event]), max(known), to_micros(created)
 
 
 def _is_visible(times: tuple[Micros, Micros, Micros], at: Micros, strict: bool) -> bool:

@@ -18,7 +18,7 @@ from trivet.errors import NotFound
 from trivet.features.definitions import Source
 from trivet.features.engines.contract import Engine, Joined, Report
 from trivet.features.engines.keys import NULL, key_columns
-from trivet.features.engines.prepared import Prepared, Query, prepare
+from trivet.features.engines.prepared import Clock, Prepared, Query, prepare
 from trivet.features.engines.timeline import Ints
 from trivet.features.frames import as_polars
 from trivet.features.references import Selected
@@ -98,7 +98,7 @@ class _Asked:
         view, keys = selected.view, prepared.keys(selected.view.entity.keys)
         if view.name in self.counted.get("null_keys", ()):
             return
-        timeline = prepared.timeline(view.entity.keys, view.source.times_of(selected.aggregate.column))
+        timeline = prepared.timeline(view.entity.keys, Clock.of(view.source, selected.aggregate))
         self._count("null_keys", view.name, int((codes == NULL).sum()))
         self._count("unknown_keys", view.name, int((keys.counts[codes] == 0).sum() - (codes == NULL).sum()))
         self._count("source_null_keys", view.name, prepared.rows - int(keys.counts.sum()))

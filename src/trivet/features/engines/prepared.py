@@ -3,6 +3,9 @@
 What several features share (keys, timelines, races, columns along a timeline) is made when first needed and kept,
 so a view of many features sorts once and a materializer can ask at a thousand moments. A ``Query`` holds what the
 features of one question share. The rows must not change while this lives.
+
+Rows that do not satisfy a feature's condition are not taken out: they become nulls of a window, and do not compete for
+being the latest. So features that differ in nothing but the condition share the order of rows and the search in it.
 """
 
 from __future__ import annotations
@@ -20,15 +23,42 @@ from trivet.errors import Invalid
 from trivet.features.aggregates import ARITHMETIC, COUNTS, Aggregate
 from trivet.features.definitions import FeatureView, Source, Times
 from trivet.features.engines import asof, windows
+from trivet.features.engines.filters import satisfied
 from trivet.features.engines.keys import NULL, KeyIndex, key_columns
 from trivet.features.engines.timeline import Ints, Race, Timeline
+from trivet.features.predicates import parse
 from trivet.features.sources import Snapshots, read
 from trivet.features.times import Rules, to_micros
 
-__all__ = ["Answer", "Prepared", "Query", "prepare"]
+__all__ = ["Answer", "Clock", "Prepared", "Query", "prepare"]
 
 Keys = tuple[str, ...]
 Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """When the values of a feature happen and are known.
+
+    Attributes:
+        times: of the feature's own column, or of whole rows; None for a static source.
+        also: of the other columns that it reads, where they differ: it is known when all of them are.
+    """
+
+    times: Times | None
+    also: tuple[Times, ...] = ()
+
+    @classmethod
+    def of(cls, source: Source, feature: Aggregate) -> Clock:
+        """The clock of a feature of ``source``."""
+        own = source.times_of(feature.column)
+        others = {t for column in feature.columns if (t := source.times_of(column)) is not None and t != own}
+        return cls(own, tuple(sorted(others, key=lambda t: (t.event, t.known or "", t.after))))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of times that it reads."""
+        return tuple(column for each in (self.times, *self.also) if each is not None for column in each.columns)
 
 
 def prepare(source: Source, wanted: Iterable[tuple[FeatureView, str]], snapshots: Snapshots) -> Prepared:
@@ -39,10 +69,9 @@ def prepare(source: Source, wanted: Iterable[tuple[FeatureView, str]], snapshots
         Invalid: the data cannot be read, or a column's type does not fit.
     """
     wanted = list(wanted)
-    values = [c for view, name in wanted if (c := view.features[name].column) is not None]
+    values = [column for view, name in wanted for column in view.features[name].columns]
     keys = [key for view, _ in wanted for key in view.entity.keys]
-    times = {source.times_of(view.features[name].column) for view, name in wanted}
-    when = [column for each in times if each is not None for column in each.columns]
+    when = [column for view, name in wanted for column in Clock.of(source, view.features[name]).columns]
     created = [source.created] if source.created else []
     frame = read(source, [*keys, *when, *created, *values], snapshots)
     for view, name in wanted:
@@ -54,7 +83,7 @@ def _check_type(view: FeatureView, name: str, frame: pl.DataFrame) -> None:
     feature = view.features[name]
     if feature.operation not in ARITHMETIC or feature.column is None:
         return
-    dtype = frame.schema[feature.column]
+    dtype = frame[feature.column].dtype  # asking for the schema costs as much as there are columns
     if not (_is_number(dtype) or dtype.is_decimal()):
         raise Invalid(
             f"Feature '{view.name}:{name}' is the {feature.operation} of column {feature.column!r} of source "
@@ -73,6 +102,7 @@ class Prepared:
         self.timeline = cache(self._timeline)
         self.race = cache(self._race)
         self.along = cache(self._along)
+        self.satisfied = cache(self._satisfied)
         self._micros = cache(self._to_micros)
 
     def column(self, name: str) -> pl.Series:
@@ -94,28 +124,58 @@ class Prepared:
         micros = to_micros(self._frame[column], rules)
         return micros.fill_null(0).to_numpy(), micros.is_not_null().to_numpy()
 
-    def _timeline(self, names: Keys, times: Times | None) -> Timeline:
-        """The rows by key and event, for columns with ``times``."""
+    def _timeline(self, names: Keys, clock: Clock) -> Timeline:
+        """The rows by key and event, for values of one clock."""
         keys, complete = self.keys(names), np.ones(self.rows, np.bool_)
-        if times is None:
+        if clock.times is None:
             return Timeline.of(keys, complete)
         found: list[Ints | None] = []
-        for column in (times.event, times.known, self.source.created):
+        for column in (clock.times.event, clock.times.known, self.source.created):
             micros, present = self._micros(column) if column is not None else (None, complete)
             complete = complete & present
             found.append(micros)
         event, known, created = found
-        return Timeline.of(keys, complete, event=event, known=known, lag=times.after, created=created)
+        if not clock.also:
+            return Timeline.of(keys, complete, event=event, known=known, lag=clock.times.after, created=created)
+        for column in clock.columns:
+            complete = complete & self._micros(column)[1]
+        latest = [self._micros(each.known or each.event)[0] + each.after for each in (clock.times, *clock.also)]
+        return Timeline.of(keys, complete, event=event, known=np.maximum.reduce(latest), created=created)
 
-    def _race(self, names: Keys, times: Times | None, strict: bool, only: str | None) -> Race:
+    def _satisfied(self, where: str) -> Mask:
+        """Which rows satisfy a condition, in the order of the source."""
+        predicate = parse(where)
+        columns = [self._zoned(name) for name in predicate.columns]
+        try:
+            return satisfied(predicate, pl.DataFrame(columns))
+        except Invalid as exc:
+            raise Invalid(f"Source {self.source.name!r}: {exc}") from exc
+
+    def _zoned(self, name: str) -> pl.Series:
+        """A column; times without a zone are in the zone of the source."""
+        column = self._frame[name]
+        if not (isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is None):
+            return column
+        micros, present = self._micros(name)
+        return pl.Series(name, micros).cast(pl.Datetime("us", "UTC")).set(pl.Series(~present), None)
+
+    def _race(self, names: Keys, clock: Clock, strict: bool, only: str | None, where: str | None) -> Race:
         """Who is the latest when, among all rows or among those with a value in column ``only``."""
-        timeline = self.timeline(names, times)
+        timeline = self.timeline(names, clock)
         race = timeline.race(strict)
-        return race if only is None else race.only(self._frame[only].is_not_null().to_numpy()[timeline.rows])
+        kept = [] if only is None else [self._frame[only].is_not_null().to_numpy()]
+        kept += [] if where is None else [self.satisfied(where)]
+        return race.only(np.logical_and.reduce(kept)[timeline.rows]) if kept else race
 
-    def _along(self, names: Keys, times: Times | None, column: str, ranked: bool) -> windows.Values:
+    def _present(self, names: Keys, clock: Clock, column: str | None, where: str | None) -> pl.Series:
+        """A column along a timeline, null where the condition is not satisfied; without a column, ones."""
+        rows = self.timeline(names, clock).rows
+        series = pl.Series(np.ones(len(rows), np.int64)) if column is None else self._frame[column].gather(rows)
+        return series if where is None else series.set(pl.Series(~self.satisfied(where)[rows]), None)
+
+    def _along(self, names: Keys, clock: Clock, column: str | None, ranked: bool, where: str | None) -> windows.Values:
         """A column along a timeline: numbers, or the ranks of its values from 1."""
-        series = self._frame[column].gather(self.timeline(names, times).rows)
+        series = self._present(names, clock, column, where)
         present = series.is_not_null().to_numpy()
         values = _comparable(series.drop_nulls()).rank("dense") if ranked else series.drop_nulls()
         kind = pl.Float64 if values.dtype.is_float() or values.dtype.is_decimal() else pl.Int64
@@ -126,10 +186,9 @@ class Prepared:
                 f"Column {column!r} of source {self.source.name!r} has numbers beyond 64 bits. Make it a float."
             ) from exc
 
-    def ranked(self, names: Keys, times: Times | None, column: str) -> pl.Series:
+    def ranked(self, names: Keys, clock: Clock, column: str, where: str | None) -> pl.Series:
         """The different values along a timeline in order: rank ``r`` of ``along`` is the value at ``r - 1``."""
-        series = self._frame[column].gather(self.timeline(names, times).rows).drop_nulls()
-        return _comparable(series).unique().sort()
+        return _comparable(self._present(names, clock, column, where).drop_nulls()).unique().sort()
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,49 +225,61 @@ class Query:
         self._nobody = codes == NULL
         self._chosen = cache(self._choose)
         self._latest = cache(self._find_latest)
+        self._ends = cache(self._find_ends)
         self._windows = cache(self._find_windows)
 
     def answer(self, view: FeatureView, name: str, *, expire: bool = True) -> Answer:
         """One feature. Without ``expire`` old values are answered too, with their times."""
         feature = view.features[name]
-        times = view.source.times_of(feature.column)
+        clock = Clock.of(view.source, feature)
         if feature.windowed:
-            return Answer(self._aggregate(feature, times).rename(name))
+            return Answer(self._aggregate(feature, clock).rename(name))
         only = feature.column if feature.skip_nulls else None
-        chosen = self._chosen(times, only, view.ttl_of(name) if expire else None)
+        ttl = view.ttl_of(name) if expire else None
+        chosen = self._chosen(clock, feature.lag, only, feature.where, ttl)
         column = self._prepared.column(feature.column or "")
         return Answer(column.gather(chosen.rows).rename(name), chosen.times, chosen.seen)
 
-    def _choose(self, times: Times | None, only: str | None, ttl: int | None) -> _Chosen:
-        """The rows of the source that answer, for all columns with these times."""
-        timeline = self._prepared.timeline(self._names, times)
-        places = asof.expire(timeline, self._latest(times, only), self._at, ttl)
+    def _moments(self, lag: int) -> Ints:
+        return self._at - lag if lag else self._at
+
+    def _choose(self, clock: Clock, lag: int, only: str | None, where: str | None, ttl: int | None) -> _Chosen:
+        """The rows of the source that answer, for all columns of this clock."""
+        timeline = self._prepared.timeline(self._names, clock)
+        places = asof.expire(timeline, self._latest(clock, lag, only, where), self._moments(lag), ttl)
         seen = places >= 0
         if not len(timeline.rows):
             return _Chosen(pl.Series([None], dtype=pl.Int64).new_from_index(0, len(places)), places, seen)
         rows = pl.Series(timeline.rows[places])
         return _Chosen(rows if seen.all() else rows.set(pl.Series(~seen), None), timeline.event[places], seen)
 
-    def _find_latest(self, times: Times | None, only: str | None) -> Ints:
-        timeline = self._prepared.timeline(self._names, times)
-        return asof.latest(timeline, self._prepared.race(self._names, times, self._strict, only), self._codes, self._at)
+    def _find_latest(self, clock: Clock, lag: int, only: str | None, where: str | None) -> Ints:
+        timeline = self._prepared.timeline(self._names, clock)
+        race = self._prepared.race(self._names, clock, self._strict, only, where)
+        return asof.latest(timeline, race, self._codes, self._moments(lag))
 
-    def _find_windows(self, times: Times | None, length: int) -> list[windows.Windows]:
-        timeline = self._prepared.timeline(self._names, times)
-        return windows.windows(timeline, self._codes, self._at, length, strict=self._strict)
+    def _find_windows(self, clock: Clock, length: int, lag: int) -> list[windows.Windows]:
+        timeline = self._prepared.timeline(self._names, clock)
+        high, at = self._ends(clock, lag), self._moments(lag)
+        return windows.windows(timeline, high, self._codes, at, length, strict=self._strict)
 
-    def _aggregate(self, feature: Aggregate, times: Times | None) -> pl.Series:
-        found = self._windows(times, feature.window or 0)
+    def _find_ends(self, clock: Clock, lag: int) -> Ints:
+        timeline = self._prepared.timeline(self._names, clock)
+        return windows.ends(timeline, self._codes, self._moments(lag), strict=self._strict)
+
+    def _aggregate(self, feature: Aggregate, clock: Clock) -> pl.Series:
+        found, where = self._windows(clock, feature.window or 0, feature.lag), feature.where
         if feature.column is None:
-            numbers, null = windows.aggregate("count", None, found, len(self._codes))
+            rows = None if where is None else self._prepared.along(self._names, clock, None, False, where)
+            numbers, null = windows.aggregate("count", rows, found, len(self._codes))
             return _series(numbers, null | self._nobody, pl.Int64)
         dtype = self._prepared.column(feature.column).dtype
         ranked = not _is_number(dtype) and feature.operation not in ARITHMETIC
-        values = self._prepared.along(self._names, times, feature.column, ranked)
+        values = self._prepared.along(self._names, clock, feature.column, ranked, where)
         numbers, null = windows.aggregate(feature.operation, values, found, len(self._codes), feature.q)
         null = null | self._nobody
         if ranked and feature.operation not in COUNTS:
-            different = self._prepared.ranked(self._names, times, feature.column)
+            different = self._prepared.ranked(self._names, clock, feature.column, where)
             return different.gather(_series(numbers - 1, null, pl.Int64)).cast(dtype)
         return _series(numbers, null, _output_type(feature.operation, dtype))
 

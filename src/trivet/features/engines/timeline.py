@@ -42,6 +42,7 @@ class Timeline:
     visible: Ints
     left_out: int
     _races: dict[bool, Race] = field(default_factory=dict, repr=False)
+    _usable: dict[bool, tuple[Ints, bool]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -108,6 +109,13 @@ class Timeline:
                 moments = moments[places]
             self._races[strict] = Race(moments, places, None if places is None else np.maximum.accumulate(places))
         return self._races[strict]
+
+    def usable(self, strict: bool) -> tuple[Ints, bool]:
+        """From when each row counts in windows, which end before the moment of asking; and whether that is in step."""
+        if strict not in self._usable:
+            usable = np.maximum(self.visible + int(strict), self.event + 1)
+            self._usable[strict] = usable, self.in_step(usable)
+        return self._usable[strict]
 
     def in_step(self, moments: Ints) -> bool:
         """Whether ``moments`` never go back within a key."""

@@ -10,7 +10,7 @@ in pieces of bounded size. Nothing depends on the number of threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from trivet.features.engines.exact import RangeSums, range_sums
 from trivet.features.engines.timeline import Ints, Timeline, count_up_to
 
-__all__ = ["Values", "Windows", "aggregate", "windows"]
+__all__ = ["Values", "Windows", "aggregate", "ends", "windows"]
 
 Array = npt.NDArray[Any]
 PIECE = 1 << 21
@@ -76,25 +76,58 @@ class Windows:
     high: Ints
     places: Ints | None = None
     queries: Ints | None = None
+    _ranges: dict[Values, Ranges] = field(default_factory=dict, repr=False)
+
+    def of(self, column: Values) -> Ranges:
+        """The windows as ranges of the values of a column."""
+        if column not in self._ranges:
+            values = column if self.places is None else column.at(self.places)
+            self._ranges[column] = Ranges(values, values.before[self.low], values.before[self.high])
+        return self._ranges[column]
 
 
-def windows(timeline: Timeline, codes: Ints, at: Ints, length: int, *, strict: bool) -> list[Windows]:
-    """The windows of all queries, in one piece or in several.
+@dataclass(frozen=True, eq=False)
+class Ranges:
+    """The window of each query as a range ``[low, high)`` of the values of a column, nulls left out."""
+
+    values: Values
+    low: Ints
+    high: Ints
+
+    @cached_property
+    def sums(self) -> Array:
+        """The sum of each, which means and deviations need as well."""
+        return self.values.sums.between(self.low, self.high)
+
+
+def ends(timeline: Timeline, codes: Ints, at: Ints, *, strict: bool) -> Ints:
+    """Where the windows of all queries end, of whatever length they are: after the last row that may belong to one.
 
     Args:
         timeline: the rows.
         codes: key of each query, negative for none.
         at: end of each window, exclusive, and moment of looking.
-        length: of the windows, in microseconds.
         strict: whether rows must have been visible before, not at, that moment.
     """
     first, last = timeline.bounds(codes)
-    low = count_up_to(timeline.event, first, last, at - length - 1)
-    usable = np.maximum(timeline.visible + int(strict), timeline.event + 1)
-    if timeline.in_step(usable):
-        return [Windows(low, np.maximum(count_up_to(usable, first, last, at), low))]
-    high = count_up_to(timeline.event, low, last, at - 1)
-    return list(_written_out(usable, low, high, at))
+    usable, in_step = timeline.usable(strict)
+    return count_up_to(usable, first, last, at) if in_step else count_up_to(timeline.event, first, last, at - 1)
+
+
+def windows(timeline: Timeline, high: Ints, codes: Ints, at: Ints, length: int, *, strict: bool) -> list[Windows]:
+    """The windows of all queries, in one piece or in several.
+
+    Args:
+        timeline: the rows.
+        high: what ``ends`` answered for the same queries.
+        codes: key of each query, negative for none.
+        at: end of each window, exclusive, and moment of looking.
+        length: of the windows, in microseconds.
+        strict: whether rows must have been visible before, not at, that moment.
+    """
+    low = count_up_to(timeline.event, timeline.bounds(codes)[0], high, at - length - 1)
+    usable, in_step = timeline.usable(strict)
+    return [Windows(low, high)] if in_step else list(_written_out(usable, low, high, at))
 
 
 def _written_out(usable: Ints, low: Ints, high: Ints, at: Ints) -> Iterator[Windows]:
@@ -150,49 +183,46 @@ def aggregate(
 def _part(
     operation: str, values: Values | None, found: Windows, q: float | None
 ) -> tuple[Array, npt.NDArray[np.bool_]]:
-    low, high = found.low, found.high
     if values is None:
-        return high - low, np.zeros(len(low), np.bool_)
-    if found.places is not None:
-        values = values.at(found.places)
-    low, high = values.before[low], values.before[high]
-    count = high - low
+        return found.high - found.low, np.zeros(len(found.low), np.bool_)
+    ranges = found.of(values)
+    count = ranges.high - ranges.low
     if operation == "count":
-        return count, np.zeros(len(low), np.bool_)
+        return count, np.zeros(len(count), np.bool_)
     if operation == "quantile":
-        return _quantile(values, low, high, q or 0.0), count == 0
-    answer = _OPERATIONS[operation](values, low, high)
+        return _quantile(ranges, q or 0.0), count == 0
+    answer = _OPERATIONS[operation](ranges)
     needed = {"nunique": 0, "std": 2}.get(operation, 1)
     return answer, count < needed
 
 
-def _sum(values: Values, low: Ints, high: Ints) -> Array:
-    return values.sums.between(low, high)
+def _sum(ranges: Ranges) -> Array:
+    return ranges.sums
 
 
-def _mean(values: Values, low: Ints, high: Ints) -> Array:
-    means: Array = values.sums.between(low, high).astype(np.float64) / np.maximum(high - low, 1)
+def _mean(ranges: Ranges) -> Array:
+    means: Array = ranges.sums.astype(np.float64) / np.maximum(ranges.high - ranges.low, 1)
     return means
 
 
-def _first(values: Values, low: Ints, high: Ints) -> Array:
-    return _take(values.values, np.where(high > low, low, 0))
+def _first(ranges: Ranges) -> Array:
+    return _take(ranges.values.values, np.where(ranges.high > ranges.low, ranges.low, 0))
 
 
-def _last(values: Values, low: Ints, high: Ints) -> Array:
-    return _take(values.values, np.where(high > low, high - 1, 0))
+def _last(ranges: Ranges) -> Array:
+    return _take(ranges.values.values, np.where(ranges.high > ranges.low, ranges.high - 1, 0))
 
 
 def _take(values: Array, places: Ints) -> Array:
     return values[places] if len(values) else np.zeros(len(places), values.dtype)
 
 
-def _smallest(values: Values, low: Ints, high: Ints) -> Array:
-    return _extreme(values.values, low, high, np.minimum)
+def _smallest(ranges: Ranges) -> Array:
+    return _extreme(ranges.values.values, ranges.low, ranges.high, np.minimum)
 
 
-def _greatest(values: Values, low: Ints, high: Ints) -> Array:
-    return _extreme(values.values, low, high, np.maximum)
+def _greatest(ranges: Ranges) -> Array:
+    return _extreme(ranges.values.values, ranges.low, ranges.high, np.maximum)
 
 
 def _extreme(values: Array, low: Ints, high: Ints, better: Callable[[Array, Array], Array]) -> Array:
@@ -207,8 +237,9 @@ def _extreme(values: Array, low: Ints, high: Ints, better: Callable[[Array, Arra
     return answer
 
 
-def _std(values: Values, low: Ints, high: Ints) -> Array:
-    mean, numbers = _mean(values, low, high), values.values.astype(np.float64)
+def _std(ranges: Ranges) -> Array:
+    low, high = ranges.low, ranges.high
+    mean, numbers = _mean(ranges), ranges.values.values.astype(np.float64)
 
     def squares(places: Ints, owner: Ints, queries: Ints) -> Array:
         with np.errstate(invalid="ignore", over="ignore"):  # infinities have no deviation: NaN, not a warning
@@ -218,11 +249,11 @@ def _std(values: Values, low: Ints, high: Ints) -> Array:
     return deviations
 
 
-def _nunique(values: Values, low: Ints, high: Ints) -> Array:
+def _nunique(ranges: Ranges) -> Array:
     def new(places: Ints, owner: Ints, queries: Ints) -> Array:
-        return values.previous[places] < low[queries][owner]
+        return ranges.values.previous[places] < ranges.low[queries][owner]
 
-    return _total(low, high, new).astype(np.int64)
+    return _total(ranges.low, ranges.high, new).astype(np.int64)
 
 
 def _total(low: Ints, high: Ints, what: Callable[[Ints, Ints, Ints], Array]) -> Floats:
@@ -238,9 +269,10 @@ def _total(low: Ints, high: Ints, what: Callable[[Ints, Ints, Ints], Array]) -> 
     return answer
 
 
-def _quantile(values: Values, low: Ints, high: Ints, q: float) -> Floats:
+def _quantile(ranges: Ranges, q: float) -> Floats:
     """Linear interpolation between the two values around ``q * (n - 1)``; NaN where there is a NaN."""
-    answer, numbers = np.zeros(len(low)), values.values.astype(np.float64)
+    low, high = ranges.low, ranges.high
+    answer, numbers = np.zeros(len(low)), ranges.values.values.astype(np.float64)
     filled = np.flatnonzero(high > low)
     for run in _pieces(high[filled] - low[filled]):
         queries = filled[run]
@@ -260,7 +292,7 @@ def _quantile(values: Values, low: Ints, high: Ints, q: float) -> Floats:
 
 
 Floats = npt.NDArray[np.float64]
-_OPERATIONS: dict[str, Callable[[Values, Ints, Ints], Array]] = {
+_OPERATIONS: dict[str, Callable[[Ranges], Array]] = {
     "sum": _sum,
     "mean": _mean,
     "min": _smallest,

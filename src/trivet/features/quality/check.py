@@ -16,7 +16,8 @@ from trivet.errors import NotFound, TrivetError
 from trivet.features.definitions import FeatureView, Source
 from trivet.features.engines.contract import Engine
 from trivet.features.frames import as_polars
-from trivet.features.quality.expectations import Expectations, OfRows
+from trivet.features.quality.expectation import OfRows
+from trivet.features.quality.expectations import Expectations
 from trivet.features.quality.judging import broken, judge
 from trivet.features.quality.periods import in_utc, known_at
 from trivet.features.quality.refusing import RowCheck

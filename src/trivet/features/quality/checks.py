@@ -17,7 +17,8 @@ from trivet.errors import Ambiguous, Invalid, NotFound, Refused
 from trivet.features.catalogue import Catalogue
 from trivet.features.definitions import FeatureView, Source
 from trivet.features.quality.check import check, part, rows_of, sources_within, values_of
-from trivet.features.quality.expectations import Expectation, Expectations
+from trivet.features.quality.expectation import Expectation
+from trivet.features.quality.expectations import Expectations
 from trivet.features.quality.learning import propose
 from trivet.features.quality.periods import profile
 from trivet.features.quality.refusing import RowCheck, keep_refused
@@ -100,7 +101,7 @@ class Quality:
         assert found is not None
         return found
 
-    def list(self) -> list[Defined]:
+    def all(self) -> Iterable[Defined]:
         """All current expectations, by subject."""
         subjects = {pointer.name.partition("/")[2] for pointer in self._context.ledger.pointers(name=f"{_KIND}/*")}
         return [found for subject in sorted(subjects) if (found := self.find(subject))]
@@ -168,7 +169,7 @@ class Quality:
         return found[0]
 
     def _nothing(self, name: str) -> NotFound:
-        names = [each.expectations.name for each in self.list()]
+        names = [each.expectations.name for each in self.all()]
         hint = "" if names else "Define some first, or ask project.learn_expectations for a proposal."
         return NotFound("set of expectations of", name, names, hint=hint)
 
@@ -357,7 +358,7 @@ class Quality:
         views = [self._view(each) for each in Catalogue(self._context).names()]
         things: dict[str, Source | FeatureView] = {f"view.{view.name}": view for view in views}
         things.update({f"source.{each.name}": each for view in views for each in sources_within(view.source)})
-        for each in self.list():
+        for each in self.all():
             if each.expectations.source is not None:
                 things[each.expectations.subject] = each.expectations.source
         found = [things[name] for name in (of, f"source.{of}", f"view.{of}") if name in things]

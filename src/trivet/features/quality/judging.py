@@ -18,17 +18,7 @@ import polars as pl
 
 from trivet.errors import Invalid, NotFound, TrivetError
 from trivet.features.engines.filters import expression
-from trivet.features.quality.expectations import (
-    Between,
-    Expectation,
-    Fresh,
-    Holds,
-    NotNull,
-    OfRows,
-    OneOf,
-    Rows,
-    Unique,
-)
+from trivet.features.quality.expectation import Between, Expectation, Fresh, Holds, NotNull, OfRows, OneOf, Rows, Unique
 from trivet.features.quality.periods import counts
 from trivet.features.quality.report import Consequence, Finding
 from trivet.types import Micros, duration_text, from_micros
@@ -46,7 +36,7 @@ def broken(expected: OfRows, frame: pl.DataFrame) -> pl.Series:
         Invalid: a column is of a kind that the expectation cannot be asked of.
 
     Example:
-        >>> from trivet.features.quality.expectations import expect
+        >>> from trivet.features.quality.expectation import expect
         >>> delays = pl.DataFrame({"delay": [5.0, 4000.0, None, float("nan")]})
         >>> broken(expect("delay").between(-120, 3000), delays).to_list()
         [False, True, False, True]

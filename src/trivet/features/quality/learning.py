@@ -22,7 +22,7 @@ from typing import Any
 
 import polars as pl
 
-from trivet.features.quality.expectations import Expectation, Fresh, Rows, expect, expect_fresh, expect_rows
+from trivet.features.quality.expectation import Expectation, Fresh, Rows, expect, expect_fresh, expect_rows
 from trivet.features.quality.periods import counts
 from trivet.statistics import wilson
 from trivet.types import Micros, as_duration, duration_text

@@ -17,7 +17,7 @@ import msgspec
 import polars as pl
 
 from trivet.errors import NotFound
-from trivet.features.quality.expectations import Expectation, OfRows, Unique
+from trivet.features.quality.expectation import Expectation, OfRows, Unique
 from trivet.features.quality.judging import broken
 from trivet.ledger.tables import Tables
 
@@ -36,7 +36,7 @@ class RowCheck:
         Invalid: when called, a column is of a kind that an expectation cannot be asked of. Nothing is parted then.
 
     Example:
-        >>> from trivet.features.quality.expectations import expect
+        >>> from trivet.features.quality.expectation import expect
         >>> check = RowCheck([expect("delay").between(-120, 3000), expect("id").unique()])
         >>> check(pl.DataFrame({"id": [1, 2], "delay": [5, 9999]})).to_list()
         [None, 'expected: delay between -120 and 3000']

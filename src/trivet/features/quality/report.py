@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from trivet.errors import Corrupt
-from trivet.features.quality.expectations import Severity
+from trivet.features.quality.expectation import Severity
 from trivet.ledger import Artifact, Blobs
 from trivet.pipelines.values.contract import Saved
 

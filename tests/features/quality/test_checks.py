@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -33,13 +34,7 @@ def rows(delays=(5.0, 900.0, None, 20.0), late=timedelta()):
 
 @pytest.fixture
 def context(context):
-    return msgspec_replace(context, clock=FixedClock(NOON))
-
-
-def msgspec_replace(context, **changes):
-    from dataclasses import replace
-
-    return replace(context, **changes)
+    return replace(context, clock=FixedClock(NOON))
 
 
 @pytest.fixture
@@ -55,10 +50,9 @@ def congestion(flights):
 
 
 def materialized(context, view, quality, **options):
-    store, until = MemoryStore(), context.clock()
-    sources = snapshots_of([view.source], context.root)
-    guarded = quality.guard([view], sources, at=until, **options)
-    Materializer([view], guarded.sources, store).advance(until)
+    store = MemoryStore()
+    guarded = quality.guard([view], snapshots_of([view.source], context.root), **options)
+    Materializer([view], guarded.sources, store).advance(context.clock())
     return store.read(view.online_name, [("JFK",), ("EWR",), ("LGA",)]), guarded
 
 
@@ -88,17 +82,21 @@ def test_a_check_is_recorded_and_told(context, flights):
 
 
 def test_a_check_as_of_a_moment(context, flights):
-    quality = Quality(context)
+    told = []
+    quality = Quality(context, told.append)
     quality.define(Expectations(flights, [expect_fresh("2h"), expect_rows(4)]))
     assert [each.passed for each in quality.check(flights, at=NOON).findings] == [True, True]
     assert [each.passed for each in quality.check(flights, at=NOON + timedelta(hours=2)).findings] == [False, True]
     earlier = quality.check(flights, at="2026-01-10T09:30:00Z")
     assert [each.found for each in earlier.findings] == ["", "there are 2"]
+    assert told == []
 
 
 def test_views_are_judged_by_their_values(context, congestion):
     quality = Quality(context)
-    quality.define(Expectations(congestion, [expect("departures").between(0, 1), expect("delay").not_null(at_most=0.5)]))
+    quality.define(
+        Expectations(congestion, [expect("departures").between(0, 1), expect("delay").not_null(at_most=0.5)])
+    )
     report = quality.check(congestion)
     assert (report.subject, report.rows) == ("view.congestion", 3)
     assert [(each.failing, each.passed, each.consequence) for each in report.findings] == [
@@ -216,7 +214,11 @@ def test_learning_by_name_and_by_object(context, congestion, flights):
     Catalogue(context).apply(congestion)
     learned = quality.learn("flights", before=NOON)
     assert learned == quality.learn(flights)
-    assert {column for each in learned if hasattr(each, "columns") for column in each.columns} == {"origin", "delay", "id"}
+    assert {column for each in learned if hasattr(each, "columns") for column in each.columns} == {
+        "origin",
+        "delay",
+        "id",
+    }
     quality.define(learned)
     assert quality.check("flights").failed == []
     assert quality.learn("congestion").subject == "view.congestion"

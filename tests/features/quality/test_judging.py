@@ -36,7 +36,8 @@ def same(value):
 def test_a_range_is_what_a_loop_says(values, ends):
     low, high = ends
     wrong = [
-        value is not None and (math.isnan(value) or not (low is None or low <= value) or not (high is None or value <= high))
+        value is not None
+        and (math.isnan(value) or not (low is None or low <= value) or not (high is None or value <= high))
         for value in values
     ]
     frame = pl.DataFrame({"x": values}, schema={"x": pl.Float64})
@@ -44,7 +45,9 @@ def test_a_range_is_what_a_loop_says(values, ends):
 
 
 @settings(max_examples=30)
-@given(st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.sampled_from([2**53, 2**53 + 1])), max_size=12))
+@given(
+    st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.sampled_from([2**53, 2**53 + 1])), max_size=12)
+)
 def test_whole_numbers_beyond_doubles_are_told_apart(values):
     frame = pl.DataFrame({"x": values}, schema={"x": pl.Int64})
     wrong = [value is not None and value > 2**53 for value in values]

@@ -19,7 +19,7 @@ VALUES = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True), st
 
 
 def flights(days, each, seed=0):
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     rows = [
         {
             "at": START + timedelta(days=day, seconds=chance.randrange(86_400)),
@@ -39,7 +39,9 @@ def flights(days, each, seed=0):
 @given(st.lists(VALUES, max_size=20), st.lists(st.sampled_from([None, "a", "b", "c"]), max_size=20))
 def test_rows_keep_what_was_learned_from_them(numbers, words):
     for name, values, dtype in (("x", numbers, pl.Float64), ("x", words, pl.String), ("x", words, pl.Categorical)):
-        frame = pl.DataFrame({name: pl.Series(values, dtype=pl.String if dtype == pl.Categorical else dtype).cast(dtype)})
+        frame = pl.DataFrame(
+            {name: pl.Series(values, dtype=pl.String if dtype == pl.Categorical else dtype).cast(dtype)}
+        )
         expected = propose(frame, None, [name])
         assert all(each.severity == "warn" for each in expected)
         found = judge(expected, frame, known=None, at=0, parts=True)
@@ -49,7 +51,7 @@ def test_rows_keep_what_was_learned_from_them(numbers, words):
 def test_the_order_of_the_rows_changes_nothing():
     frame, known = flights(10, 50)
     order = list(range(frame.height))
-    random.Random(1).shuffle(order)  # noqa: S311
+    random.Random(1).shuffle(order)
     columns = ["delay", "carrier", "tail", "number"]
     assert propose(frame, known, columns) == propose(frame[order], known[order], columns)
 
@@ -62,7 +64,9 @@ def test_the_next_days_keep_it_and_bad_days_do_not():
     assert [str(each) for each in judge(expected, good, known=later, at=now, parts=True) if not each.passed] == []
     bad = frame.with_columns(delay=pl.col("delay") * 60, carrier=pl.lit("ZZ"), tail=pl.lit(None, pl.String))
     half = known.set(known.to_physical() % 2 == 0, None)
-    broken = [each.expectation for each in judge(expected, bad, known=half, at=now + 3 * DAY, parts=True) if not each.passed]
+    broken = [
+        each.expectation for each in judge(expected, bad, known=half, at=now + 3 * DAY, parts=True) if not each.passed
+    ]
     assert {sentence.split(" ")[0] for sentence in broken} >= {"delay", "carrier", "tail", "the", "at"}
 
 

@@ -47,7 +47,7 @@ def test_text_and_times_have_counts_and_no_numbers():
 
 def test_times_are_read_in_the_zone_of_the_source_and_known_when_they_say():
     source = tv.Source("s", event_time="at", known_after="1h", created="in", timezone="America/New_York")
-    naive = [datetime(2026, 7, 1, 8), datetime(2026, 7, 1, 9), None]  # noqa: DTZ001 - local times are the point
+    naive = [datetime(2026, 7, 1, 8), datetime(2026, 7, 1, 9), None]
     came = [datetime(2026, 7, 1, 13, tzinfo=UTC)] * 3
     frame = in_utc(source, pl.DataFrame({"at": naive, "in": came}))
     at = to_micros(as_utc("2026-07-01T13:30Z"))
@@ -58,4 +58,4 @@ def test_times_are_read_in_the_zone_of_the_source_and_known_when_they_say():
 def test_a_time_without_a_zone_is_refused():
     source = tv.Source("s", event_time="at")
     with pytest.raises(Invalid, match="without a zone"):
-        in_utc(source, pl.DataFrame({"at": [datetime(2026, 7, 1)]}))  # noqa: DTZ001
+        in_utc(source, pl.DataFrame({"at": [datetime(2026, 7, 1)]}))

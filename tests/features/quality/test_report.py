@@ -32,6 +32,7 @@ def test_a_warning_does_not_fail_a_report():
     assert report.failed == [WARNED, BROKEN]
     assert report.stops == []
     assert WARNED.share == 0.25
+    assert report.trouble == "What is expected of source s does not hold: c between 0 and 1."
 
 
 def test_a_report_is_read_by_people():

@@ -73,7 +73,7 @@ class Quality:
 
     Args:
         context: the project.
-        tell: is handed every report of a check that was asked for, and of every guard: alarms hang on it.
+        tell: is handed every report that is about now, and none of a moment that was asked for: alarms hang on it.
     """
 
     def __init__(self, context: Context, tell: Callable[[QualityReport], None] | None = None) -> None:
@@ -145,7 +145,8 @@ class Quality:
         if view is None and rules.source is None:
             view = self._view(rules.name)
         report, _ = self._record(rules, view, moment)
-        self._say(report)
+        if at is None:
+            self._say(report)
         return report
 
     def _rules(self, of: str | Source | FeatureView) -> Expectations:
@@ -246,6 +247,9 @@ class Quality:
         for view in views:
             if (found := self.find(f"view.{view.name}")) is not None:
                 self._take(guarded, *self._record(found.expectations, view, moment, tags=tags))
+        if at is None:
+            for report in guarded.reports:
+                self._say(report)
         _stop(guarded.reports, why)
         leaves = {name: source for name, source in every.items() if name in sources}
         guarded.sources = {**sources, **self._left_out(guarded, leaves, sources)}
@@ -254,7 +258,6 @@ class Quality:
     def _take(self, guarded: Guarded, report: QualityReport, run: Run) -> None:
         guarded.reports.append(report)
         guarded.runs[report.subject] = run
-        self._say(report)
 
     def _left_out(self, guarded: Guarded, leaves: Mapping[str, Source], sources: Snapshots) -> dict[str, pl.DataFrame]:
         """The frames of those sources from which rows are left out; the rows are kept first."""

@@ -90,6 +90,13 @@ class QualityReport(msgspec.Struct, frozen=True, kw_only=True):
         """What is broken so that the data should not be used."""
         return [each for each in self.findings if each.consequence == "stop"]
 
+    @property
+    def trouble(self) -> str:
+        """What refusing expectations are broken, as a sentence for an alarm; empty if none is."""
+        broken = [each.expectation for each in self.failed if each.severity == "refuse"]
+        whose = self.subject.replace(".", " ")
+        return f"What is expected of {whose} does not hold: {'; '.join(broken)}." if broken else ""
+
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
         data: dict[str, Any] = msgspec.to_builtins(self)

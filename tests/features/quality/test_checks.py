@@ -196,7 +196,7 @@ def test_names_that_two_things_have_are_told_apart(context):
     Catalogue(context).apply(view)
     quality.define(Expectations(source, [expect("id").not_null()]))
     quality.define(Expectations(view, [expect("delay").between(0, None)]))
-    with pytest.raises(Ambiguous, match="source.weather"):
+    with pytest.raises(Ambiguous, match=r"source\.weather"):
         quality.check("weather")
     assert quality.check("source.weather").rows == 4
     assert quality.check("view.weather").rows == 3

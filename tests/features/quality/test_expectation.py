@@ -39,7 +39,7 @@ def test_an_expectation_is_a_sentence(made, said):
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        (lambda: expect(), "Name columns"),
+        (expect, "Name columns"),
         (lambda: expect("a", where="a > 1"), "Name columns"),
         (lambda: expect("a", severity="warn"), "Give at_most= and severity="),
         (lambda: expect("a").between(None, None), "needs an end"),
@@ -58,7 +58,7 @@ def test_an_expectation_is_a_sentence(made, said):
         (lambda: expect("a").not_null(at_most=True), "no share"),
         (lambda: expect(where="a >"), "a >"),
         (lambda: expect_fresh("0s"), "longer than nothing"),
-        (lambda: expect_rows(), "Give at_least="),
+        (expect_rows, "Give at_least="),
         (lambda: expect_rows(5, 4), "the smaller one first"),
         (lambda: expect_rows(-1), "as counts"),
         (lambda: expect_rows(1, per="0s"), "longer than nothing"),

@@ -101,7 +101,7 @@ class Quality:
         assert found is not None
         return found
 
-    def all(self) -> Iterable[Defined]:
+    def all(self) -> list[Defined]:
         """All current expectations, by subject."""
         subjects = {pointer.name.partition("/")[2] for pointer in self._context.ledger.pointers(name=f"{_KIND}/*")}
         return [found for subject in sorted(subjects) if (found := self.find(subject))]

@@ -21,7 +21,7 @@ def command(output: Output, names: tuple[str, ...], at: str | None) -> None:
     Fails if a refusing expectation is broken. A name that a source and a view share is written source.NAME or
     view.NAME.
     """
-    wanted = names or tuple(each.expectations.subject for each in output.project.expectations())
+    wanted = names or tuple(each.expectations.subject for each in output.project.quality.all())
     reports = [output.project.check(name, at=at) for name in wanted]
     output.say([each.to_json() for each in reports], *(map(str, reports) if reports else ["Nothing is expected yet."]))
     if not all(each.passed for each in reports):

@@ -219,7 +219,12 @@ class Quality:
     # -- guarding ---------------------------------------------------------------------------------------------
 
     def guard(
-        self, views: Iterable[FeatureView], sources: Snapshots, *, at: datetime | None = None, why: str = ""
+        self,
+        views: Iterable[FeatureView],
+        sources: Snapshots | None = None,
+        *,
+        at: datetime | None = None,
+        why: str = "",
     ) -> Guarded:
         """Check all that is expected of views and their sources before they are materialized.
 
@@ -229,7 +234,7 @@ class Quality:
 
         Args:
             views: the views to be materialized.
-            sources: their data, by the names of the sources with data of their own.
+            sources: their data, by the names of the sources with data of their own; as it is now by default.
             at: the moment up to which; now by default.
             why: a reason to go on all the same, which is recorded.
 
@@ -238,6 +243,7 @@ class Quality:
             NotFound, Invalid: the data cannot be read.
         """
         views, moment = list(views), self._context.clock() if at is None else at
+        sources = snapshots_of([view.source for view in views], self._context.root) if sources is None else sources
         guarded, tags = Guarded(dict(sources)), {"quality.override": why} if why else {}
         every = {each.name: each for view in views for each in sources_within(view.source)}
         for source in every.values():

@@ -47,6 +47,7 @@ def test_an_expectation_is_a_sentence(made, said):
         (lambda: expect("a").between(1, "b"), "mixes kinds"),
         (lambda: expect("a").between(float("nan"), 1), "no end of a range"),
         (lambda: expect("a").between(datetime(2026, 1, 1), None), "no time zone"),
+        (lambda: expect("a").between(0, 1e-310), "fits into no column"),
         (lambda: expect("a").between([1], None), "compares with nothing"),
         (lambda: expect("a", "b").between(1, 2), "one column at a time"),
         (lambda: expect("a").one_of("AA"), "as a list"),

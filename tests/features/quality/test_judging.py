@@ -172,6 +172,22 @@ def test_what_follows_from_a_broken_row(severity, parts, follows):
     assert str(found).startswith(severity)
 
 
+def test_examples_of_keys_that_repeat_name_no_one():
+    [found] = judge([expect("id").unique()], pl.DataFrame({"id": ["ada", "ada"]}), known=None, at=0, parts=True)
+    assert found.examples == [{"row": 1}]
+
+
+@pytest.mark.parametrize(
+    "column", [pl.Series([[1], [1]]), pl.Series([{"a": 1}] * 2), pl.Series([object()] * 2, dtype=pl.Object)]
+)
+def test_columns_that_do_not_compare_are_judged_in_a_sentence(column):
+    frame = pl.DataFrame({"x": column})
+    expected = [expect("x").unique(), expect("x").between(0, 1), expect("x").one_of(["a"]), expect("x").not_null()]
+    found = judge(expected, frame, known=None, at=0, parts=True)
+    assert [each.passed for each in found] == [False, False, False, True]
+    assert all(each.found.endswith((".", "otherwise")) for each in found[:3])
+
+
 def test_an_empty_frame_breaks_nothing_but_volume():
     frame = pl.DataFrame(schema={"x": pl.Float64, "c": pl.String})
     rows = [expect("x").between(0, 1), expect("c").one_of(["a"]), expect("x", "c").unique(), expect("x").not_null()]

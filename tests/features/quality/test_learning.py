@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,6 +86,32 @@ def test_volume_is_by_the_hour_where_there_are_few_days_and_nothing_where_there_
     assert isinstance(fresh, Fresh)
     assert fresh.within == 2 * DAY // 24
     assert propose(pl.DataFrame({"x": [1]}), pl.Series([5]), []) == []
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pl.Series([2**64 - 1, 0], dtype=pl.UInt64),
+        pl.Series([2**100, 1], dtype=pl.Int128),
+        pl.Series([Decimal("1.10"), None]),
+        pl.Series([date(2020, 1, 1), None]),
+        pl.Series([timedelta(1), None]),
+        pl.Series([[1], [1]]),
+        pl.Series([{"a": 1}, {"a": 1}]),
+        pl.Series([b"a", b"b"]),
+        pl.Series([True, None]),
+        pl.Series([None, None]),
+        pl.Series([0.1, float("nan")], dtype=pl.Float32),
+        pl.Series([1e308, -1e308]),
+        pl.Series([5e-324, 1e-320]),
+        pl.Series([float("inf"), float("-inf")]),
+        pl.Series([object(), object()], dtype=pl.Object),
+    ],
+)
+def test_columns_of_any_type_propose_what_they_keep(column):
+    frame = pl.DataFrame({"x": column})
+    expected = propose(frame, None, ["x"])
+    assert all(found.passed for found in judge(expected, frame, known=None, at=0, parts=True))
 
 
 def test_what_was_met_is_allowed_with_a_margin():

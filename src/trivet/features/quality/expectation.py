@@ -370,7 +370,9 @@ def _text(value: object) -> str:
         raise Invalid(
             f"{value!r} compares with nothing. Give a number, text, a truth value, a day or a time with a zone."
         )
-    return str(Value(value))
+    text = str(Value(value))
+    literal(text)  # refuses what conditions cannot say
+    return text
 
 
 def literal(text: str) -> Value:

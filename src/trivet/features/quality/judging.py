@@ -179,8 +179,11 @@ def _gaps(periods: pl.Series, now: int, per: Micros) -> Iterator[dict[str, Any]]
 
 
 def _examples(each: OfRows, frame: pl.DataFrame, failing: pl.Series) -> Iterator[dict[str, Any]]:
+    """Of what is unique only the place: it names whom a row is about, and reports outlive the erasure of rows."""
     places = failing.arg_true().head(EXAMPLES)
-    for place, row in zip(places, frame.select(each.columns)[places].to_dicts(), strict=True):
+    shown = () if isinstance(each, Unique) else each.columns
+    rows = [{} for _ in places] if not shown else frame.select(shown)[places].to_dicts()
+    for place, row in zip(places, rows, strict=True):
         yield {"row": place, **{name: _plain(value) for name, value in row.items()}}
 
 

@@ -1,7 +1,7 @@
 """Proposing expectations from a period that was good: stated rules, the same answer for the same rows.
 
-* A range reaches from the 0.1th to the 99.9th percentile of the finite numbers, widened at each end by the distance
-  between the two (by the value itself, or 1, where they are equal); where no number is negative its lower end is 0 or above.
+* A range reaches from the 0.1th to the 99.9th percentile of the finite numbers (values of rows), widened at each end by the distance
+  between the two (by the value itself, or 1, where they are equal); where none is negative its lower end is 0 or above.
 * A share that is allowed (of nulls, of numbers outside the range, of new categories) is nothing where nothing of the kind
   was met, and else the upper end of Wilson's 99.9 % interval of the share that was met. New categories are estimated by
   those met once (Good and Turing; Biometrika 40 (1953) 237).
@@ -31,6 +31,8 @@ __all__ = ["propose", "propose_for_rows", "propose_for_times"]
 
 CATEGORIES, ENOUGH = 50, 100
 LEVEL = 0.999
+_HUGE = 1e290
+"""Numbers beyond this, and below one over it, are no ends of ranges."""
 _STEPS = [as_duration(text) for text in ("1s", "1m", "1h", "1d")]
 
 
@@ -94,11 +96,13 @@ def _range(values: pl.Series, rows: int, *, whole: bool, nans: int) -> Iterator[
     finite = numbers.filter(numbers.is_finite())
     if not len(finite):
         return
-    first, last = (_number(finite.quantile(level, "linear")) for level in (0.001, 0.999))
+    first, last = _number(finite.quantile(0.001, "lower")), _number(finite.quantile(0.999, "higher"))
     spread = (last - first) or abs(last) or 1.0
     low, high = _outwards(first - spread, whole, -1), _outwards(last + spread, whole, 1)
     if _number(finite.min()) >= 0:
         low = max(low, 0)
+    if not (math.isfinite(low) and math.isfinite(high)):  # numbers of all sizes have no range
+        return
     outside = int(((finite < low) | (finite > high)).sum()) + len(numbers) - nans - len(finite)
     yield expect(values.name).between(low, high, at_most=allowed(outside + nans, rows), severity="warn")
 
@@ -142,10 +146,14 @@ def _volume(known: pl.Series) -> Rows | None:
 def _outwards(number: float, whole: bool, side: int) -> int | float:
     """The next whole number, or the next one of three digits, away from the middle."""
     turn = math.ceil if side > 0 else math.floor
-    if whole or number == 0:
+    if not abs(number) < _HUGE:
+        return math.inf
+    if 0 < abs(number) < 1 / _HUGE:
+        return side / _HUGE if number * side > 0 else 0
+    if whole or not number:
         return turn(number)
     scale = 10.0 ** (2 - math.floor(math.log10(abs(number))))
-    return turn(number * scale) / scale if math.isfinite(scale) and scale else number
+    return turn(number * scale) / scale
 
 
 def _rounded(micros: Micros) -> Micros:

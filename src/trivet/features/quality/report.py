@@ -1,7 +1,7 @@
 """What a check found: each expectation with how many rows broke it, and what follows.
 
 Plain counts and no estimates: every row was looked at. Examples hold the place of a row and the values of the columns
-that the expectation names, and nothing else of the row.
+that the expectation names, and nothing else of the row; of uniqueness the place alone.
 """
 
 from __future__ import annotations
@@ -112,8 +112,9 @@ class QualityReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _example(example: dict[str, Any]) -> str:
-    place = f"row {example['row']:,}: " if "row" in example else ""
-    return place + ", ".join(f"{name} = {value}" for name, value in example.items() if name != "row")
+    values = ", ".join(f"{name} = {value}" for name, value in example.items() if name != "row")
+    place = f"row {example['row']:,}" if "row" in example else ""
+    return ": ".join(filter(None, [place, values]))
 
 
 class QualityReportKind:

@@ -1,7 +1,8 @@
 """Proposing expectations from a period that was good: stated rules, the same answer for the same rows.
 
-* A range reaches from the 0.1th to the 99.9th percentile of the finite numbers (values of rows), widened at each end by the distance
-  between the two (by the value itself, or 1, where they are equal); where none is negative its lower end is 0 or above.
+* A range reaches from the 0.1th to the 99.9th percentile of the finite numbers (values of rows), widened at each end by
+  the distance between the two (by the value itself, or 1, where they are equal); where none is negative its lower end is
+  0 or above. Numbers of all sizes a double has get no range.
 * A share that is allowed (of nulls, of numbers outside the range, of new categories) is nothing where nothing of the kind
   was met, and else the upper end of Wilson's 99.9 % interval of the share that was met. New categories are estimated by
   those met once (Good and Turing; Biometrika 40 (1953) 237).

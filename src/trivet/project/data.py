@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from trivet.features.definitions import Entity, FeatureView, Source
     from trivet.features.leaks import LeakReport
     from trivet.features.materialize import Materializer
+    from trivet.features.quality.checks import Defined, Quality
+    from trivet.features.quality.expectations import Expectations
+    from trivet.features.quality.report import QualityReport
     from trivet.features.reader import FeatureVector
     from trivet.features.references import Definition, Selection
+    from trivet.features.sources import Snapshots
     from trivet.features.statistics import Statistics
     from trivet.features.tables import EventTables
     from trivet.features.training_set import TrainingSet
@@ -33,14 +37,14 @@ __all__ = ["Data"]
 class Data(Records):
     """Access to data."""
 
-    def define(self, *definitions: Definition, why: str = "") -> list[Listed]:
-        """Store feature views, on-demand views and services; an edited one becomes a new version.
+    def define(self, *definitions: Definition | Expectations, why: str = "") -> list[Listed | Defined]:
+        """Store feature views, on-demand views, services and expectations; an edited one becomes a new version.
 
         From then on references such as ``"visits:*"`` and ``"visits:count_7d"`` name their features. What they were
         declared with as objects is stored too, and their functions are tried in a clean process.
 
         Args:
-            definitions: what ``tv.feature_view``, ``tv.on_demand`` or ``tv.FeatureService`` declared.
+            definitions: what ``tv.feature_view``, ``tv.on_demand``, ``tv.FeatureService`` or ``tv.Expectations`` declared.
             why: the reason, kept in the history of each name.
 
         Raises:
@@ -56,7 +60,14 @@ class Data(Records):
             ...     listed.version, listed.features
             (1, ['visits:spent'])
         """
-        return self._catalogue.apply(*definitions, why=why)
+        from trivet.features.quality.expectations import Expectations
+
+        plain = [each for each in definitions if not isinstance(each, Expectations)]
+        listed = iter(self._catalogue.apply(*plain, why=why))
+        return [
+            self.quality.define(each, why=why) if isinstance(each, Expectations) else next(listed)
+            for each in definitions
+        ]
 
     def feature_views(self) -> list[Listed]:
         """The current version of every stored feature view, by name."""
@@ -205,16 +216,21 @@ class Data(Records):
 
         ``afresh`` forgets first what the store has of these views, for a replay of the past.
         """
-        from trivet.features.materialize import Materializer, record_materialization
         from trivet.features.sources import snapshots_of
 
         views = self._selected(features).views
         if afresh:
             for view in views:
                 self._online.drop(view.online_name)
-        sources = snapshots_of([view.source for view in views], self.root)
+        return self._materializer(views, snapshots_of([view.source for view in views], self.root))
+
+    def _materializer(
+        self, views: Sequence[FeatureView], sources: Snapshots, *, until: datetime | None = None
+    ) -> Materializer:
+        from trivet.features.materialize import Materializer, record_materialization
+
         materializer = Materializer(views, sources, self._online)
-        record_materialization(self.context, views, sources)
+        record_materialization(self.context, views, sources, until=until)
         return materializer
 
     def materialize(
@@ -222,23 +238,30 @@ class Data(Records):
         features: Sequence[Definition | str] | Definition | str | None = None,
         *,
         until: datetime | str | None = None,
+        why: str = "",
     ) -> dict[str, int]:
         """Bring the online store up to ``until`` (now by default) and answer how many rows each view wrote.
+
+        Rows that break a refusing expectation of their source are left out and kept in ``NAME__refused``.
 
         Args:
             features: views, or references to them; all stored views by default.
             until: an aware time or its text; what was known at that moment is written.
+            why: the reason to go on although a refusing expectation of the whole is broken; recorded.
 
         Raises:
             NotFound: an unknown view.
             Invalid: ``until`` has no zone, or a source cannot be read.
+            Refused: a refusing expectation of the whole is broken, and there is no reason given. Nothing was changed.
         """
         wanted = (
             features if features is not None else [one.name for one in self.feature_views() if one.view.served_features]
         )
         moment = self.context.clock() if until is None else as_utc(until)
         with Progress("materializing"):
-            return self.materializer(wanted).advance(moment)
+            views = self._selected(wanted).views
+            guarded = self.quality.guard(views, at=None if until is None else moment, why=why)
+            return self._materializer(views, guarded.sources, until=moment).advance(moment)
 
     def online_features(
         self,
@@ -331,7 +354,57 @@ class Data(Records):
         """Tables of events of the project's own: ``ingest``, ``read``, ``erase``."""
         from trivet.features.tables import EventTables
 
-        return EventTables(self.context, lambda: self._online)
+        return EventTables(self.context, lambda: self._online, self.quality.row_check)
+
+    # -- quality ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def quality(self) -> Quality:
+        """What is expected of sources and views: ``define``, ``check``, ``row_check``, ``profile``."""
+        from trivet.features.quality.checks import Quality
+
+        return Quality(self.context, self._tell_quality)
+
+    def check(self, of: str | Source | FeatureView, *, at: datetime | str | None = None) -> QualityReport:
+        """Check what is expected of a source or a view; the report is recorded, and alarms are raised and cleared.
+
+        Args:
+            of: the source or view, or its name: ``flights``; ``source.weather`` where a view is called so too.
+            at: the moment as of which freshness, volume and the values of a view are judged; now by default.
+
+        Raises:
+            NotFound: nothing is expected of it; the nearest names are offered.
+            Ambiguous: a source and a view are called so.
+            Invalid: the data cannot be read.
+        """
+        return self.quality.check(of, at=at)
+
+    def learn_expectations(
+        self,
+        of: str | Source | FeatureView,
+        *,
+        since: datetime | str | None = None,
+        before: datetime | str | None = None,
+    ) -> Expectations:
+        """Propose expectations from a period that was good; all of them only warn until someone edits them.
+
+        Args:
+            of: a source or a view, or its name.
+            since: rows that became known from then on; all by default.
+            before: rows that became known until then; until now by default. Of a view, its values at that moment.
+
+        Raises:
+            NotFound: there is no such source or view.
+            Invalid: the data cannot be read, or there are no rows in the period.
+        """
+        return self.quality.learn(of, since=since, before=before)
+
+    def _tell_quality(self, report: QualityReport) -> None:
+        """Raise the alarm of a source or view whose refusing expectations are broken, or clear it."""
+        from trivet.monitoring.alarms import Alarm, settle_alarms
+
+        alarms = [Alarm("quality", report.subject, report.at, report.trouble)] if report.trouble else []
+        settle_alarms(self.context, alarms, checked=[("quality", report.subject)])
 
     def watermark(self, view: FeatureView) -> datetime | None:
         """Up to when a view was last materialized, None if never."""

@@ -214,7 +214,10 @@ class Quality:
             self._tell(report)
 
     def _view(self, name: str) -> FeatureView:
-        return Catalogue(self._context).get(name)
+        found = Catalogue(self._context).get(name)
+        if not isinstance(found, FeatureView):
+            raise NotFound("feature view", name, Catalogue(self._context).names("feature_view"))
+        return found
 
     # -- guarding ---------------------------------------------------------------------------------------------
 
@@ -364,7 +367,7 @@ class Quality:
         """A source or view by name: sources as their expectations or the current views have them."""
         if not isinstance(of, str):
             return of
-        views = [self._view(each) for each in Catalogue(self._context).names()]
+        views = [self._view(each) for each in Catalogue(self._context).names("feature_view")]
         things: dict[str, Source | FeatureView] = {f"view.{view.name}": view for view in views}
         things.update({f"source.{each.name}": each for view in views for each in sources_within(view.source)})
         for each in self.all():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +147,10 @@ def _prose(value: Any) -> str:
 
 def _methods(value: type) -> Iterator[tuple[str, Any]]:
     """The public methods and properties that a class says something about."""
-    for name, member in vars(value).items():
+    ours = [each for each in reversed(value.__mro__) if each.__module__.startswith("trivet.")]
+    for name, member in {name: each for one in ours for name, each in vars(one).items()}.items():
         function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+        function = property(function.func) if isinstance(function, cached_property) else function
         told = inspect.isfunction(function) or isinstance(function, property)
         if not name.startswith("_") and told and function.__doc__:
             yield name, function

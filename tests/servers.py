@@ -5,6 +5,7 @@ A server that is not installed skips the tests that need it, except where ``TRIV
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -78,6 +79,53 @@ def s3() -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
+
+
+class Redis:
+    """A Redis server that can be stopped and started again on the same port; it keeps nothing on disk."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._program, self._folder, self._options = program("redis-server"), folder, options
+        self.port, self.socket = free_port(), str(folder / "redis.sock")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, empty."""
+        where = ["--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.socket]
+        kept = ["--save", "", "--appendonly", "no", "--dir", str(self._folder)]
+        command = [self._program, *where, *kept, *self._options]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        until = time.monotonic() + 30
+        while time.monotonic() < until and self._process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
+                probe.sendall(b"PING\r\n")
+                if probe.recv(64):
+                    return
+            time.sleep(0.02)
+        pytest.fail("redis-server did not start.")
+
+    def signal(self, number: int) -> None:
+        """Send its process a signal: SIGSTOP makes it hang, SIGCONT goes on."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def stop(self) -> None:
+        """Stop it at once; what it had is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@contextmanager
+def redis_server(*options: str) -> Iterator[Redis]:
+    """An empty Redis with these options."""
+    with tempfile.TemporaryDirectory(prefix="trivet-redis-") as folder:
+        server = Redis(Path(folder), *options)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], *, seconds: float = 60) -> None:

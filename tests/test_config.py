@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, get_origin
 
 import msgspec
 import pytest
@@ -35,7 +36,7 @@ def test_a_file_changes_what_it_names(write):
 def test_every_key_can_be_set_in_the_environment(tmp_path):
     for section, shape in SECTIONS.items():
         for field in msgspec.structs.fields(shape):
-            text = "7" if field.type is not str else "7s"
+            text = "answer" if get_origin(field.type) is Literal else "7s" if field.type is str else "7"
             settings = load_settings(tmp_path, {f"TRIVET_{section}_{field.name}".upper(): text})
             assert str(getattr(getattr(settings, section), field.name)) == text
 
@@ -56,6 +57,8 @@ def test_settings_are_frozen(tmp_path):
     [
         ("[ledger]\nulr = 'x'", r"trivet.toml: \[ledger\] has no key 'ulr'. Did you mean 'url'\?"),
         ("[serving]\nflush_evry = '2s'", "Did you mean 'flush_every'"),
+        ("[serving]\nunrecordd = 'answer'", "Did you mean 'unrecorded'"),
+        ("[serving]\nunrecorded = 'drop'", r"\[serving\] unrecorded is 'drop'. Choose one of: refuse, answer\."),
         ("[server]\nxyzzy = 1", "It has: host, port"),
         ("[legder]\nurl = 'x'", "no section 'legder'. Did you mean 'ledger'"),
         ("port = 3", "no section 'port'"),

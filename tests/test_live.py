@@ -15,10 +15,12 @@ from sklearn.tree import DecisionTreeClassifier
 import trivet as tv
 from tests import airport
 from trivet.clock import FixedClock
-from trivet.errors import Invalid, NotFound
+from trivet.errors import Ambiguous, Conflict, Invalid, NotFound
 from trivet.live import profile_of
+from trivet.serving.deployment import end
 from trivet.serving.metrics import Metrics
 from trivet.serving.predictor import Request
+from trivet.serving.records import Unrecorded
 from trivet.types import as_utc
 
 COLUMNS = ["distance", "airport", "mean_delay", "departures", "wind"]
@@ -103,6 +105,46 @@ def test_an_edited_view_does_not_reach_a_model_fitted_before(project: tv.Project
         assert found["features"]["congestion:mean_delay"] == expected["mean_delay"][0]
 
 
+@tv.on_demand(inputs=["congestion:mean_delay", "weather:wind"], request={"hour": "int"})
+def pressure(mean_delay, wind, hour):
+    return {"pressed": mean_delay / (1 + wind), "evening": hour >= 18}
+
+
+def test_features_computed_on_demand_are_served_with_what_was_sent(project: tv.Project, answer: Answer) -> None:
+    moment = airport.NOW - timedelta(days=1)
+    spine = airport.spine().with_columns(hour=pl.col("t").dt.hour())
+    service = tv.FeatureService("delays", [pressure, "congestion:departures"])
+    made = project.training_set(spine, service, time="t", label="late")
+    with project.run("late") as run:
+        run.model(tv.Model.fit(DecisionTreeClassifier(max_depth=3, random_state=0), made), "late")
+    project.materialize(until=moment)
+    deployment = project.deploy("late", allow_ungated="a test")
+    assert {"online.congestion", "online.weather"} <= set(project.context.ledger.run(deployment.id).inputs)
+    asked = [Request({"airport": name}, {"hour": hour}, moment) for name, hour in (("JFK", 20), ("EWR", 7))]
+    found = answer(deployment, *asked)
+    again = pl.DataFrame({"airport": ["JFK", "EWR"], "t": [moment] * 2, "hour": [20, 7]})
+    expected = project.training_set(again, "delays", time="t").to_polars()
+    for row, one in zip(expected.iter_rows(named=True), found, strict=True):
+        assert one["features"] == {
+            "pressure:pressed": row["pressed"],
+            "pressure:evening": row["evening"],
+            "congestion:departures": row["departures"],
+        }
+    assert project.reproduce(f"prediction:{found[0]['id']}", environment="current").level == "bytes"
+    with pytest.raises(Invalid, match="lacks the value 'hour'"):
+        answer(deployment, Request({"airport": "JFK"}, {}, moment))
+    project.define(edited())  # the model keeps the definition that it was fitted with
+    assert answer(deployment, asked[0])[0]["features"] == found[0]["features"]
+
+
+def edited() -> Any:
+    @tv.on_demand(name="pressure", inputs=["congestion:mean_delay"], request={"hour": "int"})
+    def other(mean_delay: Any, hour: Any) -> Any:
+        return {"pressed": mean_delay * 2, "evening": hour >= 12}
+
+    return other
+
+
 def test_the_old_models_view_can_still_be_brought_up_to_date(project: tv.Project, answer: Answer) -> None:
     moment = airport.NOW - timedelta(days=1)
     fitted(project, "old")
@@ -160,12 +202,37 @@ def test_predictions_by_the_start_of_their_id(project: tv.Project, answer: Answe
     requests = [Request({"airport": "JFK"}, {"distance": 1.0}, None, name) for name in ("abc-1", "abc-2")]
     answer(deployment, *requests)
     assert project.prediction("abc-1")["id"] == "abc-1"
-    with pytest.raises(NotFound, match=r"2 predictions start so. Give more of the id"):
+    with pytest.raises(NotFound, match=r"A shortened id needs 6 characters at least"):
         project.prediction("abc")
-    with pytest.raises(NotFound, match=r"There is no prediction 'abd'. There are: abc-1, abc-2"):
-        project.prediction("abd")
+    with pytest.raises(NotFound, match=r"There is no prediction 'abc-12'. `project.predictions\(\)` lists"):
+        project.prediction("abc-12")
     assert [row["id"] for row in project.predictions(deployment=deployment.id, limit=1)] == ["abc-2"]
     assert project.predictions(deployment="another") == []
+
+
+def test_a_shortened_id_that_fits_several_predictions_means_none_of_them(project: tv.Project, answer: Answer) -> None:
+    fitted(project)
+    deployment = project.deploy("late", allow_ungated="a test")
+    answer(deployment, *(Request({"airport": "JFK"}, {"distance": 1.0}, None, f"flight-{n}") for n in (12, 13, 2)))
+    several = r"'flight-1' fits several predictions: flight-12, flight-13\. Give more"
+    with pytest.raises(Ambiguous, match=several):
+        project.prediction("flight-1")
+    with pytest.raises(Ambiguous, match=several):
+        project.reproduce("prediction:flight-1")
+    assert project.prediction("flight-2")["id"] == "flight-2"
+    with pytest.raises(NotFound, match="There is no prediction ''"):
+        project.prediction("")
+
+
+def test_of_two_deployments_that_were_given_the_same_id_the_last_one_counts(
+    project: tv.Project, clock: FixedClock, answer: Answer
+) -> None:
+    fitted(project)
+    for distance in (1.0, 2.0, 3.0):
+        clock.advance(timedelta(minutes=1))
+        request = Request({"airport": "JFK"}, {"distance": distance}, None, "the-same")
+        answer(project.deploy("late", allow_ungated="a test"), request)
+        assert project.prediction("the-same")["request"] == {"distance": distance}
 
 
 def test_an_id_that_begins_another_is_found(project: tv.Project, answer: Answer) -> None:
@@ -187,12 +254,71 @@ def test_a_deployment_that_never_answered_does_not_hide_the_one_that_does(projec
     assert project.deployment("late").state == "alive"
 
 
+def test_a_retired_deployment_is_watched_no_more_and_who_retired_it_is_on_record(
+    project: tv.Project, clock: FixedClock, answer: Answer
+) -> None:
+    fitted(project)
+    deployment = project.deploy("late", allow_ungated="a test", max_silence="1h")
+    answer(deployment, request())
+    clock.advance(timedelta(hours=2))
+    project.monitor("late")
+    assert [each.alarm.kind for each in project.alarms()] == ["silence.prediction"]
+    with pytest.raises(Conflict, match=r"still answers. Stop it"):
+        project.retire("late", why="replaced")
+    end(project.context, deployment.id)
+    with pytest.raises(Invalid, match="needs a reason"):
+        project.retire("late", why=" ")
+    assert len(project.alarms()) == 1  # a clean stop is an end, and not yet a reason to look away
+    assert project.retire("late", why="replaced").state == "retired"
+    assert project.alarms() == []
+    assert project.deployment(deployment.id).state == "retired"
+    [run] = project.runs(kind="retire")
+    assert (run.parent, run.tags["why"], run.tags["by"]) == (deployment.id, "replaced", project.context.user)
+    clock.advance(timedelta(days=9))
+    looked = project.monitor(deployment.id)
+    assert (looked.alarms, looked.heartbeats, looked.predictions) == ((), (), 1)
+    assert project.alarms() == []
+    with pytest.raises(Conflict, match="retired already"):
+        project.retire("late", why="again")
+
+
+def test_the_alarm_of_another_deployment_of_the_version_stays(project: tv.Project, clock: FixedClock) -> None:
+    fitted(project)
+    old, new = (project.deploy("late", allow_ungated="a test", max_silence="1h") for _ in range(2))
+    clock.advance(timedelta(hours=2))
+    project.monitor(new.id)
+    end(project.context, old.id)
+    project.retire(old.id, why="replaced")
+    assert len(project.alarms()) == 1
+    assert project.deployment("late").id == new.id
+
+
 def test_a_later_process_with_the_same_number_is_another(project: tv.Project) -> None:
     fitted(project)
     deployed = project.deploy("late", allow_ungated="a test")
     run = project.get(f"run:{deployed.id}")
     project.context.ledger.write(msgspec.structs.replace(run, tags={**run.tags, "pid_started": "1"}))
     assert project.deployment("late").state == "stopped"
+
+
+@pytest.mark.parametrize(("setting", "refused"), [(None, True), ("answer", False)])
+def test_the_setting_says_what_becomes_of_what_cannot_be_recorded(
+    project: tv.Project, setting: str | None, refused: bool
+) -> None:
+    fitted(project)
+    chosen = {} if setting is None else {"TRIVET_SERVING_UNRECORDED": setting}
+    with tv.open(project.root, environment=chosen) as other:
+        metrics = Metrics()
+        deployment = other.deploy("late", allow_ungated="a test")
+        log = other._live.log(deployment, metrics)
+        predictor = other._live.predictor(deployment, log=log, metrics=metrics)
+        log.close()  # from here on nothing can be recorded
+        if refused:
+            with pytest.raises(Unrecorded):
+                predictor.predict([request()])
+        else:
+            assert predictor.predict([request()])
+        assert (log.refused, log.dropped) == ((1, 0) if refused else (0, 1))
 
 
 # --- labels ------------------------------------------------------------------------------------------------

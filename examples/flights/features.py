@@ -54,5 +54,3 @@ weather = tv.FeatureView(
 planes = tv.FeatureView("planes", entity=plane, source=registry, features=["age", "seats"])
 
 VIEWS = [congestion, punctuality, arrivals, rotation, weather, planes]
-REQUEST = ["minute_of_day", "weekday", "distance", "carrier", "origin", "dest"]
-"""What the caller knows without a feature store. The month is left out: tested months are never trained ones."""

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from trivet.features.aggregates import quantile as quantile
     from trivet.features.aggregates import std as std
     from trivet.features.aggregates import sum as sum  # noqa: A004
+    from trivet.features.declare import feature_view as feature_view
     from trivet.features.definitions import Entity as Entity
     from trivet.features.definitions import FeatureView as FeatureView
     from trivet.features.definitions import Source as Source
     from trivet.features.definitions import Times as Times
-    from trivet.features.definitions import feature_view as feature_view
+    from trivet.features.on_demand import on_demand as on_demand
+    from trivet.features.services import FeatureService as FeatureService
     from trivet.features.training_set import TrainingSet as TrainingSet
     from trivet.pipelines.task import pipeline as pipeline
     from trivet.pipelines.task import task as task
@@ -53,7 +55,10 @@ _HOMES = {
     "trivet.errors": ("TrivetError",),
     "trivet.project": ("Project", "open"),
     # leg one: access to data
-    "trivet.features.definitions": ("Entity", "FeatureView", "Source", "Times", "feature_view"),
+    "trivet.features.definitions": ("Entity", "FeatureView", "Source", "Times"),
+    "trivet.features.declare": ("feature_view",),
+    "trivet.features.on_demand": ("on_demand",),
+    "trivet.features.services": ("FeatureService",),
     "trivet.features.aggregates": (
         *("count", "first", "last", "latest", "max", "mean", "min", "nunique", "quantile", "std", "sum"),
     ),

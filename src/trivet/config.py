@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -45,10 +45,14 @@ class Blobs(msgspec.Struct, frozen=True):
 
 
 class Features(msgspec.Struct, frozen=True):
-    """The engine of training sets, and the online store that answers at prediction time."""
+    """The engine of training sets, and the online store that answers at prediction time.
+
+    ``memory`` bounds what making a training set takes (``"2GB"``); without it everything is joined in one piece.
+    """
 
     engine: str = "local:"
     online: str = f"lmdb:{FOLDER}/online"
+    memory: str | None = None
 
 
 class Pipelines(msgspec.Struct, frozen=True):
@@ -60,12 +64,15 @@ class Pipelines(msgspec.Struct, frozen=True):
 
 
 class Serving(msgspec.Struct, frozen=True):
-    """The prediction service."""
+    """The prediction service. ``unrecorded`` says what becomes of a prediction that cannot be recorded, on a full disk:
+    ``refuse`` it with a 503, or ``answer`` it without a record.
+    """
 
     host: str = "127.0.0.1"
     port: _Port = 8417
     records: str = f"{FOLDER}/tables"
     flush_every: str = "2s"
+    unrecorded: Literal["refuse", "answer"] = "refuse"
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -76,9 +83,10 @@ class Server(msgspec.Struct, frozen=True):
 
 
 class Monitoring(msgspec.Struct, frozen=True):
-    """Watching what is deployed."""
+    """Watching what is deployed. A column is an alarm once it drifts in ``drift_windows`` consecutive windows."""
 
     max_silence: str = "1d"
+    drift_windows: _Count = 2
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -220,6 +228,8 @@ def _section(where: str, section: str, value: Any) -> msgspec.Struct:
             known = ", ".join(shape.__struct_fields__)
             help_ = f"Did you mean {close[0]!r}?" if close else f"It has: {known}."
             raise ConfigError(f"{where}: [{section}] has no key {key!r}. {help_}")
+        if (choices := _choices(shape, key)) and value[key] not in choices:
+            raise ConfigError(f"{where}: [{section}] {key} is {value[key]!r}. Choose one of: {', '.join(choices)}.")
     try:
         return msgspec.convert(value, shape, strict=False)
     except msgspec.ValidationError as exc:
@@ -228,17 +238,16 @@ def _section(where: str, section: str, value: Any) -> msgspec.Struct:
 
 def _in_words(exc: msgspec.ValidationError, given: Mapping[str, Any]) -> str:
     """A sentence about the value that does not fit."""
-    found = re.fullmatch(r"Expected `(?P<type>\w+)`(?P<rule>[^,]*).*`\$\.(?P<key>\w+)`", str(exc))
+    found = re.fullmatch(r"Expected `(\w+)`(?: ([<>]=) (\S+))?.* - at `\$\.(\w+)`", str(exc))
     if found is None:
         return f"{exc}."
+    kind, sign, bound, key = found.groups()
     wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text in quotes"}
-    rule = (
-        found["rule"]
-        .removesuffix(" - at ")
-        .removesuffix(" - at")
-        .replace(">=", "of at least")
-        .replace("<=", "of at most")
-    )
-    return (
-        f"{found['key']} = {given[found['key']]!r} does not fit. Give {wanted.get(found['type'], found['type'])}{rule}."
-    )
+    rule = f" of at {'least' if sign == '>=' else 'most'} {bound}" if sign else ""
+    return f"{key} = {given[key]!r} does not fit. Give {wanted.get(kind, kind)}{rule}."
+
+
+def _choices(shape: type[msgspec.Struct], key: str) -> tuple[str, ...]:
+    """What a key may be, where there are only a few words for it."""
+    kind = get_type_hints(shape)[key]
+    return get_args(kind) if get_origin(kind) is Literal else ()

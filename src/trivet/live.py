@@ -6,11 +6,11 @@ plain callables and frames.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
     from trivet.features.online.contract import OnlineStore
     from trivet.features.reader import FeatureReader
-    from trivet.features.references import Selected
+    from trivet.features.references import Definition, Selection
     from trivet.ledger.tables import Tables
     from trivet.monitoring.heartbeats import Heartbeat
     from trivet.monitoring.report import MonitorReport
     from trivet.serving.deployment import Deployment
+    from trivet.serving.features import FeatureRoute
+    from trivet.serving.history import History
     from trivet.serving.metrics import Metrics
     from trivet.serving.predictor import Predictor
     from trivet.serving.records import PredictionLog
@@ -42,6 +44,9 @@ SPOOL = Path(".trivet") / "spool"
 _COLUMNS = ("id", "at", "received", "model", "version", "digest", "deployment", "role", "score", "latency_us")
 _WATCHED = 50_000
 _FEW = 100  # predictions below which nothing is said about how long a healthy pause may last
+_REQUEST = {"int": "number", "float": "number", "bool": "boolean"} | dict.fromkeys(
+    ("string", "date", "time"), "category"
+)
 _JSON = ("entities", "request", "features", "feature_times", "feature_status", "output")
 
 
@@ -58,6 +63,13 @@ class Live:
         from trivet.ledger.tables import Tables
 
         return Tables(self._context.root / self._context.settings.serving.records)
+
+    @cached_property
+    def history(self) -> History:
+        """What was predicted."""
+        from trivet.serving.history import History
+
+        return History(self.tables.read)
 
     # -- deploying --------------------------------------------------------------------------------------------
 
@@ -113,7 +125,7 @@ class Live:
 
         try:
             predictor = self.predictor(deployment, log=log, metrics=metrics)
-            app = App([predictor], metrics=metrics, on_close=log.close)
+            app = App([predictor], metrics=metrics, features=self._feature_route(deployment), on_close=log.close)
             where = settings.port if port is None else port
             # A single row gains nothing from threads, and threads that wait for one another cost milliseconds.
             with threadpool_limits(limits=self._context.settings.pipelines.threads):
@@ -122,17 +134,46 @@ class Live:
             log.close()
             end(self._context, deployment.id, answered=answered)
 
+    def serve_features(
+        self,
+        selected: Selection,
+        *,
+        host: str | None,
+        port: int | None,
+        ready: Callable[[str], None] | None,
+    ) -> None:
+        """Answer features over HTTP, without a model, until told to stop."""
+        from trivet.serving.features import FeatureService
+        from trivet.serving.service import run
+
+        settings = self._context.settings.serving
+        app = FeatureService(self._route_of(selected, {}))
+        where = settings.port if port is None else port
+        run(app, host or settings.host, where, on_ready=lambda h, p: ready(f"http://{h}:{p}") if ready else None)
+
     def deployments(self) -> list[Deployment]:
         """Everything that answers or has answered, newest first."""
         from trivet.serving.deployment import deployments
 
-        return deployments(self._context, self.served())
+        return deployments(self._context, self.history.served())
 
     def deployment(self, reference: str) -> Deployment:
         """One of them."""
         from trivet.serving.deployment import deployment
 
-        return deployment(self._context, reference, self.served())
+        return deployment(self._context, reference, self.history.served())
+
+    def retire(self, deployment: Deployment, *, why: str) -> Deployment:
+        """Say that a deployment has done its work; its alarms end unless another of this version is watched."""
+        from trivet.monitoring.alarms import settle_alarms
+        from trivet.serving.deployment import retire
+
+        retired = retire(self._context, deployment, why=why)
+        versions = {(each.name, each.version) for each in self.deployments() if each.state not in {"failed", "retired"}}
+        if (retired.name, retired.version) not in versions:
+            subject = f"{retired.name}@{retired.version}"
+            settle_alarms(self._context, [], checked=[("silence.prediction", subject), ("drift", subject)])
+        return retired
 
     # -- answering --------------------------------------------------------------------------------------------
 
@@ -142,7 +183,7 @@ class Live:
         from trivet.serving.predictor import Deployed, Predictor
 
         model: Any = load(self._context.ledger.artifact(deployment.digest), self._context.blobs)
-        selected = self._selected(model.signature)
+        selected = self._selected(model)
         deployed = Deployed(
             name=deployment.name,
             version=str(deployment.version),
@@ -151,6 +192,7 @@ class Live:
             entity_keys=self._key_types(model, selected),
             deployment=deployment.id,
             role=deployment.role,
+            request={name: _REQUEST[kind] for name, kind in selected.request.items()},
         )
         reader = self._reader(selected)
         return Predictor(
@@ -159,18 +201,42 @@ class Live:
 
     def log(self, deployment: Deployment, metrics: Metrics) -> PredictionLog:
         """The record of a deployment's predictions; each commit of it is an artifact made by a run."""
-        from trivet.serving.records import TABLE, PredictionLog
+        from trivet.serving.records import TABLE, PredictionLog, held_by
 
         return PredictionLog(
             self._context.root / SPOOL / deployment.id,
             self.tables.append,
-            recorded=self._recorded,
+            recorded=held_by(self.tables.read),
+            compact=lambda: self.tables.compact(TABLE),
             on_flush=lambda version, rows: self._flushed(deployment, TABLE, version, rows),
             flush_every=as_duration(self._context.settings.serving.flush_every) / 1_000_000,
+            unrecorded=self._context.settings.serving.unrecorded,
             metrics=metrics,
         )
 
-    def _reader(self, selected: Sequence[Selected]) -> FeatureReader:
+    def _feature_route(self, deployment: Deployment) -> FeatureRoute | None:
+        """What answers ``POST /features`` beside a model: the features that it reads, if it reads any."""
+        from trivet.pipelines.values import load
+
+        model: Any = load(self._context.ledger.artifact(deployment.digest), self._context.blobs)
+        selected = self._selected(model.signature)
+        return self._route_of(selected, {deployment.name: [each.reference for each in selected]}) if selected else None
+
+    def _route_of(self, selected: Selection, services: Mapping[str, Sequence[str]]) -> FeatureRoute:
+        from trivet.features.served import ServedFeatures
+        from trivet.serving.features import FeatureRoute
+
+        served = ServedFeatures(selected, self._online, services)
+        return FeatureRoute(
+            served.reader,
+            keys=served.keys,
+            request=served.request,
+            features=served.features,
+            services=served.services,
+            clock=self._context.clock,
+        )
+
+    def _reader(self, selected: Selection) -> FeatureReader:
         from trivet.features.reader import FeatureReader
 
         return FeatureReader(selected, self._online)
@@ -194,44 +260,44 @@ class Live:
     def _materializations(self, model: Digest) -> dict[str, Digest]:
         """From what the online store was filled last, for each feature view that a model reads."""
         found: dict[str, Digest] = {}
-        for column in self._context.ledger.artifact(model).spec["signature"]["inputs"]:
-            if (view := column.get("view")) is None or f"online.{column['feature'].partition(':')[0]}" in found:
-                continue
-            runs = self._context.ledger.runs(RunQuery(kind="materialize", input=view, limit=1))
-            if runs:
-                found[f"online.{column['feature'].partition(':')[0]}"] = runs[0].outputs["online_features"]
+        spec = self._context.ledger.artifact(model).spec
+        read = {
+            each["feature"].partition(":")[0]: each["view"] for each in spec["signature"]["inputs"] if each.get("view")
+        }
+        for name, view in {**self._definitions(spec.get("training_set")), **read}.items():
+            if runs := self._context.ledger.runs(RunQuery(kind="materialize", input=view, limit=1)):
+                found[f"online.{name}"] = runs[0].outputs["online_features"]
         return found
 
-    def _key_types(self, model: Any, selected: Sequence[Selected]) -> dict[str, str]:
+    def _definitions(self, train: Digest | None) -> dict[str, Digest]:
+        """The views that a training set with on-demand views was made with, by name."""
+        spec = self._context.ledger.artifact(train).spec if train else {}
+        return dict(spec.get("definitions", {}))
+
+    def _key_types(self, model: Any, selected: Selection) -> dict[str, str]:
         """The type of each entity key, as the model's training set had it; any scalar where that is not known."""
         spec = self._context.ledger.artifact(model.training_set).spec if model.training_set else {}
         columns = spec.get("columns", {})
-        keys = dict.fromkeys(key for each in selected for key in each.view.entity.keys)
+        keys = dict.fromkeys(key for each in selected.read for key in each.view.entity.keys)
         return {key: _key_type(str(columns.get(key, ""))) for key in keys}
 
-    def _selected(self, signature: Any) -> list[Selected]:
-        """The features that a signature reads, each by the very version of its view that the model was fitted with."""
-        from trivet.features.definitions import FeatureView
-        from trivet.features.references import Selected
+    def _selected(self, model: Any) -> Selection:
+        """The features that a model reads, each by the very version of its view that the model was fitted with."""
+        from trivet.features.references import Selection, resolve
+        from trivet.pipelines.values import load
 
-        views: dict[Digest, FeatureView] = {}
-        selected = []
-        for column in signature.inputs:
-            if column.feature is None:
-                continue
-            if column.view not in views:
-                views[column.view] = FeatureView.from_spec(self._context.ledger.artifact(column.view).spec)
-            feature = column.feature.partition(":")[2]
-            selected.append(Selected(views[column.view], feature, column.feature))
-        return selected
+        columns = [column for column in model.signature.inputs if column.feature is not None]
+        if not columns:
+            return Selection((), ())
+        used = self._definitions(model.training_set) | {c.feature.partition(":")[0]: c.view for c in columns}
 
-    def _recorded(self, ids: Collection[str]) -> Set[str]:
-        from trivet.serving.records import TABLE
+        def find(name: str) -> Definition:
+            if name not in used:
+                raise NotFound("view that the model was fitted with, called", name, used)
+            found: Any = load(self._context.ledger.artifact(used[name]), self._context.blobs)
+            return cast("Definition", found)
 
-        if TABLE not in self.tables.names():
-            return set()
-        known = set(self.tables.read(TABLE, columns=["id"])["id"].to_pylist())
-        return known.intersection(ids)
+        return resolve([column.feature for column in columns], find, full_names=True)
 
     def _flushed(self, deployment: Deployment, table: str, version: int, rows: int) -> None:
         """Record a commit of predictions: an artifact that a run made from the model."""
@@ -256,20 +322,9 @@ class Live:
 
     # -- what was answered ------------------------------------------------------------------------------------
 
-    def served(self) -> dict[str, tuple[int, datetime]]:
-        """For each deployment how many predictions it made and when the last was."""
-        import polars as pl
-
-        frame = self._predictions(["deployment", "received"])
-        counted = frame.group_by("deployment").agg(pl.len().alias("count"), pl.col("received").max())
-        return {name: (count, last) for name, count, last in counted.iter_rows()}
-
     def predictions(self, deployment: str | None, limit: int) -> list[dict[str, Any]]:
         """The latest predictions, newest first, with their labels where they have come."""
-        frame = self._predictions([*_COLUMNS, *_JSON])
-        if deployment is not None:
-            frame = frame.filter(frame["deployment"] == deployment)
-        newest = frame.sort("received", "id", descending=True).head(limit)
+        newest = self.history.latest(limit, now=self._context.clock(), deployment=deployment)
         labels = self._labels_of(newest["id"].to_list())
         return [_plain(row, labels) for row in newest.iter_rows(named=True)]
 
@@ -277,16 +332,10 @@ class Live:
         """One prediction by its id, or by the only id that starts so.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is none, or fewer than six characters were given of a longer id.
+            Ambiguous: several ids start so.
         """
-        frame = self._predictions([*_COLUMNS, *_JSON])
-        exact = frame["id"] == id
-        found = frame.filter(exact if exact.any() else frame["id"].str.starts_with(id)).unique("id")
-        if found.height != 1:
-            some = frame["id"].head(5).to_list()
-            hint = f"{found.height} predictions start so. Give more of the id." if found.height else ""
-            raise NotFound("prediction", id, [] if found.height else some, hint=hint)
-        [row] = found.iter_rows(named=True)
+        row = self.history.one(id)
         return _plain(row, self._labels_of([row["id"]]))
 
     def run_of(self, id: str) -> Run:  # noqa: A002 - the field's name
@@ -315,15 +364,6 @@ class Live:
             },
         )
 
-    def _predictions(self, columns: Sequence[str]) -> pl.DataFrame:
-        import polars as pl
-
-        from trivet.serving.records import TABLE, schema
-
-        if TABLE not in self.tables.names():
-            return pl.DataFrame(pl.from_arrow(schema().empty_table())).select(columns)
-        return pl.DataFrame(pl.from_arrow(self.tables.read(TABLE, columns=list(columns))))
-
     # -- watching ---------------------------------------------------------------------------------------------
 
     def monitor(self, deployment: Deployment, *, every: str | None, record: bool) -> MonitorReport:
@@ -334,21 +374,22 @@ class Live:
         from trivet.monitoring.report import Subject, monitor
 
         context = self._context
-        remembered = self._remembered(deployment)
+        remembered, retired = self._remembered(deployment), deployment.state == "retired"
         predictions = self._watched(deployment)
         positives, rows = remembered.get("positives"), remembered.get("rows", 0)
         report = monitor(
             Subject(deployment.name, str(deployment.version), deployment.digest, deployment.id),
             predictions,
-            self.labels().filter(_among("prediction", predictions["id"])),
+            self.labels(predictions["id"].to_list()),
             now=context.clock(),
-            profile=Profile.from_json(remembered["profile"]) if remembered else None,
-            heartbeats=[_heartbeat(deployment, predictions["received"].sort().to_list())],
+            profile=Profile.from_json(remembered["profile"]) if remembered and not retired else None,
+            heartbeats=[] if retired else [_heartbeat(deployment, predictions["received"].sort().to_list())],
             every=every or _suitable_period(predictions["at"]),
             kind="classification" if positives is not None else "regression",
             reference=None if positives is None else Reference(positives, rows),
+            windows=context.settings.monitoring.drift_windows,
         )
-        if record:
+        if record and not retired:
             subject = report.subject.name
             settle_alarms(context, report.alarms, checked=[("silence.prediction", subject), ("drift", subject)])
             self._record_report(deployment, report)
@@ -358,8 +399,9 @@ class Live:
         """The deployment's latest predictions, with all that the model saw under the names of its inputs."""
         import polars as pl
 
-        frame = self._predictions([*_COLUMNS, *_JSON])
-        mine = frame.filter(pl.col("deployment") == deployment.id).sort("received").tail(_WATCHED).unique("id")
+        since = deployment.started - timedelta(days=1)  # clocks are put back now and then
+        latest = self.history.latest(_WATCHED, now=self._context.clock(), deployment=deployment.id, since=since)
+        mine = latest.sort("received").unique("id")
         spec = self._context.ledger.artifact(deployment.digest).spec
         names = {column["feature"]: column["name"] for column in spec["signature"]["inputs"] if column.get("feature")}
         decode = msgspec.json.decode
@@ -440,19 +482,19 @@ class Live:
             self.tables.append(LABELS, rows.with_columns(batch).to_arrow())
         return rows.height
 
-    def labels(self) -> pl.DataFrame:
-        """All labels in the order in which they came."""
+    def labels(self, of: Collection[str] | None = None) -> pl.DataFrame:
+        """The labels of these predictions, of all by default, in the order in which they came."""
         import polars as pl
 
         if LABELS not in self.tables.names():
             return pl.DataFrame(schema={"prediction": pl.String, "label": pl.Float64, "at": pl.Datetime("us", "UTC")})
-        rows = pl.DataFrame(pl.from_arrow(self.tables.read(LABELS)))
+        among = [] if of is None else [("prediction", "in", list(of))]
+        rows = pl.DataFrame(pl.from_arrow(self.tables.read(LABELS, where=among)))
         return rows.sort("batch", maintain_order=True).drop("batch")
 
     def _labels_of(self, ids: Collection[str]) -> dict[str, float]:
         """The label that was known last, and of those known at once the one that came last."""
-        labels = self.labels()
-        mine = labels.filter(labels["prediction"].is_in(list(ids))).sort("at", maintain_order=True)
+        mine = self.labels(ids).sort("at", maintain_order=True)
         mine = mine.unique("prediction", keep="last", maintain_order=True)
         return dict(zip(mine["prediction"].to_list(), mine["label"].to_list(), strict=True))
 
@@ -523,12 +565,6 @@ def _suitable_period(moments: pl.Series) -> str:
         return "day"
     days = (moments.max() - moments.min()).total_seconds() / 86_400  # type: ignore[operator, union-attr]
     return next(name for name, most in (("hour", 2), ("day", 14), ("week", 60), ("month", 1e9)) if days <= most)
-
-
-def _among(column: str, values: pl.Series) -> pl.Expr:
-    import polars as pl
-
-    return pl.col(column).is_in(values.implode())
 
 
 def profile_of(train: Any, columns: Sequence[str], label: str) -> dict[str, Any]:

@@ -39,6 +39,9 @@ BUILTIN: dict[str, dict[str, tuple[str, str]]] = {
     "online": {
         "memory": ("trivet.features.online.memory:open_store", ""),
         "lmdb": ("trivet.features.online.lmdb:open_store", "features"),
+        "redis": ("trivet.features.online.redis:open_store", "redis"),
+        "rediss": ("trivet.features.online.redis:open_store", "redis"),
+        "redis+unix": ("trivet.features.online.redis:open_store", "redis"),
     },
     "kind": {
         "json": ("trivet.pipelines.values.json:open_kind", ""),
@@ -47,6 +50,8 @@ BUILTIN: dict[str, dict[str, tuple[str, str]]] = {
         "model": ("trivet.pipelines.values.model:open_kind", "training"),
         "training_set": ("trivet.features.training_set:open_kind", "features"),
         "feature_view": ("trivet.features.catalogue:open_kind", "features"),
+        "on_demand": ("trivet.features.catalogue:open_on_demand_kind", "features"),
+        "feature_service": ("trivet.features.catalogue:open_service_kind", "features"),
         "source": ("trivet.features.sources:open_kind", "features"),
         "gate_report": ("trivet.training.gates:open_kind", "training"),
     },

@@ -152,10 +152,12 @@ def test_the_pages_are_served_until_ctrl_c(started):
     assert (process.returncode, out, err) == (0, "", "")
 
 
-def test_a_model_without_evidence_is_served_for_a_reason_that_is_kept(small, started):
+def test_a_model_without_evidence_is_served_for_a_reason_that_is_kept(small, started, trivet, answer):
     process, said = started("serve", "ungated@1", "--port", "0", "--allow-ungated", "a test of the harness")
     with urlopen(f"{said['address']}/v2/health/ready", timeout=30) as response:
         assert response.status == 200
+    done = trivet("retire", said["deployment"], "--why", "the test is over")
+    assert (done.exit_code, "still answers" in done.stderr) == (1, True)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (0, "", "")
@@ -165,6 +167,8 @@ def test_a_model_without_evidence_is_served_for_a_reason_that_is_kept(small, sta
         reason = project.context.ledger.run(deployment.override)
         assert "a test of the harness" in str(reason)
         assert reason.user == project.context.user
+    assert trivet("retire", said["deployment"]).exit_code == 2
+    assert answer("retire", said["deployment"], "--why", "the test is over")["state"] == "retired"
 
 
 def test_reproduce_a_prediction_here(small, trivet, answer):

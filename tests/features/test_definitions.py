@@ -141,3 +141,82 @@ def test_bad_declarations_get_a_sentence(declare, sentence):
 def test_an_unknown_operation_offers_the_nearest():
     with pytest.raises(NotFound, match="Did you mean 'mean'"):
         tv.Aggregate("meann", "x", 1)
+
+
+def people(**personal):
+    rules = {name: rule.replace("_", " ") for name, rule in personal.items()}
+    return tv.Source("flights", "f.csv", event_time="at", personal=rules)
+
+
+def test_personal_data_and_tags_come_back_from_json():
+    view = tv.FeatureView(
+        "v", entity=ORIGIN, source=people(pilot="do_not_serve"), features=["x"], tags=["delay", "live"]
+    )
+    assert view.tags == {"delay": "", "live": ""}
+    back = tv.FeatureView.from_spec(json.loads(json.dumps(view.to_spec())))
+    assert back == view
+    assert back.source.personal == {"pilot": "do not serve"}
+    with pytest.raises(Invalid, match="is one text"):
+        tv.FeatureView("v", entity=ORIGIN, source=FLIGHTS, features=["x"], tags="delay")
+
+
+@pytest.mark.parametrize(
+    ("declare", "sentence"),
+    [
+        (lambda: people(pilot="do_not_tell"), "is not a rule. There are: do not serve, do not store"),
+        (lambda: people(at="do_not_store"), "tells time or order by column 'at'"),
+        (
+            lambda: tv.FeatureView("v", entity=ORIGIN, source=people(x="do_not_store"), features=["x"]),
+            "'x' of source 'flights' is personal data marked 'do not store', so feature 'x'",
+        ),
+        (
+            lambda: tv.FeatureView("v", entity=ORIGIN, source=people(origin="do_not_store"), features=["x"]),
+            "so entity 'origin' of view 'v' cannot use it",
+        ),
+    ],
+)
+def test_what_may_not_be_stored_is_no_part_of_a_view(declare, sentence):
+    with pytest.raises(Invalid, match=sentence):
+        declare()
+
+
+def test_what_may_not_be_served_taints_all_that_is_made_from_it():
+    flights = people(pilot="do_not_serve")
+    features = {"age": tv.mean("pilot", "1h"), "n": tv.count("1h")}
+    view = tv.FeatureView("v", entity=ORIGIN, source=flights, features=features)
+    above = tv.FeatureView("w", entity=ORIGIN, source=view, features=["age", "n"])
+    query = tv.Source("q", sql="select * from flights", inputs=flights, event_time="at")
+    queried = tv.FeatureView("q", entity=ORIGIN, source=query, features=["pilot", "y"])
+    assert (view.served_features, above.served_features, queried.served_features) == (("n",), ("n",), ("y",))
+    view.check_served()
+    view.check_served("n")
+    with pytest.raises(Invalid, match=r"'w:age' is made from personal data .* Ask for 'n'"):
+        above.check_served("age")
+    keyed = tv.FeatureView("k", entity=tv.Entity("pilot"), source=flights, features=["x"])
+    assert keyed.served_features == ()
+    with pytest.raises(Invalid, match="view 'k' is made from personal data"):
+        keyed.check_served()
+
+
+def test_a_function_that_can_be_imported_is_named_in_the_declaration():
+    source = tv.Source("s", people)
+    assert source.to_spec() == {"name": "s", "entry": f"{__name__}:people"}
+    assert tv.Source.from_spec(source.to_spec()).to_spec() == source.to_spec()
+    assert tv.Source("s", lambda: None).to_spec() == {"name": "s"}
+
+
+def test_declarations_of_before_keep_their_digests():
+    spec = {
+        "name": "old",
+        "entity": {"name": "origin", "keys": ["origin"]},
+        "source": {"name": "late", "event_time": "dep", "sql": "select 1", "inputs": [{"name": "f", "path": "f.csv"}]},
+        "features": [["n", {"operation": "count", "window": "3h"}]],
+        "ttl": None,
+        "description": "",
+        "owner": "",
+        "tags": {"team": "ops"},
+    }
+    view = tv.FeatureView.from_spec(spec)
+    assert view.to_spec() == spec
+    assert view.digest == "884f250f3091aeac0f0b56cc797c00b4aeda14ff79d424e30212d203c1f12626"
+    assert view.online_name == "old@2b7a8a147ab4"

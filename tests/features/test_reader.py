@@ -56,9 +56,12 @@ def test_what_is_unknown_is_missing():
     unknown = read(10 * HOUR, ROW, watermark=10 * HOUR, key=(1, "other"))
     assert unknown.values == {"v:x": None, "v:y": None, "v:n": 0, "v:m": None}
     assert set(unknown.status.values()) == {"missing"}
-    for vector in (read(10 * HOUR), read(10 * HOUR, ROW, key=(None, "z"))):
+    for vector, status in (
+        (read(10 * HOUR), "unmaterialized"),
+        (read(10 * HOUR, ROW, watermark=10 * HOUR, key=(None, "z")), "missing"),
+    ):
         assert set(vector.values.values()) == {None}
-        assert set(vector.status.values()) == {"missing"}
+        assert set(vector.status.values()) == {status}
     never = Row(10 * HOUR, [None, None, 0, None], [None, None, 10 * HOUR, 10 * HOUR])
     assert read(10 * HOUR, never).status["v:x"] == "missing"
 
@@ -68,7 +71,7 @@ def test_nothing_from_later_is_answered():
 
 
 def test_keys_keep_their_type():
-    assert read(10 * HOUR, ROW, key=("1", "z")).status["v:x"] == "missing"
+    assert read(10 * HOUR, ROW, watermark=10 * HOUR, key=("1", "z")).status["v:x"] == "missing"
 
 
 def test_many_entities_are_answered_in_order():

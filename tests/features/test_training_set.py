@@ -10,10 +10,10 @@ import pytest
 from trivet.errors import Invalid, NotFound
 from trivet.features import Entity, FeatureView, Source, count, mean, select_all
 from trivet.features.catalogue import Catalogue
+from trivet.features.point_in_time import agree, recompute
 from trivet.features.training_set import TrainingSet, TrainingSetKind, build, training_set
 from trivet.ledger import Artifact
 from trivet.pipelines import values
-from trivet.testing.point_in_time import agree, recompute
 
 NOON = datetime(2013, 1, 1, 12, tzinfo=UTC)
 ORIGIN = Entity("origin")
@@ -214,3 +214,22 @@ def test_as_known_at_a_moment_late_data_cannot_rewrite_the_past(tmp_path):
             project.training_set(spine, [view], time="t", as_known_at="2025-12-31T00:00:00Z")
         with pytest.raises(Invalid, match="time zone"):
             project.training_set(spine, [view], time="t", as_known_at="2026-01-15T00:00:00")
+
+
+def test_created_makes_a_set_proof_against_backfills(context):
+    """Plain files with ``created``: rows that reach us later change nothing of what was asked before."""
+    columns = FLIGHTS.with_columns(created=pl.col("dep") + timedelta(minutes=5)).select(*FLIGHTS.columns, "created")
+    columns.write_parquet(context.root / "flights.parquet")
+    source = Source("flights", "flights.parquet", event_time="dep", created="created")
+    declared = FeatureView(
+        "f", entity=ORIGIN, source=source, features={"delay": mean("delay", "12h"), "n": count("12h")}
+    )
+    spine = SPINE.assign(t=NOON + timedelta(minutes=5))
+    before = training_set(context, spine, [declared], time="t", label="label")
+    backfill = columns.with_columns(delay=pl.lit(500.0), created=pl.lit(NOON + timedelta(days=90)))
+    pl.concat([columns, backfill]).write_parquet(context.root / "flights.parquet")
+    after = training_set(context, spine, [declared], time="t", label="label")
+    assert after.to_polars().equals(before.to_polars())
+    assert after.artifact.content == before.artifact.content
+    later = training_set(context, spine.assign(t=NOON + timedelta(days=90)), [declared], time="t")
+    assert later.report.source_rows == {"flights": 8}

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
 import multiprocessing
-from datetime import UTC, datetime
-from itertools import chain
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import chain, count
+from random import Random
 
 import duckdb
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trivet.errors import Invalid, NotFound
+from trivet.ledger import tables as module
 from trivet.ledger.tables import Tables
 
 
@@ -118,3 +126,155 @@ def test_another_engine_reads_the_files(tables, tmp_path):
     tables.append("t", numbers(1, 2, 3))
     files = str(tmp_path / "tables" / "t" / "*.parquet")
     assert duckdb.execute("SELECT sum(n) FROM read_parquet(?)", [files]).fetchone() == (6,)
+
+
+# --- questions with conditions, and joined files --------------------------------------------------------------
+
+
+START = datetime(2026, 3, 1, 23, 59, 59, 999_000, tzinfo=UTC)
+moments = st.integers(-3, 3_000).map(lambda n: START + timedelta(microseconds=n))
+ids = st.integers(0, 40).map(lambda n: f"{n:02}") | st.sampled_from(
+    ["a" * 127 + end for end in "abc"] + ["a" * 31, "é"]
+)
+batches = st.lists(st.lists(st.tuples(ids, moments), min_size=1, max_size=4), min_size=1, max_size=5)
+conditions = st.lists(
+    st.tuples(st.just("id"), st.sampled_from(["=", ">=", "<"]), ids)
+    | st.tuples(st.just("at"), st.sampled_from(["=", ">=", "<"]), moments)
+    | st.tuples(st.just("id"), st.just("in"), st.lists(ids, max_size=4)),
+    max_size=3,
+)
+HOLDS = {"=": lambda a, b: a == b, ">=": lambda a, b: a >= b, "<": lambda a, b: a < b, "in": lambda a, b: a in b}
+
+
+def batch(rows):
+    return pa.table(
+        {"id": [row[0] for row in rows], "at": pa.array([row[1] for row in rows], pa.timestamp("us", "UTC"))}
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(batches, conditions, st.sampled_from([None, "at"]), st.booleans())
+def test_a_question_is_answered_as_by_reading_everything(tmp_path_factory, written, where, day_of, joined):
+    tables = Tables(tmp_path_factory.mktemp("tables"))
+    for rows in written:
+        tables.append("t", batch(rows), day_of=day_of)
+    if joined:
+        tables.compact("t")
+    found = tables.read("t", where=where)
+    assert found.column_names == ["id", "at"]
+    expected = [
+        row
+        for row in chain(*written)
+        if all(HOLDS[how]({"id": row[0], "at": row[1]}[column], value) for column, how, value in where)
+    ]
+    assert sorted(zip(found["id"].to_pylist(), found["at"].to_pylist(), strict=True)) == sorted(expected)
+
+
+def test_files_that_cannot_answer_are_not_opened(tables, tmp_path):
+    for day in range(5):
+        tables.append("t", batch([(f"{day}", START + timedelta(days=day))]), day_of="at")
+    for path in (tmp_path / "tables" / "t").glob("day=*/*.parquet"):
+        if "day=2026-03-03" not in str(path):
+            path.write_bytes(b"opened")
+    assert tables.read("t", where=[("id", "=", "2")])["id"].to_pylist() == ["2"]
+    between = [("at", ">=", START + timedelta(days=1, hours=1)), ("at", "<", START + timedelta(days=2, hours=1))]
+    assert tables.read("t", where=between)["id"].to_pylist() == ["2"]
+    with pytest.raises(pa.ArrowInvalid):
+        tables.read("t")
+
+
+def test_an_unknown_condition(tables):
+    tables.append("t", numbers(1))
+    with pytest.raises(Invalid, match="There are: =, >=, <, in"):
+        tables.read("t", where=[("n", "~", 1)])
+
+
+def files_of(tables, name="t"):
+    return DeltaTable(str(tables._root / name)).file_uris()
+
+
+@pytest.mark.parametrize("day_of", [None, "at"])
+def test_small_files_are_joined_and_older_versions_stay(tables, day_of):
+    rows = [(f"{n:03}", START + timedelta(microseconds=n)) for n in range(module._MANY)]
+    for row in rows:
+        tables.append("t", batch([row]), day_of=day_of)
+    before = tables.versions("t")[-1]
+    old = DeltaTable(str(tables._root / "t"), version=before)
+    assert tables.compact("t") == module._MANY - 1
+    assert tables.compact("t") == 0
+    assert len(files_of(tables)) == 1
+    assert sorted(tables.read("t")["id"].to_pylist()) == [row[0] for row in rows]
+    assert tables.read("t", version=10).num_rows == 10
+    assert tables.read("t", version=before).num_rows == old.to_pyarrow_table().num_rows == len(rows)
+    tables.append("t", batch([("zzz", START)]), day_of=day_of)
+    assert tables.read("t").num_rows == len(rows) + 1
+
+
+def test_a_day_that_is_over_is_joined_at_once_and_only_once(tables):
+    for day in (0, 0, 0, 2):
+        tables.append("t", batch([("a", START + timedelta(days=day))]), day_of="at")
+    assert tables.compact("t") == 2
+    versions = tables.versions("t")
+    assert tables.compact("t") == 0
+    assert tables.versions("t") == versions
+
+
+def test_joining_writes_about_twice_what_appending_wrote(tables, monkeypatch):
+    monkeypatch.setattr(module, "_MANY", 4)
+    chance = Random(0)
+    for _ in range(120):
+        rows = batch([(f"{chance.getrandbits(256):x}", START) for _ in range(200)])
+        tables.append("joined", rows, day_of="at")
+        tables.append("loose", rows, day_of="at")
+        tables.compact("joined")
+    joined, loose = (_bytes_of_all_versions(tables._root / name) for name in ("joined", "loose"))
+    assert len(files_of(tables, "joined")) < 60
+    assert joined <= 3.1 * loose
+
+
+def _bytes_of_all_versions(table):
+    return sum(path.stat().st_size for path in table.rglob("*.parquet") if "_delta_log" not in path.parts)
+
+
+def test_a_table_that_was_made_without_days_stays_so(tables):
+    tables.append("t", batch([("a", START)]))
+    tables.append("t", batch([("b", START)]), day_of="at")
+    assert sorted(tables.read("t", where=[("at", "=", START)])["id"].to_pylist()) == ["a", "b"]
+    assert not list((tables._root / "t").glob("day=*"))
+
+
+def test_a_table_parted_by_day_needs_to_know_the_day(tables):
+    tables.append("t", batch([("a", START)]), day_of="at")
+    with pytest.raises(Invalid, match="parted by day"):
+        tables.append("t", batch([("b", START)]))
+
+
+_JOINER = """
+import sys
+from pathlib import Path
+from trivet.ledger import tables
+tables._MANY = 2
+while True: tables.Tables(Path(sys.argv[1])).compact("t")
+"""
+
+
+def test_joining_may_be_killed_at_any_moment_while_others_append_and_read(tables):
+    chance, expected = Random(0), []
+    tables.append("t", batch([("first", START)]), day_of="at")
+    for attempt in range(3):
+        joiners = [subprocess.Popen([sys.executable, "-c", _JOINER, str(tables._root)]) for _ in range(2)]
+        try:
+            end = time.monotonic() + 1.5 + chance.random() / 2
+            for number in count():
+                tables.append("t", batch([(f"{attempt}-{number}", START + timedelta(days=number % 2))]), day_of="at")
+                expected.append(f"{attempt}-{number}")
+                assert tables.read("t").num_rows == len(expected) + 1
+                if time.monotonic() > end:
+                    break
+            assert [joiner.poll() for joiner in joiners] == [None, None]
+        finally:
+            for joiner in joiners:
+                joiner.kill()
+                joiner.wait()
+    assert sorted(tables.read("t")["id"].to_pylist()) == sorted([*expected, "first"])
+    assert len(files_of(tables)) < len(expected)

@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trivet.server.drawing import Box, Point, draw_graph, draw_line
+from trivet.server.drawing import Bar, Box, Point, draw_bars, draw_graph, draw_line
 
 NAMES = [f"n{i}" for i in range(8)]
 
@@ -79,3 +79,14 @@ def test_one_point_and_a_constant_line_have_room():
     for values in ([1.0], [0.0, 0.0], [5.0, 5.0]):
         root = ET.fromstring(draw_line([Point(str(i), v) for i, v in enumerate(values)], title="x"))
         assert all(0 <= float(circle.get("cy")) <= 170 for circle in root.findall("circle"))
+
+
+@given(st.lists(st.tuples(st.text(max_size=30), st.integers(0, 10**6)), max_size=25))
+def test_bars_are_as_tall_as_their_counts_and_escape_their_names(counts):
+    clean = [("".join(c for c in name if c.isprintable()), count) for name, count in counts]
+    svg = draw_bars([Bar(name, count, count // 2) for name, count in clean], title="<x>")
+    root = ET.fromstring(svg)
+    bars = [float(each.get("height")) for each in root.iter("rect") if each.get("class") == "bar"]
+    most = max((count for _, count in clean), default=0)
+    assert len(bars) == (len(clean) if most else 0)
+    assert all(abs(tall - 130 * count / most) < 0.06 for tall, (_, count) in zip(bars, clean, strict=False))

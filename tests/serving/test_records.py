@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from trivet.ledger.tables import Tables
 from trivet.serving.metrics import Metrics
-from trivet.serving.records import PredictionLog, Record, held_by, schema, to_arrow
+from trivet.serving.records import PredictionLog, Record, Unrecorded, held_by, schema, to_arrow
 
 
 def record(number, **changes):
@@ -37,7 +37,7 @@ class Table:
         self.commits = []
         self.broken = self.lost = False
 
-    def append(self, name, arrow):
+    def append(self, name, arrow, *, day_of):
         assert name == "predictions"
         if self.broken:
             raise ConnectionError("no table today")
@@ -213,7 +213,7 @@ def test_a_torn_tail_costs_nothing_that_was_answered(opened, table, tmp_path, ca
     assert "cannot be read and were kept" in caplog.text
 
 
-def test_a_full_disk_drops_loudly_and_keeps_what_fits(tmp_path):
+def test_on_a_full_disk_a_log_that_shall_answer_drops_loudly_and_keeps_what_fits(tmp_path):
     """A limit on the size of files makes the system refuse writes half-way, as a full disk does."""
     program = """
 import logging, resource, sys
@@ -224,11 +224,12 @@ def record(n): return Record(str(n), 1, 2, "m", "1", "d", "r", "champion",
                            {"pad": "x" * 500}, {}, {}, {}, {}, {"prediction": 1}, None, 1)
 logging.basicConfig(stream=sys.stderr)
 rows = []
-def append(name, arrow):
+def append(name, arrow, day_of):
     rows.extend(arrow["id"].to_pylist())
     return 1
 metrics = Metrics()
-log = PredictionLog(Path(sys.argv[1]), append, recorded=lambda ids: set(), flush_every=3600.0, metrics=metrics)
+log = PredictionLog(Path(sys.argv[1]), append, recorded=lambda ids: set(), flush_every=3600.0, metrics=metrics,
+                    unrecorded="answer")
 log.flush()
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 for number in range(20): log.add([record(number)])
@@ -247,8 +248,50 @@ assert rows == [str(n) for n in range(20 - log.dropped)] + ["99"], rows
     assert done.stderr.count("NOT recorded") == 1
 
 
-def test_closing_flushes_and_later_records_are_counted_as_dropped(opened, table, caplog):
+def test_on_a_full_disk_all_of_a_batch_is_refused_and_none_of_it_is_recorded(tmp_path):
+    program = """
+import resource, sys
+from pathlib import Path
+from trivet.serving.records import PredictionLog, Record, Unrecorded
+def batch(n): return [Record(f"{n}-{k}", 1, 2, "m", "1", "d", "r", "champion",
+                      {"pad": "x" * 200}, {}, {}, {}, {}, {"prediction": 1}, None, 1) for k in range(7)]
+rows, kept, refused = [], [], 0
+def append(name, arrow, day_of):
+    rows.extend(arrow["id"].to_pylist())
+    return 1
+log = PredictionLog(Path(sys.argv[1]), append, recorded=lambda ids: set(), flush_every=3600.0)
+log.flush()
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+for n in range(9):
+    if n == 1: resource.setrlimit(resource.RLIMIT_FSIZE, (7000, hard))
+    if n == 6: resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))  # someone made space
+    try: log.add(batch(n))
+    except Unrecorded as exc:
+        refused += exc.count
+        assert exc.count == 7 and "Free space" in str(exc), exc
+    else: kept += [record.id for record in batch(n)]
+assert 0 < refused == log.refused == 7 * 9 - len(kept), (refused, len(kept))
+assert kept[-1] == "8-6" and log.dropped == 0
+log.close()
+assert rows == kept, (rows, kept)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "s")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("REFUSED") == 1
+
+
+def test_what_comes_after_the_end_is_refused(opened, table, caplog):
     log = opened()
+    log.close()
+    with pytest.raises(Unrecorded, match="the prediction log is closed"):
+        log.add([record(1)])
+    assert (log.refused, table.ids()) == (1, [])
+
+
+def test_closing_flushes_and_later_records_are_counted_as_dropped(opened, table, caplog):
+    log = opened(unrecorded="answer")
     log.add([record(1)])
     log.close()
     log.close()
@@ -269,17 +312,15 @@ def test_what_cannot_be_flushed_at_the_end_is_flushed_by_the_next(opened, table,
     assert table.ids() == [record(1).id]
 
 
-def test_flushes_heartbeats_and_backlog_are_told(opened, table):
-    flushed, beats, metrics = [], [], Metrics()
-    log = opened(
-        on_flush=lambda version, rows: flushed.append((version, rows)), heartbeat=beats.append, metrics=metrics
-    )
+def test_flushes_and_backlog_are_told(opened, table):
+    flushed, metrics = [], Metrics()
+    log = opened(on_flush=lambda version, rows: flushed.append((version, rows)), metrics=metrics)
     log.add([record(1), record(2)])
+    assert log.backlog == 2
     log.flush()
     log.flush()
-    assert (flushed, beats) == ([(1, 2)], [2_000_002])
+    assert flushed == [(1, 2)]
     assert metrics.backlog._value.get() == 0
-    assert log.last == 2_000_002
 
 
 def test_a_failure_after_the_commit_repeats_nothing(opened, table, caplog):
@@ -292,6 +333,25 @@ def test_a_failure_after_the_commit_repeats_nothing(opened, table, caplog):
     assert log.flush() == 0
     assert table.ids() == [record(1).id]
     assert "was written but not recorded" in caplog.text
+
+
+def test_small_files_are_joined_every_so_many_commits_and_a_failure_is_no_loss(opened, table, caplog, monkeypatch):
+    monkeypatch.setattr("trivet.serving.records._LOOSE", 3)
+    seen = []
+
+    def compact():
+        seen.append(len(table.commits))
+        raise RuntimeError("no space to join files")
+
+    log = opened(flush_every=0.001, compact=compact)
+    for number in range(7):
+        log.add([record(number)])
+        _until(lambda number=number: len(table.commits) > number)
+    _until(lambda: len(seen) == 2)
+    assert seen == [3, 6]
+    assert "could not be joined" in caplog.text
+    log.close()
+    assert len(table.ids()) == 7
 
 
 def test_threads_add_while_it_flushes(opened, table):
@@ -312,15 +372,19 @@ def test_threads_add_while_it_flushes(opened, table):
 _WRITER = """
 import os, sys, time
 from pathlib import Path
+from trivet.ledger import tables as module
 from trivet.ledger.tables import Tables
+from trivet.serving import records
 from trivet.serving.records import PredictionLog, Record, held_by
+module._MANY = records._LOOSE = 2   # files are joined all the time
 root, start = Path(sys.argv[1]), int(sys.argv[2])
 tables = Tables(root / "tables")
-def append(name, arrow):
-    version = tables.append(name, arrow)
+def append(name, arrow, day_of):
+    version = tables.append(name, arrow, day_of=day_of)
     time.sleep(0.03)   # where a death leaves rows both in the table and in the spool
     return version
-log = PredictionLog(root / "spool", append, recorded=held_by(tables.read), flush_every=0.005)
+log = PredictionLog(root / "spool", append, recorded=held_by(tables.read), flush_every=0.005,
+                    compact=lambda: tables.compact("predictions"))
 out = os.open(root / "answered", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 for n in range(start, start + 1_000_000):
     log.add([Record(f"{n:026}", n, n, "m", "1", "d", "r", "champion", {}, {}, {}, {}, {}, {"prediction": n}, None, 1)])

@@ -1,5 +1,6 @@
 import http.client
 import json
+import resource
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from trivet.serving.predictor import Predictor
 from trivet.serving.records import PredictionLog
 from trivet.serving.service import run
 table = Path(sys.argv[2])
-def append(name, arrow):
+def append(name, arrow, day_of):
     with table.open("a") as file: file.writelines(row + "\\n" for row in arrow["id"].to_pylist())
     return 1
 def slowly(rows):
@@ -77,6 +78,52 @@ def test_a_signal_lets_requests_finish_and_flushes_the_log(tmp_path, number):
         assert process.wait(10) == 0
         assert process.stderr.read() == ""
     assert (tmp_path / "table").read_text() == "in-flight\n"
+
+
+def answered(port, path, body):
+    with asked(port, path, body) as connection:
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+V2 = {
+    "inputs": [
+        {"name": "origin", "datatype": "BYTES", "shape": [2], "data": ["JFK", "LGA"]},
+        {"name": "distance", "datatype": "FP64", "shape": [2], "data": [1.0, 2.0]},
+        {"name": "carrier", "datatype": "BYTES", "shape": [2], "data": ["AA", None]},
+        {"name": "night", "datatype": "BOOL", "shape": [2], "data": [True, False]},
+    ]
+}
+ROUTES = [
+    ("/predict", REQUEST, 1),
+    ("/predict", [{**REQUEST, "id": "one"}, {**REQUEST, "id": "two"}], 2),
+    ("/v2/models/delay/infer", V2, 2),
+    ("/v2/models/delay/versions/3/infer", V2, 2),
+]
+
+
+def test_nothing_is_answered_that_cannot_be_recorded_and_space_alone_ends_that(tmp_path):
+    """The limit on the size of files refuses every write of the service, as a full disk does, while it runs."""
+    with serving(tmp_path) as (process, port):
+        _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, hard))
+        for path, body, _ in ROUTES:
+            status, answer = answered(port, path, body)
+            assert (status, list(answer)) == (503, ["error"])
+            assert "Free space" in answer["error"]
+            assert '[serving] unrecorded = "answer"' in answer["error"]
+        assert healthy(port)
+        with asked(port, "/metrics") as connection:
+            assert f'outcome="refused",role="champion",version="3"}} {sum(rows for *_, rows in ROUTES)}.0' in (
+                connection.getresponse().read().decode()
+            )
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        for path, body, _ in ROUTES:  # under the very ids that were refused
+            assert answered(port, path, body)[0] == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert process.stderr.read().count("REFUSED") == 1
+    assert len((tmp_path / "table").read_text().splitlines()) == sum(rows for *_, rows in ROUTES)
 
 
 def test_broken_http_breaks_nothing(tmp_path):

@@ -21,7 +21,7 @@ def command(output: Output, deployment: str | None) -> None:
     alarms. Exit code 1 while an alarm is open.
     """
     project = output.project
-    newest = {(each.name, each.version): each.id for each in reversed(project.deployments())}
+    newest = {(each.name, each.version): each.id for each in reversed(project.deployments()) if each.state != "retired"}
     reports = [project.monitor(each) for each in ([deployment] if deployment else newest.values())]
     shown = [str(report) for report in reports] or ["Nothing is deployed."]
     output.say([report.to_json() for report in reports], *shown)

@@ -20,7 +20,7 @@ from trivet.errors import TrivetError
 if TYPE_CHECKING:
     from trivet.project import Project
 
-__all__ = ["Output", "age", "command", "seconds", "shortlist", "table"]
+__all__ = ["Noun", "Output", "age", "command", "seconds", "shortlist", "table"]
 
 _WIDE = 200
 
@@ -78,6 +78,16 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., None]], click
         return with_project(with_json(make(wrapped)))
 
     return decorate
+
+
+class Noun(click.Group):
+    """A group that takes what is none of its verbs for the name of a thing to show."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put ``show`` in front where no verb is given."""
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
 
 
 def _rendered(item: Any) -> str:

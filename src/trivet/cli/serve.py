@@ -1,4 +1,4 @@
-"""``trivet serve``: answer predictions of a model over HTTP."""
+"""``trivet serve``: answer predictions of a model, or features alone, over HTTP."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from trivet.cli.output import command as trivet_command
 __all__ = ["command"]
 
 
-@trivet_command("serve", short_help="Answer predictions of a model over HTTP.")
-@click.argument("model")
+@trivet_command("serve", short_help="Answer predictions of a model, or features, over HTTP.")
+@click.argument("model", required=False)
+@click.option(
+    "--features", "wanted", metavar="NAMES", help="Answer these features without a model: 'weather:*,planes'."
+)
 @click.option("--port", type=int, help="[default: 8417, or [serving] port]")
 @click.option("--host", help="[default: 127.0.0.1; other addresses are refused without authentication]")
 @click.option("--max-silence", metavar="DURATION", help="Longer without a prediction raises the dead-model alarm.")
@@ -19,7 +22,8 @@ __all__ = ["command"]
 def command(
     output: Output,
     *,
-    model: str,
+    model: str | None,
+    wanted: str | None,
     port: int | None,
     host: str | None,
     max_silence: str | None,
@@ -27,9 +31,17 @@ def command(
 ) -> None:
     """Answer predictions of MODEL (delay@champion) by entity key, until interrupted.
 
-    Only a model with a passing gate report is served.
+    Only a model with a passing gate report is served. Its features are answered at POST /features. With --features and
+    no model that is all: views, references and services, by entity key, for teams that score elsewhere.
     """
     project = output.project
+    if (model is None) == (wanted is None):
+        raise click.UsageError("Give a MODEL, or --features without one.")
+    if wanted is not None:
+        names = [name.strip() for name in wanted.split(",") if name.strip()]
+        project.serve_features(names, host=host, port=port, ready=lambda address: _told(output, wanted, address))
+        return
+    assert model is not None
     deployment = project.deploy(model, allow_ungated=allow_ungated, max_silence=max_silence)
 
     def ready(address: str) -> None:
@@ -40,3 +52,11 @@ def command(
         )
 
     project.serve(deployment, host=host, port=port, ready=ready)
+
+
+def _told(output: Output, wanted: str, address: str) -> None:
+    output.say(
+        {"features": wanted, "address": address},
+        f"The features {wanted} answer on {address}/features.",
+        f"Try: curl -s {address}/ ; stop it with Ctrl-C.",
+    )

@@ -14,14 +14,20 @@ from trivet.features.aggregates import (
     std,
     sum,  # noqa: A004
 )
-from trivet.features.definitions import Entity, FeatureView, Source, Times, feature_view
-from trivet.features.references import Selected, resolve, select_all
+from trivet.features.declare import feature_view
+from trivet.features.definitions import Entity, FeatureView, Source, Times
+from trivet.features.on_demand import OnDemand, on_demand
+from trivet.features.references import Selected, Selection, resolve, select_all
+from trivet.features.services import FeatureService
 
 __all__ = [
     "Aggregate",
     "Entity",
+    "FeatureService",
     "FeatureView",
+    "OnDemand",
     "Selected",
+    "Selection",
     "Source",
     "Times",
     "count",
@@ -33,6 +39,7 @@ __all__ = [
     "mean",
     "min",
     "nunique",
+    "on_demand",
     "quantile",
     "resolve",
     "select_all",

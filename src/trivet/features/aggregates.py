@@ -1,7 +1,7 @@
 """The small vocabulary of features: what is computed from the rows of one key that are visible at a moment.
 
 An aggregate is a frozen declaration, JSON in and out, with no engine in it. What each means exactly is on the page
-``docs/concepts/point-in-time.md``; ``trivet.testing.point_in_time`` says it again as a plain loop. Two shapes exist:
+``docs/concepts/point-in-time.md``; ``trivet.features.point_in_time`` says it again as a plain loop. Two shapes exist:
 *latest* (one row, limited by a time to live) and *windowed* (all visible rows with ``t - window <= event < t``).
 Aggregates skip nulls, as in SQL: a count of nothing is 0, everything else of nothing is null.
 

@@ -1,153 +1,323 @@
-"""The catalogue: feature views under their names, in versions, with who applied them and why.
+"""The catalogue: views, on-demand views and feature services under their names, in versions, with who applied them.
 
-A view is an artifact of kind ``feature_view`` without files: its declaration is all of it. The name
-``feature_view/NAME`` counts versions, and its alias ``current`` says which one a plain name means: the one applied
-last. A source that was declared with a data frame keeps the frame as ``source/NAME``.
+A definition is an artifact of kind ``feature_view``, ``on_demand`` or ``feature_service``: its declaration is all of
+it. The name ``KIND/NAME`` counts versions, and its alias ``current`` says which one a plain name means: the one
+applied last. No two kinds share a name, so a plain name is enough. A source that was declared with a data frame keeps
+the frame with the version of the view, as ``feature_frames/VIEW@vVERSION.SOURCE``. Paths inside the project's folder
+are stored relative to it. What a function needs of the world (``requires.json``) lies beside the declaration and is no
+part of its identity.
 """
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from trivet.errors import NotFound
-from trivet.features.definitions import FeatureView
+import msgspec
+
+from trivet.digest import digest
+from trivet.errors import Invalid, NotFound
+from trivet.features.definitions import FeatureView, Source
+from trivet.features.on_demand import OnDemand
+from trivet.features.references import Definition, resolve
+from trivet.features.services import FeatureService
 from trivet.ledger import Artifact, Blobs
 from trivet.pipelines.context import Context
 from trivet.pipelines.values.contract import Saved
 from trivet.types import Digest
 
-__all__ = ["Catalogue", "FeatureViewKind", "Listed", "open_kind"]
+if TYPE_CHECKING:
+    from trivet.features.sources import Snapshot
+
+__all__ = [
+    "Catalogue",
+    "DefinitionKind",
+    "Listed",
+    "open_kind",
+    "open_on_demand_kind",
+    "open_service_kind",
+]
 
 CURRENT = "current"
+FRAMES = "feature_frames"
+REQUIRES = "requires.json"
+KINDS: dict[str, type[Definition]] = {
+    "feature_view": FeatureView,
+    "on_demand": OnDemand,
+    "feature_service": FeatureService,
+}
+_WORDS = {"feature_view": "feature view", "on_demand": "on-demand view", "feature_service": "feature service"}
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A view as the catalogue lists it."""
+    """A definition as the catalogue lists it."""
 
     name: str
     version: int
-    view: FeatureView
+    definition: Definition
     digest: Digest
     applied: datetime
     by: str
     why: str
 
     @property
+    def kind(self) -> str:
+        """``feature_view``, ``on_demand`` or ``feature_service``."""
+        return self.definition.__trivet_kind__
+
+    @property
+    def view(self) -> FeatureView:
+        """The definition, where it is a feature view.
+
+        Raises:
+            Invalid: it is of another kind.
+        """
+        if not isinstance(self.definition, FeatureView):
+            raise Invalid(f"{self.name!r} is {_with_article(self.kind)}, no feature view. Ask for its definition.")
+        return self.definition
+
+    @property
     def features(self) -> list[str]:
         """Its features as references."""
-        return [f"{self.name}:{feature}" for feature in self.view.features]
+        if isinstance(self.definition, FeatureService):
+            return list(self.definition.features)
+        return [f"{self.name}:{feature}" for feature in self.definition.features]
 
     def __str__(self) -> str:
-        view = self.view
-        lines = [f"{self.name} (version {self.version}), by {view.entity.name}, from {view.source.name}"]
-        lines += [f"  {view.description}"] if view.description else []
-        lines += [f"  {name} = {feature}" for name, feature in view.features.items()]
-        return "\n".join(lines)
+        own = self.definition
+        what = f", by {own.entity.name}, from {own.source.name}" if isinstance(own, FeatureView) else ""
+        lines = [f"{self.name} ({'' if what else _WORDS[self.kind] + ', '}version {self.version}){what}"]
+        lines += [f"  {own.description}"] if own.description else []
+        if isinstance(own, FeatureView):
+            return "\n".join([*lines, *(f"  {name} = {feature}" for name, feature in own.features.items())])
+        return "\n".join([*lines, str(own)])
 
 
 class Catalogue:
-    """The views of a project."""
+    """The definitions of a project."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def apply(self, *views: FeatureView, why: str = "") -> list[Listed]:
-        """Make these the current views of their names. The same definition keeps its version, an edit gets the next.
+    def apply(self, *definitions: Definition, why: str = "") -> list[Listed]:
+        """Make these the current ones of their names. The same definition keeps its version, an edit gets the next.
+
+        What they were handed as objects is applied as well, before them. Functions are loaded in a clean process
+        first, and nothing is applied if one of them does not run there.
 
         Raises:
-            Invalid: a source's data cannot be read.
+            NotFound: something names a view or feature that is neither among them nor applied.
+            Invalid: a source's data or a function cannot be used, or a name is taken by another kind.
         """
-        return [self._apply(view, why) for view in views]
+        root = self._context.root
+        given = _with_given(definitions)
+        every = list(dict.fromkeys(each.anchored(root) if isinstance(each, FeatureView) else each for each in given))
+        self._check(every)
+        listed = {each.name: self._apply(each, why) for each in every}
+        return [listed[each.name] for each in definitions]
 
-    def _apply(self, view: FeatureView, why: str) -> Listed:
-        ledger, by = self._context.ledger, self._context.user
-        self._keep_frames(view, why)
-        artifact = Artifact.of("feature_view", view.to_spec(), created=self._context.clock())
-        ledger.write(artifact)
-        name = f"feature_view/{view.name}"
-        ledger.point(name, None, artifact.digest, by=by, why=why)
+    def _check(self, definitions: list[Definition]) -> None:
+        """Refuse all of them if one cannot be used."""
+        own = {each.name: each for each in definitions}
+        for each in definitions:
+            for kind in KINDS:
+                if kind != each.__trivet_kind__ and each.name in self.names(kind):
+                    raise Invalid(f"{each.name!r} is the name of {_with_article(kind)} already. Choose another.")
+            if isinstance(each, FeatureView):
+                self._check_transforms(each)
+            else:
+                resolve(each, lambda name: own[name] if name in own else self.get(name), full_names=True)
+                if isinstance(each, OnDemand) and not self._is_stored(each):
+                    each.check()
+
+    def _check_transforms(self, view: FeatureView) -> None:
+        """Call its functions in a clean process with frames that have the sources' columns and no rows."""
+        for source in _derived_sources(view.source):
+            if source.transform is not None and not self._is_stored(view):
+                source.transform.check(_sample(source, self._context.root))
+
+    def _is_stored(self, definition: FeatureView | OnDemand) -> bool:
+        """Whether it was applied, and so checked, before."""
+        name = f"{definition.__trivet_kind__}/{definition.name}"
+        return any(pointer.digest == definition.digest for pointer in self._context.ledger.pointers(name=name))
+
+    def _apply(self, definition: Definition, why: str) -> Listed:
+        from trivet.pipelines import values
+
+        ledger, by, kind = self._context.ledger, self._context.user, definition.__trivet_kind__
+        frames = self._frames_of(definition) if isinstance(definition, FeatureView) else {}
+        artifact = values.save(definition, self._context, kind=kind)
+        name = f"{kind}/{definition.name}"
+        version = ledger.point(name, None, artifact.digest, by=by, why=why).label
+        for source, kept in frames.items():
+            ledger.point(f"{FRAMES}/{definition.name}", _frame_label(version, source), kept.digest, by=by, why=why)
         if not any(p.label == CURRENT and p.digest == artifact.digest for p in ledger.pointers(name=name)):
             ledger.point(name, CURRENT, artifact.digest, by=by, why=why)
-        return self.describe(view.name)
+        return self.describe(definition.name)
 
-    def _keep_frames(self, view: FeatureView, why: str) -> None:
+    def _frames_of(self, view: FeatureView) -> dict[str, Artifact]:
+        """The data that were handed over with a view, recorded, by the name of the source."""
         from trivet.features.snapshots import record_source
+        from trivet.features.sources import leaves_of
 
-        for leaf in view.source.leaves:
-            if leaf.data is not None and not isinstance(leaf.data, str):
-                artifact, name = record_source(leaf, self._context), f"source/{leaf.name}"
-                self._context.ledger.point(name, None, artifact.digest, by=self._context.user, why=why)
-                self._context.ledger.point(name, CURRENT, artifact.digest, by=self._context.user, why=why)
+        handed = {name: leaf for name, leaf in leaves_of([view.source]).items() if _holds_data(leaf)}
+        return {name: record_source(leaf, self._context) for name, leaf in handed.items()}
 
-    def names(self) -> list[str]:
-        """All names, sorted."""
-        pointers = self._context.ledger.pointers(name="feature_view/*")
+    def names(self, kind: str | None = None) -> list[str]:
+        """The names of one kind or of all, sorted.
+
+        Raises:
+            NotFound: there is no such kind.
+        """
+        if kind is not None and kind not in KINDS:
+            raise NotFound("kind of definition", kind, KINDS)
+        kinds = KINDS if kind is None else (kind,)
+        pointers = [each for one in kinds for each in self._context.ledger.pointers(name=f"{one}/*")]
         return sorted({pointer.name.partition("/")[2] for pointer in pointers})
 
-    def list(self) -> list[Listed]:
-        """All current views, by name."""
-        return [self.describe(name) for name in self.names()]
+    def list(self, kind: str | None = None) -> list[Listed]:
+        """The current definitions of one kind or of all, by name.
 
-    def get(self, reference: str) -> FeatureView:
-        """The current view of a name, or another version of it: ``"weather"``, ``"weather@2"``.
+        Raises:
+            NotFound: there is no such kind.
+        """
+        return [self.describe(name) for name in self.names(kind)]
+
+    def get(self, reference: str) -> Definition:
+        """The current definition of a name, or another version of it: ``"weather"``, ``"weather@2"``.
 
         Raises:
             NotFound: there is none; the nearest names are offered.
         """
-        view = self.describe(reference).view
-        return view.bound(
-            {leaf.name: data for leaf in view.source.leaves if (data := self._frame(leaf.name, leaf.data))}
-        )
+        listed = self.describe(reference)
+        if not isinstance(listed.definition, FeatureView):
+            return listed.definition
+        without = [leaf.name for leaf in listed.view.source.leaves if leaf.data is None]
+        frames = {name: self._frame(listed, name) for name in without}
+        return listed.view.bound({name: frame for name, frame in frames.items() if frame is not None})
 
-    def _frame(self, name: str, data: object) -> object | None:
-        """The frame kept for a source that has no path."""
+    def _frame(self, listed: Listed, source: str) -> Snapshot | None:
+        """The frame that a source had when this version was applied last."""
         from trivet.features.sources import SourceKind
 
-        if data is not None:
-            return None
-        kept = [p for p in self._context.ledger.pointers(name=f"source/{name}") if p.label == CURRENT]
-        if not kept or kept[0].digest is None:
-            return None
-        return SourceKind().load(self._context.ledger.artifact(kept[0].digest), self._context.blobs)
+        own = (f"{FRAMES}/{listed.name}", _frame_label(str(listed.version), source))
+        earlier = (f"source/{source}", CURRENT)  # projects of 0.1 kept one frame for each name of a source
+        for name, label in (own, earlier):
+            for pointer in self._context.ledger.pointers(name=name):
+                if pointer.label == label and pointer.digest is not None:
+                    return SourceKind().load(self._context.ledger.artifact(pointer.digest), self._context.blobs)
+        return None
 
     def describe(self, reference: str) -> Listed:
-        """A view with its version, author and reason; the reference as in ``get``.
+        """A definition with its version, author and reason; the reference as in ``get``.
 
         Raises:
             NotFound: there is none; the nearest names are offered.
         """
         name, _, label = reference.partition("@")
-        if name not in (names := self.names()):
-            raise NotFound("feature view", name, names, hint="" if names else "Apply one first.")
-        pointers = self._context.ledger.pointers(name=f"feature_view/{name}")
+        kind = next((kind for kind in KINDS if name in self.names(kind)), None)
+        if kind is None:
+            names = self.names()
+            raise NotFound("feature view or service", name, names, hint="" if names else "Apply one first.")
+        pointers = self._context.ledger.pointers(name=f"{kind}/{name}")
         chosen = next((p for p in pointers if p.label == (label or CURRENT)), None)
         if chosen is None or chosen.digest is None:
-            raise NotFound(f"version of feature view {name!r}", label, [p.label for p in pointers if p.is_version])
+            raise NotFound(f"version of {_WORDS[kind]} {name!r}", label, [p.label for p in pointers if p.is_version])
         version = next(int(p.label) for p in pointers if p.is_version and p.digest == chosen.digest)
-        view = FeatureView.from_spec(self._context.ledger.artifact(chosen.digest).spec)
-        return Listed(name, version, view, chosen.digest, chosen.at, chosen.by, chosen.why)
+        definition = KINDS[kind].from_spec(self._context.ledger.artifact(chosen.digest).spec)
+        return Listed(name, version, definition, chosen.digest, chosen.at, chosen.by, chosen.why)
 
 
-class FeatureViewKind:
-    """Feature views as artifacts: a declaration, no files."""
+def _holds_data(leaf: Source) -> bool:
+    return leaf.data is not None and not isinstance(leaf.data, str)
 
-    name = "feature_view"
+
+def _frame_label(version: str, source: str) -> str:
+    return f"v{version}.{source}"
+
+
+def _with_given(definitions: Iterable[Definition]) -> Iterator[Definition]:
+    """Each definition after those that it was handed."""
+    for each in definitions:
+        yield from _with_given(getattr(each, "given", ()))
+        yield each
+
+
+def _derived_sources(source: Source) -> Iterator[Source]:
+    for each in source.inputs:
+        yield from _derived_sources(each)
+    if source.derived:
+        yield source
+
+
+def _sample(source: Source, root: Path) -> dict[str, Any] | None:
+    """Frames without rows for each input, None where the data are not at hand yet."""
+    from trivet.features.sources import snapshots_of
+
+    if any(each.derived for each in source.inputs):
+        return None
+    try:
+        rows = {name: snapshot.scan().head(0).collect() for name, snapshot in snapshots_of(source.inputs, root).items()}
+    except Invalid:
+        return None  # a view may be defined before its file is there
+    return {"frames": {name: b64encode(_as_file(frame)).decode() for name, frame in rows.items()}}
+
+
+def _as_file(frame: Any) -> bytes:
+    buffer = BytesIO()
+    frame.write_ipc(buffer)
+    return buffer.getvalue()
+
+
+def _with_article(kind: str) -> str:
+    return f"{'an' if kind == 'on_demand' else 'a'} {_WORDS[kind]}"
+
+
+class DefinitionKind:
+    """Definitions of one kind as artifacts: a declaration, and what its functions were written with."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def accepts(self, value: object) -> bool:
-        """Whether ``value`` is a feature view."""
-        return isinstance(value, FeatureView)
+        """Whether ``value`` is such a definition."""
+        return isinstance(value, KINDS[self.name])
 
-    def save(self, value: FeatureView, blobs: Blobs) -> Saved:  # noqa: ARG002 - nothing but the declaration
+    def save(self, value: Any, blobs: Blobs) -> Saved:
         """The declaration."""
-        return Saved(value.to_spec(), {})
+        if not (requires := _requires(value)):
+            return Saved(value.to_spec(), {})
+        file = blobs.put(msgspec.json.encode(requires, order="sorted"))
+        return Saved(value.to_spec(), {REQUIRES: file}, digest("files", {}))
 
-    def load(self, artifact: Artifact, blobs: Blobs) -> FeatureView:  # noqa: ARG002
-        """The view again; its source has the path it was declared with, and no frame."""
-        return FeatureView.from_spec(artifact.spec)
+    def load(self, artifact: Artifact, blobs: Blobs) -> Definition:  # noqa: ARG002
+        """The definition again; a source has the path it was declared with, and no frame."""
+        return KINDS[self.name].from_spec(artifact.spec)
 
 
-def open_kind() -> FeatureViewKind:
+def _requires(definition: Definition) -> dict[str, str]:
+    functions = [definition.function] if isinstance(definition, OnDemand) else []
+    if isinstance(definition, FeatureView):
+        functions = [each.transform for each in _derived_sources(definition.source) if each.transform is not None]
+    return {name: version for function in functions for name, version in function.requires.items()}
+
+
+def open_kind() -> DefinitionKind:
     """The kind ``feature_view``."""
-    return FeatureViewKind()
+    return DefinitionKind("feature_view")
+
+
+def open_on_demand_kind() -> DefinitionKind:
+    """The kind ``on_demand``."""
+    return DefinitionKind("on_demand")
+
+
+def open_service_kind() -> DefinitionKind:
+    """The kind ``feature_service``."""
+    return DefinitionKind("feature_service")

@@ -18,17 +18,24 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from trivet.digest import digest
-from trivet.errors import Invalid
+from trivet.errors import Invalid, NotFound
 from trivet.features.aggregates import Aggregate, Feature, expand, latest
+from trivet.features.functions import Portable
+from trivet.features.keytypes import KEY_TYPES
+from trivet.features.places import anchored, check_secrets, is_database
 from trivet.types import Digest, Duration, Micros, as_duration, duration_text
 
-__all__ = ["Entity", "FeatureView", "Frame", "Source", "Times", "feature_view"]
+__all__ = ["Entity", "FeatureView", "Frame", "Source", "Times"]
 
 Frame: TypeAlias = Any
 """A pandas or Polars data frame, or an Arrow table."""
+Personal: TypeAlias = Literal["do not serve", "do not store"]
+"""What may not be done with a column that says something about a person."""
 Ambiguous: TypeAlias = Literal["raise", "earliest", "latest", "null"]
 Nonexistent: TypeAlias = Literal["raise", "null"]
 
+DO_NOT_SERVE: Personal = "do not serve"
+DO_NOT_STORE: Personal = "do not store"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 
@@ -49,32 +56,62 @@ def check_name(noun: str, name: object) -> str:
 class Entity:
     """What features describe, and the columns whose values name one of it.
 
+    Attributes:
+        name: how it is called.
+        keys: its key columns.
+        types: the declared type of each (``string``, ``int``, ``float``, ``bool``, ``date``), None where none is. A key
+            of another type, in a source, a spine or a request, is an error that names both.
+
     Example:
         >>> Entity("route", keys=("origin", "dest")).keys
         ('origin', 'dest')
+        >>> Entity("route", keys={"origin": "string", "dest": "string"}).types
+        ('string', 'string')
     """
 
     name: str
     keys: tuple[str, ...]
+    types: tuple[str | None, ...]
 
-    def __init__(self, name: str, key: str | None = None, *, keys: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        key: str | None = None,
+        *,
+        keys: Sequence[str] | Mapping[str, str | None] | None = None,
+        type: str | None = None,  # noqa: A002 - the word that everyone would try
+    ) -> None:
         check_name("an entity", name)
         if key is not None and keys is not None:
             raise Invalid(f"Entity {name!r} is given both key= and keys=. Give one.")
+        if keys is not None and type is not None:
+            raise Invalid(f"Entity {name!r} is given both keys= and type=. Write keys={{'column': {type!r}}}.")
         columns = tuple(keys) if keys is not None else (key or name,)
         if isinstance(keys, str) or not columns or len(set(columns)) != len(columns):
             raise Invalid(f"Entity {name!r} needs different key columns, for example keys=('origin', 'dest').")
+        types = tuple(keys.values()) if isinstance(keys, Mapping) else (type,) * len(columns)
+        for declared in types:
+            if declared is not None and declared not in KEY_TYPES:
+                raise NotFound(f"type of key for entity {name!r}", str(declared), KEY_TYPES)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "keys", columns)
+        object.__setattr__(self, "types", types)
+
+    @property
+    def typed(self) -> bool:
+        """Whether any of its keys has a declared type."""
+        return self.types.count(None) < len(self.types)
 
     def to_spec(self) -> dict[str, Any]:
         """The declaration as JSON."""
-        return {"name": self.name, "keys": list(self.keys)}
+        spec: dict[str, Any] = {"name": self.name, "keys": list(self.keys)}
+        return spec | {"types": list(self.types)} if self.typed else spec
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Entity:
         """The declaration that ``to_spec`` wrote."""
-        return cls(spec["name"], keys=tuple(spec["keys"]))
+        types = spec.get("types") or [None] * len(spec["keys"])
+        return cls(spec["name"], keys=dict(zip(spec["keys"], types, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -120,13 +157,19 @@ class Source:
 
     Attributes:
         name: how it is called in references, errors and lineage.
-        data: a path (Parquet, CSV or Arrow file), a data frame, or None until bound.
+        data: a path or URL (see the page Features for all kinds), a data frame, a function without parameters that
+            answers one, or None until bound.
         times: event and known-at time of the columns in general; None for a static source.
         created: the column of the time at which the row reached us; None where rows never come late.
         column_times: columns with times of their own.
         timezone: the zone of times that have none.
         ambiguous, nonexistent: what to do about local times that happen twice or never (default: an error).
         sql, inputs: a query over other sources, run by DuckDB; its rows are ordered by all their columns.
+        table, query: what to read from a database; rows are ordered by ``order``, then by all other columns.
+        personal: columns that are ``"do not serve"`` or ``"do not store"``.
+        view: the view whose log of values the rows are, see ``of_view``.
+        entry: ``module:function`` of a function that can be imported.
+        transform: instead of a query, a function of Narwhals lazy frames of the inputs, each by its name.
 
     Example:
         >>> Source("weather", "weather.parquet", event_time="time_hour", known_after="1h").times
@@ -143,11 +186,18 @@ class Source:
     nonexistent: Nonexistent
     sql: str | None
     inputs: tuple[Source, ...]
+    transform: Portable | None
+    table: str | None
+    query: str | None = field(repr=False)
+    order: tuple[str, ...]
+    personal: Mapping[str, Personal]
+    view: FeatureView | None
+    entry: str | None
 
     def __init__(
         self,
         name: str,
-        data: str | Path | Frame | None = None,
+        data: str | Path | Frame | Callable[[], Frame] | None = None,
         *,
         event_time: str | None = None,
         known_at: str | None = None,
@@ -158,8 +208,15 @@ class Source:
         ambiguous: Ambiguous = "raise",
         nonexistent: Nonexistent = "raise",
         sql: str | None = None,
-        inputs: Sequence[Source] = (),
+        inputs: Source | FeatureView | Sequence[Source | FeatureView] = (),
+        table: str | None = None,
+        query: str | None = None,
+        order: Sequence[str] = (),
+        personal: Mapping[str, Personal] | None = None,
+        view: FeatureView | None = None,
+        transform: Portable | None = None,
     ) -> None:
+        over = (inputs,) if isinstance(inputs, Source | FeatureView) else tuple(inputs)
         values: dict[str, Any] = {
             "name": check_name("a source", name),
             "data": str(data) if isinstance(data, Path) else data,
@@ -170,11 +227,30 @@ class Source:
             "ambiguous": ambiguous,
             "nonexistent": nonexistent,
             "sql": sql,
-            "inputs": (inputs,) if isinstance(inputs, Source) else tuple(inputs),
+            "inputs": tuple(Source.of_view(each) if isinstance(each, FeatureView) else each for each in over),
+            "table": table,
+            "query": query,
+            "order": (order,) if isinstance(order, str) else tuple(order),
+            "personal": dict(personal or {}),
+            "view": view,
+            "entry": _entry(data),
+            "transform": transform,
         }
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)
         self._check(known_at, as_duration(known_after))
+        self._check_place()
+        self._check_personal()
+
+    @classmethod
+    def of_view(cls, view: FeatureView) -> Source:
+        """The log of a view's values as a source, which is what a view given as ``source=`` means.
+
+        Its rows have the keys, the features and a time, called as the event time of the view's own source. There is
+        one for each key and each moment at which a row of that source becomes known (has happened, is known and has
+        reached us), holding what is known at that moment. Of a static source it is one row for each key.
+        """
+        return cls(view.name, event_time=view.source.times.event if view.source.times else None, view=view)
 
     def _check(self, known_at: str | None, known_after: Micros) -> None:
         if self.times is None and (known_at or known_after or self.created or self.column_times):
@@ -182,9 +258,9 @@ class Source:
                 f"Source {self.name!r} says when values are known but not when they happened. Add event_time=, "
                 "or leave all times out for a source whose rows were always known."
             )
-        if (self.sql is None) != (not self.inputs):
+        if self.derived != bool(self.inputs) or (self.sql is not None and self.transform is not None):
             raise Invalid(f"Source {self.name!r} needs both sql= and inputs=[...], or neither.")
-        if self.sql is not None and self.data is not None:
+        if self.derived and self.data is not None:
             raise Invalid(f"Source {self.name!r} has both data and sql=. A query's data are its inputs=[...].")
         for name, value, known in (
             ("ambiguous", self.ambiguous, ("raise", "earliest", "latest", "null")),
@@ -193,6 +269,48 @@ class Source:
             if value not in known:
                 raise Invalid(f"Source {self.name!r}: {name}={value!r} is not a rule. There are: {', '.join(known)}.")
         _check_zone(self.name, self.timezone)
+
+    def _check_place(self) -> None:
+        place = self.data if isinstance(self.data, str) else ""
+        check_secrets(self.name, place)
+        if is_database(place):
+            if (self.table is None) == (self.query is None):
+                raise Invalid(f"Source {self.name!r} reads a database. Say what: table='orders' or query='SELECT ...'.")
+        elif self.table is not None or self.query is not None or self.order:
+            raise Invalid(f"Source {self.name!r}: table=, query= and order= belong to the URL of a database.")
+        if self.view is not None:
+            self._check_log(self.view)
+
+    def _check_log(self, view: FeatureView) -> None:
+        if self.data is not None or self.derived or self.created or self.column_times:
+            raise Invalid(
+                f"Source {self.name!r} is the log of view {view.name!r}, which has no data and times but its own."
+            )
+        columns = [*view.entity.keys, *([view.source.times.event] if view.source.times else [])]
+        if clash := next((name for name in view.features if name in columns), None):
+            raise Invalid(
+                f"Feature {clash!r} of view {view.name!r} is called like a key or the time of its log, so the view "
+                "cannot be a source. Rename the feature."
+            )
+
+    def _check_personal(self) -> None:
+        rules = (DO_NOT_SERVE, DO_NOT_STORE)
+        for column, rule in self.personal.items():
+            if rule not in rules:
+                raise Invalid(
+                    f"Source {self.name!r}: personal={{{column!r}: {rule!r}}} is not a rule. There are: {', '.join(rules)}."
+                )
+        when = {*self.time_columns, *self.order}
+        if cut := next((column for column in self.cut if column in when), None):
+            raise Invalid(
+                f"Source {self.name!r} tells time or order by column {cut!r}, which is marked {DO_NOT_STORE!r} and cut "
+                "away when the source is read. Use another column, or mark it 'do not serve'."
+            )
+
+    @property
+    def derived(self) -> bool:
+        """Whether its rows are made of those of its inputs, by a query or a function."""
+        return self.sql is not None or self.transform is not None
 
     @property
     def static(self) -> bool:
@@ -211,9 +329,30 @@ class Source:
         return tuple(dict.fromkeys([*names, *([self.created] if self.created else [])]))
 
     @property
+    def cut(self) -> tuple[str, ...]:
+        """The columns that are cut away when it is read."""
+        return tuple(column for column, rule in self.personal.items() if rule == DO_NOT_STORE)
+
+    def personal_rule(self, column: str) -> Personal | None:
+        """What may not be done with a column: as declared here, or for the view or the inputs it comes from.
+
+        A query's column inherits by its name; one that renames personal data has to declare it again.
+        """
+        if column in self.personal:
+            return self.personal[column]
+        if self.view is not None:
+            if column in self.view.entity.keys:
+                return self.view.source.personal_rule(column)
+            return DO_NOT_SERVE if column in self.view.features and column not in self.view.served_features else None
+        inherited = {source.personal_rule(column) for source in self.inputs}
+        return DO_NOT_SERVE if DO_NOT_SERVE in inherited else None
+
+    @property
     def leaves(self) -> tuple[Source, ...]:
-        """The sources with data of their own that this one reads: itself, or those beneath its query."""
-        if self.sql is None:
+        """The sources with data of their own that this one reads: itself, or those beneath its query, function or view."""
+        if self.view is not None:
+            return self.view.source.leaves
+        if not self.derived:
             return (self,)
         return tuple(dict.fromkeys(leaf for source in self.inputs for leaf in source.leaves))
 
@@ -232,6 +371,13 @@ class Source:
             "nonexistent": None if self.nonexistent == "raise" else self.nonexistent,
             "sql": self.sql,
             "inputs": [source.to_spec() for source in self.inputs] or None,
+            "table": self.table,
+            "query": self.query,
+            "order": list(self.order) or None,
+            "personal": dict(sorted(self.personal.items())) or None,
+            "view": None if self.view is None else _computed(self.view),
+            "entry": self.entry,
+            "transform": None if self.transform is None else self.transform.to_spec(),
         }
         return {name: value for name, value in spec.items() if value is not None}
 
@@ -239,17 +385,37 @@ class Source:
     def from_spec(cls, spec: Mapping[str, Any]) -> Source:
         """The declaration that ``to_spec`` wrote."""
         options = dict(spec)
-        name, data = options.pop("name"), options.pop("path", None)
+        name, data, entry = options.pop("name"), options.pop("path", None), options.pop("entry", None)
         options["column_times"] = {c: Times(**t) for c, t in options.pop("column_times", {}).items()}
         options["inputs"] = [cls.from_spec(source) for source in options.pop("inputs", ())]
-        return cls(name, data, **options)
+        if "view" in options:
+            options["view"] = FeatureView.from_spec(options["view"])
+        if (transform := options.pop("transform", None)) is not None:
+            options["transform"] = Portable.from_spec(transform)
+        source = cls(name, data, **options)
+        object.__setattr__(source, "entry", entry)
+        return source
 
     def bound(self, data: Mapping[str, Any]) -> Source:
         """The same declaration with other data: a path, a frame or a snapshot for some names of its ``leaves``."""
+        return self._each(
+            lambda source: source.bound(data),
+            lambda view: view.bound(data),
+            data.get(self.name, self.data) if not self.derived and self.view is None else self.data,
+        )
+
+    def anchored(self, root: Path) -> Source:
+        """The same declaration with paths inside ``root`` told relative to it, so that all clones agree."""
+        own = anchored(self.data, root) if isinstance(self.data, str) else self.data
+        return self._each(lambda source: source.anchored(root), lambda view: view.anchored(root), own)
+
+    def _each(
+        self, source: Callable[[Source], Source], view: Callable[[FeatureView], FeatureView], data: Any
+    ) -> Source:
         other = copy.copy(self)
-        object.__setattr__(other, "inputs", tuple(source.bound(data) for source in self.inputs))
-        if self.sql is None and self.name in data:
-            object.__setattr__(other, "data", data[self.name])
+        object.__setattr__(other, "inputs", tuple(map(source, self.inputs)))
+        object.__setattr__(other, "view", None if self.view is None else view(self.view))
+        object.__setattr__(other, "data", data)
         return other
 
     def __eq__(self, other: object) -> bool:
@@ -260,7 +426,21 @@ class Source:
 
     def _frames(self) -> tuple[int, ...]:
         own = () if self.data is None or isinstance(self.data, str) else (id(self.data),)
-        return own + tuple(number for source in self.inputs for number in source._frames())
+        beneath = (*self.inputs, *([self.view.source] if self.view is not None else []))
+        return own + tuple(number for source in beneath for number in source._frames())
+
+
+def _entry(data: object) -> str | None:
+    """``module:function`` of a function that another process can import."""
+    module, name = getattr(data, "__module__", None), getattr(data, "__qualname__", "<")
+    if not inspect.isfunction(data) or module in (None, "__main__") or "<" in name:
+        return None
+    return f"{module}:{name}"
+
+
+def _computed(view: FeatureView) -> dict[str, Any]:
+    """The part of a view's declaration that its values depend on: an edit of its words changes nothing above it."""
+    return {part: value for part, value in view.to_spec().items() if part not in ("description", "owner", "tags")}
 
 
 def _check_zone(source: str, zone: str | None) -> None:
@@ -283,10 +463,10 @@ class FeatureView:
     Attributes:
         name: how it is called: ``"weather:*"``, ``"weather:temp"``.
         entity: what the features describe.
-        source: where they come from.
+        source: where they come from; a view given as source means the log of its values, see ``Source.of_view``.
         features: feature name to declaration. A list of columns means their latest values.
         ttl: how old a latest value may be, in microseconds, unless the feature says otherwise.
-        description, owner, tags: for people.
+        description, owner, tags: for people. A list of tags is one of names without values.
 
     Example:
         >>> planes = Source("planes", "planes.parquet")
@@ -311,22 +491,22 @@ class FeatureView:
         name: str,
         *,
         entity: Entity,
-        source: Source,
+        source: Source | FeatureView,
         features: Sequence[str] | Mapping[str, Feature],
         ttl: Duration | None = None,
         description: str = "",
         owner: str = "",
-        tags: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | Sequence[str] | None = None,
     ) -> None:
         values: dict[str, Any] = {
             "name": check_name("a feature view", name),
             "entity": entity,
-            "source": source,
+            "source": Source.of_view(source) if isinstance(source, FeatureView) else source,
             "features": _features(name, features),
             "ttl": None if ttl is None else as_duration(ttl),
             "description": description,
             "owner": owner,
-            "tags": dict(tags or {}),
+            "tags": _tags(name, tags),
         }
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)
@@ -347,6 +527,47 @@ class FeatureView:
                 f"Source {self.source.name!r} has no event_time, so {what} {self.name!r} has no meaning. Declare "
                 "event_time=, or take latest values without a ttl."
             )
+        self._check_stored()
+
+    def _check_stored(self) -> None:
+        named = {column: f"feature {f!r}" for f, each in self.features.items() for column in columns_of(each)}
+        named |= dict.fromkeys(self.entity.keys, f"entity {self.entity.name!r}")
+        for column, what in named.items():
+            if self.source.personal_rule(column) == DO_NOT_STORE:
+                raise Invalid(
+                    f"Column {column!r} of source {self.source.name!r} is personal data marked {DO_NOT_STORE!r}, so "
+                    f"{what} of view {self.name!r} cannot use it: it is cut away when the source is read."
+                )
+
+    @property
+    def served_features(self) -> tuple[str, ...]:
+        """The features that may stand in an online store; none at all where a key may not."""
+        unserved = {column for column in self._columns() if self.source.personal_rule(column) == DO_NOT_SERVE}
+        if unserved & set(self.entity.keys):
+            return ()
+        return tuple(name for name, each in self.features.items() if not unserved & set(columns_of(each)))
+
+    def _columns(self) -> set[str]:
+        return {*self.entity.keys, *(column for each in self.features.values() for column in columns_of(each))}
+
+    def check_served(self, *features: str) -> None:
+        """Refuse to serve personal data.
+
+        Args:
+            features: what is asked for online; without any, that there is something to serve at all.
+
+        Raises:
+            Invalid: a feature, or a key of the entity, reads a column that is marked ``do not serve``.
+        """
+        served = self.served_features
+        refused = next((name for name in features if name not in served), None)
+        if refused is None and served:
+            return
+        what = f"Feature '{self.name}:{refused}'" if refused else f"Feature view {self.name!r}"
+        raise Invalid(
+            f"{what} is made from personal data of source {self.source.name!r} marked {DO_NOT_SERVE!r}: it may train a "
+            f"model and is never served. Ask for {', '.join(map(repr, served)) or 'another view'} instead."
+        )
 
     def __hash__(self) -> int:
         return hash((self.name, self.source, tuple(self.features)))
@@ -371,8 +592,15 @@ class FeatureView:
 
     def bound(self, data: Mapping[str, Any]) -> FeatureView:
         """The same view with other data, see ``Source.bound``."""
+        return self._with_source(self.source.bound(data))
+
+    def anchored(self, root: Path) -> FeatureView:
+        """The same view with paths inside ``root`` told relative to it, see ``Source.anchored``."""
+        return self._with_source(self.source.anchored(root))
+
+    def _with_source(self, source: Source) -> FeatureView:
         other = copy.copy(self)
-        object.__setattr__(other, "source", self.source.bound(data))
+        object.__setattr__(other, "source", source)
         return other
 
     def to_spec(self) -> dict[str, Any]:
@@ -417,55 +645,12 @@ def _features(view: str, features: Sequence[str] | Mapping[str, Feature]) -> dic
     return dict(features)
 
 
-class Columns:
-    """What a view's function is handed: ``t.dep_delay`` is the name of the column, for editors and for eyes."""
-
-    def __getattr__(self, name: str) -> str:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return name
+def _tags(view: str, tags: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
+    if isinstance(tags, str):
+        raise Invalid(f"View {view!r}: tags={tags!r} is one text. Give a list: tags=[{tags!r}].")
+    return dict(tags) if isinstance(tags, Mapping) else dict.fromkeys(tags or (), "")
 
 
-def feature_view(
-    *,
-    entity: Entity,
-    source: Source,
-    ttl: Duration | None = None,
-    name: str | None = None,
-    owner: str = "",
-    tags: Mapping[str, str] | None = None,
-) -> Callable[[Callable[..., Mapping[str, Feature]]], FeatureView]:
-    """Make a function that answers features into a view; its name and docstring are the view's.
-
-    Raises:
-        Invalid: the function takes more than one argument or answers something else than features.
-
-    Example:
-        >>> flights = Source("flights", "flights.parquet", event_time="dep_utc")
-        >>> @feature_view(entity=Entity("origin"), source=flights)
-        ... def congestion(t):
-        ...     "How late planes leave this airport at the moment."
-        ...     return {"delay_last": latest(t.dep_delay)}
-        >>> congestion.description
-        'How late planes leave this airport at the moment.'
-    """
-
-    def declare(function: Callable[..., Mapping[str, Feature]]) -> FeatureView:
-        called = name or function.__name__
-        if (arguments := len(inspect.signature(function).parameters)) > 1:
-            raise Invalid(f"The function of view {called!r} takes {arguments} arguments. It is given one, the columns.")
-        features = function(Columns()) if arguments else function()
-        if not isinstance(features, Mapping):
-            raise Invalid(f"The function of view {called!r} answers {features!r}. Return a dict of name to feature.")
-        return FeatureView(
-            called,
-            entity=entity,
-            source=source,
-            features=features,
-            ttl=ttl,
-            description=inspect.getdoc(function) or "",
-            owner=owner,
-            tags=tags,
-        )
-
-    return declare
+def columns_of(feature: Aggregate) -> tuple[str, ...]:
+    """The columns of the source that a feature is made from."""
+    return feature.columns

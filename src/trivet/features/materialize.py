@@ -1,16 +1,18 @@
 """Filling the online store: rows as of a moment, by the same engine that makes training sets.
 
 A row of a key changes only at certain moments: when a row of the source begins to count, and when one leaves a
-window. All of them are known beforehand and sorted once, so a step from one moment to the next computes only the
-keys with such a moment in between. The first step of a ``Materializer`` computes every key, whatever the watermark
-says, because the data may hold rows that were not there before. Rows hold values that may be too old: expiry is the
-reader's, at the moment of reading.
+window. All of them are known beforehand and sorted once, so a step from one moment to the next computes and writes only
+the keys with such a moment in between. Rows known later than they happened are found so, too.
+
+That holds while the past stays what it was. Beside each watermark stands what the source had up to then, as one number;
+where a new reading of the source has something else (a backfill, a correction, a deleted row), every key is computed again.
+Rows hold values that may be too old: expiry is the reader's, at the moment of reading.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -20,15 +22,24 @@ from trivet.clock import new_id
 from trivet.errors import Invalid
 from trivet.features.aggregates import Aggregate
 from trivet.features.definitions import FeatureView
+from trivet.features.engines.local import LocalEngine
 from trivet.features.engines.prepared import Answer, Clock, Prepared, Query, prepare
 from trivet.features.engines.timeline import ALWAYS, Ints
-from trivet.features.online.contract import Key, OnlineStore, Row
+from trivet.features.logs import with_logs
+from trivet.features.online.contract import Batch, OnlineStore, Row
+from trivet.features.online.encoding import decode_row, encode_key, encode_keys, encode_row
+from trivet.features.online.packing import TimesColumn, pack_rows
+from trivet.features.past import Past
 from trivet.features.sources import Snapshots, leaves_of
 from trivet.ledger import Artifact, Run
 from trivet.pipelines.context import Context
 from trivet.types import Micros, to_micros
 
 __all__ = ["Materializer", "record_materialization"]
+
+_PIECE = 200_000  # rows that are computed and encoded at a time
+_PAST = "#past"  # the view's companion: one row that says from what the rows were made
+_THE_ONE = encode_key(())
 
 
 class Materializer:
@@ -55,6 +66,9 @@ class Materializer:
     """
 
     def __init__(self, views: Sequence[FeatureView], sources: Snapshots, store: OnlineStore) -> None:
+        for view in views:
+            view.check_served()
+        sources = with_logs([view.source for view in views], sources, LocalEngine().point_in_time)
         self._store = store
         prepared: dict[Any, Prepared] = {}
         for source in dict.fromkeys(view.source for view in views):
@@ -65,47 +79,49 @@ class Materializer:
     def advance(self, until: datetime) -> dict[str, int]:
         """Bring every view to the moment ``until`` and answer how many rows of each were written.
 
-        A view is written in one call with its watermark, so an interruption leaves it where it was or where it
-        should be. Going back in time changes nothing.
+        All views are written by one call of the store, each with its watermark, so an interruption leaves them where
+        they were or where they should be. Going back in time changes nothing.
         """
         moment = to_micros(until)
-        return {live.view.name: self._advance(live, moment) for live in self._views}
-
-    def _advance(self, live: _Live, moment: Micros) -> int:
-        name = live.name
-        watermark = self._store.watermark(name)
-        if watermark is not None and moment < watermark:
-            return 0
-        if watermark is None or watermark != live.reached:
-            changed = live.changed(None, moment)
-        else:
-            changed = live.changed(watermark, moment)
-        written = self._store.write(name, live.rows(changed, moment), watermark=moment)
-        live.reached = moment
+        names = [name for live in self._views for name in (live.name, live.name + _PAST)]
+        found = self._store.get([(name, [_THE_ONE]) for name in names])
+        batches, written = [], {live.view.name: 0 for live in self._views}
+        for live, rows, past in zip(self._views, found[::2], found[1::2], strict=True):
+            if rows.watermark is None or moment >= rows.watermark:
+                batches += live.step(rows.watermark, past.rows[0], moment)
+        for name, count in zip((batch.view for batch in batches), self._store.put(batches), strict=True):
+            if not name.endswith(_PAST):
+                written[next(live.view.name for live in self._views if live.name == name)] = count
         return written
 
 
 class _Live:
-    """One view, ready to be computed at any moment.
-
-    Attributes:
-        name: under which the store has it.
-        reached: up to where this object brought the store; anything else there is someone else's work.
-    """
+    """One view, ready to be computed at any moment."""
 
     def __init__(self, view: FeatureView, prepared: Prepared) -> None:
         self.view, self.name = view, view.online_name
-        self.reached: Micros | None = None
         self._prepared = prepared
         self._names = view.entity.keys
         self._keys = prepared.keys(self._names)
         moments, codes = _changes(view, prepared)
         order = np.argsort(moments, kind="stable")
         self._moments, self._codes = moments[order], codes[order]
-        for name in view.features:
+        self._past = Past(view, prepared)
+        self._served = frozenset(view.served_features)
+        for name in view.served_features:
             _check_online(
                 view, name, Query(prepared, self._names, codes[:0], codes[:0], strict=False).answer(view, name)
             )
+
+    def step(self, watermark: Micros | None, past: bytes | None, moment: Micros) -> list[Batch]:
+        """What brings the store from ``watermark``, made from ``past``, to ``moment``."""
+        same = watermark is not None and past is not None and decode_row(past).values == self._past.up_to(watermark)
+        encoded = self.rows(self.changed(watermark if same else None, moment), moment)
+        now = Row(moment, self._past.up_to(moment), [])
+        return [
+            Batch(self.name, encoded, moment, moment, watermark=moment),
+            Batch(self.name + _PAST, [(_THE_ONE, encode_row(now))], moment, moment),
+        ]
 
     def changed(self, after: Micros | None, until: Micros) -> Ints:
         """The codes of keys with a moment of change in ``(after, until]``."""
@@ -113,20 +129,31 @@ class _Live:
         high = int(np.searchsorted(self._moments, until, side="right"))
         return np.unique(self._codes[low:high])
 
-    def rows(self, codes: Ints, moment: Micros) -> Iterator[tuple[Key, Row]]:
-        """The rows of some keys as of ``moment``."""
-        if not len(codes):
-            return
-        query = Query(self._prepared, self._names, codes, np.full(len(codes), moment), strict=False)
-        answers = [query.answer(self.view, name, expire=False) for name in self.view.features]
-        values = zip(*(answer.values.to_list() for answer in answers), strict=True)
-        times = zip(*(_times(answer, len(codes), moment) for answer in answers), strict=True)
-        for key, own, when in zip(self._keys.tuples(codes), values, times, strict=True):
-            yield online_key(key), Row(moment, list(own), list(when))
+    def rows(self, codes: Ints, moment: Micros) -> list[tuple[bytes, bytes]]:
+        """The encoded rows of some keys as of ``moment``."""
+        packed: list[tuple[bytes, bytes]] = []
+        for start in range(0, len(codes), _PIECE):
+            part = codes[start : start + _PIECE]
+            query = Query(self._prepared, self._names, part, np.full(len(part), moment), strict=False)
+            answers = [self._answer(query, name) for name in self.view.features]
+            rows = pack_rows(moment, [answer.values for answer in answers], [_times(each, moment) for each in answers])
+            packed += zip(encode_keys(self._keys.tuples(part)), rows, strict=True)
+        return packed
+
+    def _answer(self, query: Query, name: str) -> Answer:
+        """One feature. What may not be served leaves its place empty."""
+        answer = query.answer(self.view, name, expire=False)
+        if name in self._served:
+            return answer
+        size = len(answer.values)
+        nothing = pl.Series(name, [None], dtype=answer.values.dtype).new_from_index(0, size)
+        return Answer(nothing, np.zeros(size, np.int64), np.zeros(size, np.bool_))
 
 
-def record_materialization(context: Context, views: Sequence[FeatureView]) -> Run:
+def record_materialization(context: Context, views: Sequence[FeatureView], sources: Snapshots | None = None) -> Run:
     """Record from which views and data the online store is filled, so that what is served can be traced to its files.
+
+    ``sources`` are the data that the ``Materializer`` was given: a database or a function is not asked a second time.
 
     Raises:
         Invalid: a source has no data, or its file cannot be used.
@@ -134,10 +161,11 @@ def record_materialization(context: Context, views: Sequence[FeatureView]) -> Ru
     from trivet.features.snapshots import record_source
 
     now = context.clock()
+    views = [view.anchored(context.root) for view in views]
     declared = {view.name: Artifact.of("feature_view", view.to_spec(), created=now) for view in views}
     inputs = {f"views.{name}": artifact.digest for name, artifact in declared.items()}
     for name, leaf in leaves_of(view.source for view in views).items():
-        inputs[f"sources.{name}"] = record_source(leaf, context).digest
+        inputs[f"sources.{name}"] = record_source(leaf.bound(sources or {}), context).digest
     made = Artifact.of("online_features", {"inputs": inputs}, created=now)
     run = Run(
         id=new_id(context.clock),
@@ -155,23 +183,10 @@ def record_materialization(context: Context, views: Sequence[FeatureView]) -> Ru
     return run
 
 
-def online_key(key: tuple[Any, ...]) -> Key:
-    """A key as online stores take it: dates as text.
-
-    Example:
-        >>> online_key((date(2013, 1, 1), "EWR"))
-        ('2013-01-01', 'EWR')
-    """
-    return tuple(part.isoformat() if isinstance(part, date) else part for part in key)
-
-
-def _times(answer: Answer, size: int, moment: Micros) -> list[Micros | None]:
+def _times(answer: Answer, moment: Micros) -> TimesColumn:
     if answer.times is None or answer.seen is None:
-        return [moment] * size
-    return [
-        (moment if time == ALWAYS else time) if seen else None
-        for time, seen in zip(answer.times.tolist(), answer.seen.tolist(), strict=True)
-    ]
+        return None
+    return np.where(answer.times == ALWAYS, moment, answer.times), answer.seen
 
 
 def _changes(view: FeatureView, prepared: Prepared) -> tuple[Ints, Ints]:

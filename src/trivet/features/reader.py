@@ -1,26 +1,33 @@
 """Reading features at prediction time: rows of the online store, judged by the rule of the training set.
 
-Nothing here but dictionaries: this is the hot path. The store keeps what was known; whether it is still good is
-decided now, at the moment of the prediction, exactly as the training set decided it at the moment of each row.
+Nothing here but dictionaries: this is the hot path, and all views are one question to the store. The store keeps what was
+known; whether it is still good is decided now, at the moment of the prediction, exactly as the training set decided it at the
+moment of each row. ``trivet.features.batch`` judges by the same rule, columns at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from trivet.errors import Invalid
 from trivet.features.aggregates import COUNTS
-from trivet.features.online.contract import Key, OnlineStore, Row
-from trivet.features.references import Selected
+from trivet.features.definitions import Entity
+from trivet.features.keytypes import typed_key
+from trivet.features.online.contract import OnlineStore, Row
+from trivet.features.online.encoding import decode_row, encode_key
+from trivet.features.references import Selected, Selection
 from trivet.types import Micros, from_micros
 
-__all__ = ["FeatureReader", "FeatureVector", "Status"]
+if TYPE_CHECKING:
+    from trivet.features.computed import Computation
 
-Status: TypeAlias = Literal["present", "null", "missing", "expired"]
+__all__ = ["Asked", "AskedView", "FeatureReader", "FeatureVector", "Status", "check_moment"]
+
+Status: TypeAlias = Literal["present", "null", "missing", "expired", "unmaterialized"]
 
 
 class FeatureVector(msgspec.Struct):
@@ -30,7 +37,8 @@ class FeatureVector(msgspec.Struct):
         values: as a training set of that moment would have them.
         times: event time of the row that a latest value came from; for an aggregate the moment it was computed for.
         status: ``present``; ``null``: known to be empty; ``missing``: nothing was ever seen for this key;
-            ``expired``: older than its time to live, or an aggregate so old that its window has passed.
+            ``expired``: older than its time to live, or an aggregate so old that its window has passed;
+            ``unmaterialized``: the store has nothing of this view, or has lost it, so nothing can be said.
     """
 
     values: dict[str, Any]
@@ -38,61 +46,112 @@ class FeatureVector(msgspec.Struct):
     status: dict[str, Status]
 
 
-class _Feature(NamedTuple):
+class Asked(NamedTuple):
+    """One feature to read, with what decides whether its value is still good."""
+
     place: int
     name: str
+    column: str
     limit: Micros | None  # ttl of a latest value, window of an aggregate
     windowed: bool
     nothing: int | None  # what the aggregate of no rows is
 
 
-class _View(NamedTuple):
+class AskedView(NamedTuple):
+    """One view to read: under which name, by which keys, what of it."""
+
     name: str
-    keys: tuple[str, ...]
-    features: list[_Feature]
+    entity: Entity
+    features: list[Asked]
 
 
 class FeatureReader:
     """Answers feature vectors for entities. Safe to share among threads if the store is.
 
     Args:
-        features: what to read.
+        features: what to read, and with a selection what to compute of that.
         store: where from.
     """
 
-    def __init__(self, features: Sequence[Selected], store: OnlineStore) -> None:
-        self._store = store
+    def __init__(self, features: Sequence[Selected] | Selection, store: OnlineStore) -> None:
+        self.store = store
+        self._computation: Computation | None = None
+        self.selection = features if isinstance(features, Selection) else None
+        if isinstance(features, Selection):
+            self._computation = _computation(features) if features.steps else None
+            features = features.read
+        for each in features:
+            each.view.check_served(each.feature)
         views = dict.fromkeys(each.view for each in features)
-        self._views = [
-            _View(view.online_name, view.entity.keys, [_feature(each) for each in features if each.view == view])
+        self.views = [
+            AskedView(view.online_name, view.entity, [_feature(each) for each in features if each.view == view])
             for view in views
         ]
 
-    def __call__(self, entities: Sequence[Mapping[str, Any]], at: Micros) -> list[FeatureVector]:
+    def __call__(
+        self, entities: Sequence[Mapping[str, Any]], at: Micros, request: Sequence[Mapping[str, Any]] = ()
+    ) -> list[FeatureVector]:
         """The features of each of ``entities`` at the moment ``at``.
 
+        Args:
+            entities: whom it is about, each with its keys.
+            at: the moment.
+            request: what on-demand views ask the caller for, for each of ``entities``.
+
         Raises:
-            Invalid: an entity lacks a key, or ``at`` is before the moment that the store was brought up to: it
-                keeps one row for each key, so it cannot tell what was known before.
+            Invalid: a request value is missing, an on-demand function fails, an entity lacks a key, or ``at`` is before
+                the moment that the store was brought up to: it keeps one row for each key, so it cannot tell what was
+                known before.
         """
         vectors = [FeatureVector({}, {}, {}) for _ in entities]
-        for name, keys, features in self._views:
-            wanted = [_key(entity, keys) for entity in entities]
-            # The watermark first: rows that are written in between are newer than it says, never older.
-            watermark = self._store.watermark(name)
-            _check_moment(name, at, watermark)
-            rows = self._store.read(name, [key for key in wanted if key is not None])
-            found = iter(rows)
-            for vector, key in zip(vectors, wanted, strict=True):
-                row = None if key is None else next(found)
-                if row is None:
-                    _fill_missing(vector, features, known=key is not None and watermark is not None)
-                else:
-                    _fill(vector, features, row, max(row.as_of, watermark or row.as_of), at)
+        keys = [[_key(entity, view.entity) for entity in entities] for view in self.views]
+        found = self.store.get(
+            [
+                (view.name, [key for key in wanted if key is not None])
+                for view, wanted in zip(self.views, keys, strict=True)
+            ]
+        )
+        for view, wanted, (watermark, rows) in zip(self.views, keys, found, strict=True):
+            check_moment(view.name, at, watermark)
+            if len(rows) == len(wanted):
+                for vector, data in zip(vectors, rows, strict=True):
+                    _answer(vector, view.features, data, watermark, at)
+            else:
+                rest = iter(rows)
+                for vector, key in zip(vectors, wanted, strict=True):
+                    if key is None:
+                        _fill_missing(vector, view.features, known=False, status="missing")
+                    else:
+                        _answer(vector, view.features, next(rest), watermark, at)
+        if self._computation is not None:
+            self._computation.fill(vectors, entities, request, at)
         return vectors
 
 
-def _check_moment(view: str, at: Micros, watermark: Micros | None) -> None:
+def _computation(selection: Selection) -> Computation:
+    from trivet.features.computed import Computation
+
+    return Computation(selection)
+
+
+def _answer(
+    vector: FeatureVector, features: list[Asked], data: bytes | None, watermark: Micros | None, at: Micros
+) -> None:
+    if data is not None:
+        row = decode_row(data)
+        _fill(vector, features, row, row.as_of if watermark is None else max(row.as_of, watermark), at)
+    elif watermark is None:
+        _fill_missing(vector, features, known=False, status="unmaterialized")
+    else:
+        _fill_missing(vector, features, known=True, status="missing")
+
+
+def check_moment(view: str, at: Micros, watermark: Micros | None) -> None:
+    """Refuse a question about a moment before the store's.
+
+    Raises:
+        Invalid: ``at`` is before ``watermark``.
+    """
     if watermark is not None and at < watermark:
         raise Invalid(
             f"The online store has {view.partition('@')[0]!r} as of {from_micros(watermark):%Y-%m-%d %H:%M:%S} UTC, so it "
@@ -101,29 +160,33 @@ def _check_moment(view: str, at: Micros, watermark: Micros | None) -> None:
         )
 
 
-def _feature(selected: Selected) -> _Feature:
+def _feature(selected: Selected) -> Asked:
     view, own = selected.view, selected.aggregate
     limit = own.window if own.windowed else view.ttl_of(selected.feature)
     if limit is not None and not own.windowed:
         limit += own.lag  # a lagged value ages from the moment that it looks at
     nothing = 0 if own.operation in COUNTS else None
-    return _Feature(list(view.features).index(selected.feature), selected.reference, limit, own.windowed, nothing)
+    place = list(view.features).index(selected.feature)
+    return Asked(place, selected.reference, selected.column, limit, own.windowed, nothing)
 
 
-def _key(entity: Mapping[str, Any], keys: tuple[str, ...]) -> Key | None:
-    """The key, or None where it has a null and belongs to no one."""
+def _key(entity: Mapping[str, Any], described: Entity) -> bytes | None:
+    """The encoded key, or None where it has a null and belongs to no one."""
+    keys = described.keys
     try:
         key = tuple([entity[name] for name in keys])
     except KeyError as exc:
         raise Invalid(f"The entity {dict(entity)!r} lacks the key {exc.args[0]!r}. Give {', '.join(keys)}.") from exc
     if None in key:
         return None
-    return tuple(part.isoformat() if isinstance(part, date) else part for part in key)
+    if described.typed:
+        return encode_key(typed_key(described, key))
+    return encode_key(tuple([part.isoformat() if isinstance(part, date) else part for part in key]))
 
 
-def _fill(vector: FeatureVector, features: list[_Feature], row: Row, as_of: Micros, at: Micros) -> None:
+def _fill(vector: FeatureVector, features: list[Asked], row: Row, as_of: Micros, at: Micros) -> None:
     values, times, status = vector.values, vector.times, vector.status
-    for place, name, limit, windowed, _ in features:
+    for place, name, _, limit, windowed, _ in features:
         value, time = row.values[place], as_of if windowed else row.times[place]
         times[name] = time
         if time is None or (time > at and not windowed):  # never seen, or not yet at that moment
@@ -134,9 +197,9 @@ def _fill(vector: FeatureVector, features: list[_Feature], row: Row, as_of: Micr
             values[name], status[name] = value, "null" if value is None else "present"
 
 
-def _fill_missing(vector: FeatureVector, features: list[_Feature], *, known: bool) -> None:
+def _fill_missing(vector: FeatureVector, features: list[Asked], *, known: bool, status: Status) -> None:
     """Of a key that was never seen an aggregate counts nothing, as in training; of no key nothing is known."""
     for feature in features:
         vector.values[feature.name] = feature.nothing if known else None
         vector.times[feature.name] = None
-        vector.status[feature.name] = "missing"
+        vector.status[feature.name] = status

@@ -9,7 +9,6 @@ files are read once more.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +24,6 @@ from trivet.pipelines.context import Context
 __all__ = ["record_source", "source_as_of"]
 
 INDEX = Path(".trivet") / "source-index.json"
-_SETTLED = 2_000_000_000  # nanoseconds
 
 
 def record_source(source: Source, context: Context) -> Artifact:
@@ -36,18 +34,16 @@ def record_source(source: Source, context: Context) -> Artifact:
         Conflict: the file changed while it was read.
     """
     snapshot = snapshot_of(source, context.root)
-    if not isinstance(snapshot.data, Path):
+    before = _identity(snapshot)
+    if before is None:
         return _save(snapshot, context)
-    before = _stat(snapshot)
     index = _read_index(context.root / INDEX)
     if before in index and (known := _recorded(index[before], context)) is not None:
         return known
     artifact = _save(snapshot, context)
-    if _stat(snapshot) != before:
-        raise Conflict(
-            f"Source {source.name!r}: {snapshot.data} changed while it was read. Try again when it is whole."
-        )
-    if time.time_ns() - snapshot.data.stat().st_mtime_ns > _SETTLED:
+    if _identity(snapshot) != before:
+        raise Conflict(f"Source {source.name!r}: {source.data} changed while it was read. Try again when it is whole.")
+    if snapshot.settled():
         _write_index(context.root / INDEX, {**index, before: artifact.digest})
     return artifact
 
@@ -98,11 +94,12 @@ def _recorded(digest: str, context: Context) -> Artifact | None:
     return None if context.blobs.missing(file.digest for file in artifact.files.values()) else artifact
 
 
-def _stat(snapshot: Snapshot) -> str:
-    assert isinstance(snapshot.data, Path)
-    facts = snapshot.data.stat()
-    numbers = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
-    return f"{snapshot.name} {'-'.join(map(str, numbers))} {snapshot.data.resolve()}"
+def _identity(snapshot: Snapshot) -> str | None:
+    """What the index knows an artifact by: the name, what tells a change, and what was cut away."""
+    fingerprint = snapshot.fingerprint()
+    if fingerprint is None:
+        return None
+    return " ".join([snapshot.name, fingerprint, *(f"-{column}" for column in sorted(snapshot.cut))])
 
 
 def _read_index(path: Path) -> dict[str, str]:

@@ -8,7 +8,10 @@ was met on the way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -18,15 +21,20 @@ import msgspec
 import polars as pl
 
 from trivet import plugins
-from trivet.errors import Corrupt, NotFound
+from trivet.errors import Corrupt, Invalid, NotFound
 from trivet.features.catalogue import Catalogue
-from trivet.features.definitions import FeatureView
+from trivet.features.computed import with_computed
+from trivet.features.definitions import FeatureView, Source
 from trivet.features.engines.contract import Engine, Report
 from trivet.features.frames import as_polars
-from trivet.features.references import Selected, resolve
+from trivet.features.on_demand import OnDemand
+from trivet.features.pieces import StoredTable, as_bytes, in_batches, join_in_pieces, needed
+from trivet.features.references import Definition, Selected, resolve
+from trivet.features.services import FeatureService
 from trivet.features.snapshots import record_source, source_as_of
-from trivet.features.sources import Snapshots, leaves_of
-from trivet.ledger import Artifact, Blobs, Run
+from trivet.features.sources import Snapshot, Snapshots, leaves_of, snapshot_of
+from trivet.features.sources.files import FileSnapshot
+from trivet.ledger import Artifact, Blobs, File, Run
 from trivet.pipelines.context import Context
 from trivet.pipelines.values.contract import Saved
 from trivet.types import Digest, Json, as_utc
@@ -35,6 +43,10 @@ if TYPE_CHECKING:
     from trivet.pipelines.values.encoding import Column
 
 __all__ = ["FeatureColumn", "TrainingSet", "TrainingSetKind", "build", "open_kind", "training_set"]
+
+
+_MOMENT, _FILE = "__moment", "training_set.parquet"
+_LARGE = 64 << 20  # bytes of a stored table beyond which it is not read before it is asked for
 
 
 class FeatureColumn(msgspec.Struct, frozen=True):
@@ -56,6 +68,8 @@ class TrainingSet:
         report: what was met on the way, counted.
         strict: whether it sees only what was known before, not at, each time.
         artifact, run: where it is recorded, once it is.
+        definitions: where on-demand views take part, the digest of every view by name, inputs of theirs included.
+        services: the feature services that were asked for, by name.
         origin: of a part that is not recorded itself, the whole that it was taken from.
     """
 
@@ -63,7 +77,7 @@ class TrainingSet:
 
     def __init__(
         self,
-        frame: pl.DataFrame,
+        frame: pl.DataFrame | StoredTable,
         *,
         time: str,
         label: str | None,
@@ -71,18 +85,44 @@ class TrainingSet:
         features: Sequence[FeatureColumn],
         report: Report,
         strict: bool = False,
+        definitions: Mapping[str, Digest] = {},
+        services: Sequence[str] = (),
     ) -> None:
-        self._frame = frame
+        self._table = frame
         self.time, self.label = time, label
         self.entities, self.features = tuple(entities), tuple(features)
         self.report, self.strict = report, strict
+        self.definitions, self.services = dict(definitions), tuple(services)
         self.artifact: Artifact | None = None
         self.origin: Artifact | None = None
         self.run: Run | None = None
 
+    @property
+    def _frame(self) -> pl.DataFrame:
+        return self._table if isinstance(self._table, pl.DataFrame) else self._table.scan().collect()
+
+    @property
+    def stored(self) -> StoredTable | None:
+        """The file that holds the table, where it is not in memory."""
+        return self._table if isinstance(self._table, StoredTable) else None
+
     def to_polars(self) -> pl.DataFrame:
         """The table for Polars."""
         return self._frame
+
+    def to_lazy(self) -> pl.LazyFrame:
+        """The table for Polars, not read before it is collected, and then no more of it than is asked for."""
+        return self._table.lazy() if isinstance(self._table, pl.DataFrame) else self._table.scan()
+
+    def to_batches(self, rows: int = 65_536) -> Iterator[pl.DataFrame]:
+        """The table in order, ``rows`` at a time; of a large one no more than that is in memory.
+
+        Raises:
+            Invalid: ``rows`` is not positive.
+        """
+        if rows < 1:
+            raise Invalid(f"A batch of {rows} rows is none. Give rows=65536 or another positive number.")
+        return in_batches(self.to_lazy(), rows, "the training set")
 
     def to_pandas(self) -> Any:
         """The table for pandas, with its familiar types."""
@@ -98,7 +138,7 @@ class TrainingSet:
         Raises:
             Invalid: ``moment`` has no time zone or is no time.
         """
-        return self._part(pl.col(self.time) < as_utc(moment))
+        return self._part(pl.col(_MOMENT) < as_utc(moment))
 
     def since(self, moment: datetime | str) -> TrainingSet:
         """The rows that ask at ``moment`` or later.
@@ -106,11 +146,11 @@ class TrainingSet:
         Raises:
             Invalid: as ``before``.
         """
-        return self._part(pl.col(self.time) >= as_utc(moment))
+        return self._part(pl.col(_MOMENT) >= as_utc(moment))
 
     def _part(self, wanted: pl.Expr) -> TrainingSet:
-        zoned = self._frame.with_columns(pl.col(self.time).pipe(_in_utc, self._frame.schema[self.time]))
-        frame = self._frame.filter(zoned.select(wanted).to_series())
+        moment = pl.col(self.time).pipe(_in_utc, self.schema[self.time])
+        frame = self.to_lazy().with_columns(moment.alias(_MOMENT)).filter(wanted).drop(_MOMENT).collect()
         nulls = {name: frame[name].null_count() for name in self.report.nulls}
         part = TrainingSet(
             frame,
@@ -120,6 +160,8 @@ class TrainingSet:
             features=self.features,
             report=msgspec.structs.replace(self.report, rows=frame.height, nulls=nulls),
             strict=self.strict,
+            definitions=self.definitions,
+            services=self.services,
         )
         part.origin = self.artifact or self.origin
         return part
@@ -129,15 +171,21 @@ class TrainingSet:
         """The features as inputs of a model. Times are none as they are, and left out."""
         from trivet.pipelines.values.encoding import column_of
 
-        table, columns = self.to_arrow(), []
+        columns = []
         for each in self.features:
-            if not self._frame.schema[each.name].is_temporal():
-                column = column_of(each.name, table.column(each.name))
+            if not self.schema[each.name].is_temporal():
+                values = self.to_lazy().select(each.name).collect().to_arrow()
+                column = column_of(each.name, values.column(each.name))
                 columns.append(msgspec.structs.replace(column, feature=each.feature, view=each.view))
         return columns
 
+    @property
+    def schema(self) -> pl.Schema:
+        """The columns and their types."""
+        return self._table.schema if isinstance(self._table, pl.DataFrame) else self._table.scan().collect_schema()
+
     def __len__(self) -> int:
-        return self._frame.height
+        return self.report.rows
 
     def __repr__(self) -> str:
         views = dict.fromkeys(each.feature.partition(":")[0] for each in self.features)
@@ -157,7 +205,8 @@ def _in_utc(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 def build(
     spine: Any,
     sources: Snapshots,
-    views: Mapping[str, FeatureView],
+    views: Mapping[str, FeatureView | OnDemand],
+    services: Mapping[str, FeatureService] = {},
     *,
     features: Sequence[str],
     time: str,
@@ -165,66 +214,88 @@ def build(
     strict: bool = False,
     full_names: bool = False,
     engine: str = "local:",
+    memory: str | int | None = None,
 ) -> TrainingSet:
     """Join a spine with features as they could be known at its times.
 
     Args:
         spine: entity keys, times and label; one row in, one row out, in this order.
         sources: the data, by the names of the sources without a query.
-        views: the views, by name.
+        views: the views, by name, on-demand views and the inputs of these among them.
+        services: the feature services that were asked for, for the record.
         features: references: ``"weather:temp"``, ``"weather:*"``.
         time: the spine's column of prediction times.
         label: the spine's column to predict.
         strict: see only what was known before, not at, each time.
         full_names: call columns ``view__feature``.
         engine: URL of the engine.
+        memory: how much of it this process may take, ``"2GB"``: where the tables take more, they are joined in
+            pieces, to the same bits.
 
     Raises:
         NotFound: a view, feature, column or data does not exist; the nearest are named.
         Invalid: names collide, types do not fit, data cannot be read.
     """
-    frame = as_polars(spine, "The spine")
-    if label is not None and label not in frame.columns:
-        raise NotFound("column in the spine called", label, frame.columns)
+    rows = _lazy_spine(spine)
+    columns = rows.collect_schema().names()
+    if label is not None and label not in columns:
+        raise NotFound("column in the spine called", label, columns)
 
-    def find(name: str) -> FeatureView:
+    def find(name: str) -> FeatureView | OnDemand:
         if name not in views:
             raise NotFound("feature view", name, views)
         return views[name]
 
-    selected = resolve(features, find, full_names=full_names, taken=frame.columns)
+    selected = resolve(features, find, full_names=full_names, taken=columns)
     opened: Engine = plugins.open_url("engine", engine, Path())
-    joined = opened.point_in_time(frame, selected, sources, time=time, strict=strict)
+    parts = None if memory is None else needed(rows, selected.read, sources, as_bytes(memory))
+    table: pl.DataFrame | StoredTable
+    if parts is None:
+        joined = opened.point_in_time(rows.collect(), selected.read, sources, time=time, strict=strict)
+        table, nulls = with_computed(as_polars(joined.frame), columns, selected, joined.report.nulls)
+        report = msgspec.structs.replace(joined.report, nulls=nulls)
+    else:
+        table, report = join_in_pieces(opened, rows, selected, sources, time=time, strict=strict, parts=parts)
     return TrainingSet(
-        as_polars(joined.frame),
+        table,
         time=time,
         label=label,
-        entities=list(dict.fromkeys(each.view.entity.name for each in selected)),
+        entities=list(dict.fromkeys(each.view.entity.name for each in selected.read)),
         features=[FeatureColumn(each.column, each.reference, each.view.digest) for each in selected],
-        report=msgspec.structs.replace(joined.report, duplicates=_duplicates(frame, selected, time)),
+        report=msgspec.structs.replace(report, duplicates=_duplicates(rows, selected.read, time)),
         strict=strict,
+        definitions={name: each.digest for name, each in selected.definitions.items()} if selected.steps else {},
+        services=list(services),
     )
 
 
-def _duplicates(spine: pl.DataFrame, selected: Sequence[Selected], time: str) -> int:
+def _lazy_spine(spine: Any) -> pl.LazyFrame:
+    if isinstance(spine, Snapshot):
+        return spine.scan()
+    return spine if isinstance(spine, pl.LazyFrame) else as_polars(spine, "The spine").lazy()
+
+
+def _duplicates(spine: pl.LazyFrame, selected: Sequence[Selected], time: str) -> int:
     keys = dict.fromkeys(key for each in selected for key in each.view.entity.keys)
-    return int(spine.select(*keys, time).is_duplicated().sum())
+    return int(spine.select(*keys, time).collect().is_duplicated().sum())
 
 
 def training_set(
     context: Context,
     spine: Any,
-    views: Sequence[FeatureView | str],
+    views: Sequence[Definition | str] | Definition | str,
     *,
     time: str,
     label: str | None = None,
     strict: bool = False,
     full_names: bool = False,
     as_known_at: datetime | str | None = None,
+    memory: str | int | None = None,
 ) -> TrainingSet:
     """Make a training set and record it: spine, sources as they are, views, run and answer.
 
-    Views may be objects, or references to the catalogue: ``"weather:*"``, ``"planes:seats"``.
+    Views and services may be objects, or references to the catalogue: ``"weather:*"``, ``"planes:seats"``. A spine that
+    is a file (its path, or a ``Source``) or a lazy frame is not read as a whole where ``memory`` says how much there is.
 
     With ``as_known_at`` the answer is what the same call would have been at that moment: from the data of the sources
     that was on record then, so that late data and backfills cannot rewrite the past.
@@ -236,17 +307,19 @@ def training_set(
     from trivet.pipelines import values
     from trivet.pipelines.recording import record
 
-    frame = spine.collect() if isinstance(spine, pl.LazyFrame) else spine
-    columns = as_polars(frame, "The spine").columns
-    selected = resolve(views, Catalogue(context).get, full_names=full_names, taken=columns)
-    chosen = {each.view.name: each.view for each in selected}
-    inputs = {"spine": values.save(frame, context)}
-    for name, leaf in leaves_of(view.source for view in chosen.values()).items():
+    given = _recordable(spine, context, memory)
+    columns = _lazy_spine(given).collect_schema().names()
+    find = Catalogue(context).get
+    selected = resolve(views, find, full_names=full_names, taken=columns, root=context.root)
+    inputs = {"spine": values.save(given, context)}
+    for name, leaf in leaves_of(view.source for view in selected.views).items():
         inputs[f"sources.{name}"] = (
             record_source(leaf, context) if as_known_at is None else source_as_of(name, as_utc(as_known_at), context)
         )
-    for name, view in chosen.items():
-        inputs[f"views.{name}"] = values.save(view, context, kind="feature_view")
+    for view in selected.definitions.values():
+        inputs[f"views.{view.name}"] = values.save(view, context, kind=view.__trivet_kind__)
+    for service in selected.services:
+        inputs[f"services.{service.name}"] = values.save(service, context, kind="feature_service")
     parameters: dict[str, Json] = {
         "features": [each.reference for each in selected],
         "time": time,
@@ -255,11 +328,30 @@ def training_set(
         "full_names": full_names,
         "engine": context.settings.features.engine,
     }
+    if memory is not None:
+        parameters["memory"] = memory
     name = label or "training set"
     run, outputs, value = record(context, "training_set", name, build, inputs=inputs, parameters=parameters)
     assert isinstance(value, TrainingSet)
     value.run, value.artifact = run, outputs["result"]
     return value
+
+
+def _recordable(spine: Any, context: Context, memory: str | int | None) -> Any:
+    """The spine as it is recorded: a frame, or a file where it is one or may be too large for a frame."""
+    if isinstance(spine, str | Path):
+        return snapshot_of(Source("spine", spine), context.root)
+    if isinstance(spine, Source):
+        return snapshot_of(spine, context.root)
+    if not isinstance(spine, pl.LazyFrame):
+        return spine
+    if memory is None:
+        return spine.collect()
+    folder = Path(tempfile.mkdtemp(prefix="trivet-spine-"))
+    snapshot = FileSnapshot("spine", data=folder / "spine.parquet")
+    weakref.finalize(snapshot, shutil.rmtree, folder, ignore_errors=True)
+    spine.sink_parquet(folder / "spine.parquet")
+    return snapshot
 
 
 class TrainingSetKind:
@@ -273,10 +365,7 @@ class TrainingSetKind:
 
     def save(self, value: TrainingSet, blobs: Blobs) -> Saved:
         """Store the table and describe it."""
-        from trivet.pipelines.values.table_digest import table_digest
-
-        buffer = BytesIO()
-        value.to_polars().write_parquet(buffer)
+        file, content = _write(value, blobs)
         spec = {
             "time": value.time,
             "strict": value.strict,
@@ -284,15 +373,16 @@ class TrainingSetKind:
             "entities": list(value.entities),
             "features": [msgspec.to_builtins(each) for each in value.features],
             "report": msgspec.to_builtins(value.report),
-            "columns": {name: str(dtype) for name, dtype in value.to_polars().schema.items()},
+            "columns": {name: str(dtype) for name, dtype in value.schema.items()},
         }
-        content = table_digest(value.to_arrow())
-        return Saved(spec, {"training_set.parquet": blobs.put(buffer.getvalue())}, content)
+        spec |= {"definitions": value.definitions} if value.definitions else {}
+        spec |= {"services": list(value.services)} if value.services else {}
+        return Saved(spec, {_FILE: file}, content)
 
     def load(self, artifact: Artifact, blobs: Blobs) -> TrainingSet:
         """The training set again."""
         try:
-            frame = pl.read_parquet(BytesIO(blobs.read(artifact.files["training_set.parquet"].digest)))
+            frame = _read(artifact.files[_FILE], blobs)
         except pl.exceptions.PolarsError as exc:
             raise Corrupt(f"The table of {artifact.id} cannot be read: {exc}.") from exc
         spec = artifact.spec
@@ -304,9 +394,40 @@ class TrainingSetKind:
             features=[FeatureColumn(**each) for each in spec["features"]],
             report=msgspec.convert(spec["report"], Report),
             strict=spec.get("strict", False),
+            definitions=spec.get("definitions", {}),
+            services=spec.get("services", ()),
         )
         value.artifact = artifact
         return value
+
+
+def _write(value: TrainingSet, blobs: Blobs) -> tuple[File, Digest]:
+    """Store the table, and the digest of what it says."""
+    from trivet.pipelines.values.table_digest import parquet_digest, table_digest
+
+    if value.stored is not None:
+        lazy = value.to_lazy()
+        content = parquet_digest(value.stored.path, lambda name: _arrow(lazy.select(name).collect()).column(0))
+        return blobs.put(value.stored.path), content
+    buffer = BytesIO()
+    value.to_polars().write_parquet(buffer)
+    return blobs.put(buffer.getvalue()), table_digest(_arrow(value.to_polars()))
+
+
+def _arrow(frame: pl.DataFrame) -> Any:
+    """For the digest: the codes of categories are an accident of the process, their content is their text."""
+    return frame.with_columns(pl.col(pl.Categorical).cast(pl.String)).to_arrow()
+
+
+def _read(file: File, blobs: Blobs) -> pl.DataFrame | StoredTable:
+    """A small table, or the file of a large one."""
+    if file.size <= _LARGE:
+        return pl.read_parquet(BytesIO(blobs.read(file.digest)))
+    folder = Path(tempfile.mkdtemp(prefix="trivet-training-set-"))
+    stored = StoredTable(folder / _FILE, folder)
+    blobs.fetch(file.digest, stored.path)
+    stored.scan().collect_schema()
+    return stored
 
 
 def open_kind() -> TrainingSetKind:

@@ -150,3 +150,10 @@ class Blobs(Protocol):
     def missing(self, digests: Iterable[Digest]) -> set[Digest]:
         """Those of ``digests`` that are not stored (presence only, contents are not verified)."""
         ...
+
+    def forget(self, digest: Digest) -> None:
+        """Remove content for good, because someone has a right to it. What is not stored is no error.
+
+        Nothing but an erasure calls this: records that name the content stay, and the ledger says why it is gone.
+        """
+        ...

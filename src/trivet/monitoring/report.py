@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Literal
 
 import msgspec
@@ -109,6 +110,7 @@ def monitor(
     kind: Literal["classification", "regression"] = "classification",
     reference: Reference | None = None,
     window: Duration | None = None,
+    windows: int = 1,
 ) -> MonitorReport:
     """Look at one deployment: its predictions, the labels that came, what it was trained on and its signs of life.
 
@@ -124,6 +126,8 @@ def monitor(
         kind: what the model predicts.
         reference: the base rate in training.
         window: drift is looked for in predictions of this length of time before ``now``; in all where left out.
+        windows: a column that drifted is an alarm if it did in each of so many consecutive windows; where ``window`` is
+            left out, all predictions are cut into so many of equal size. What the report shows is not affected.
 
     Raises:
         Invalid: as the parts: repeated ids, times without a zone, labels that are none.
@@ -133,7 +137,12 @@ def monitor(
     joined = join(predictions, labels)
     recent = joined.frame if window is None else joined.frame.filter(pl.col("at") > _ago(now, window))
     columns = drift(profile, as_frame(recent, profile)) if profile is not None and recent.height else []
-    alarms = [*check(heartbeats, now), *_drift_alarms(subject, columns, recent)]
+    drifted = [each for each in columns if each.verdict == "drift"]
+    if profile is not None and drifted and windows > 1:
+        parts = _consecutive(joined.frame, now, window, windows)
+        lasting = set.intersection(*(_drifting(profile, part) for part in parts))
+        drifted, recent = [each for each in drifted if each.column in lasting], pl.concat(parts)
+    alarms = [*check(heartbeats, now), *_drift_alarms(subject, drifted, len(columns), recent)]
     return MonitorReport(
         subject=subject,
         at=now,
@@ -152,8 +161,22 @@ def _ago(now: datetime, window: Duration) -> pl.Expr:
     return pl.lit(now) - pl.duration(microseconds=as_duration(window))
 
 
-def _drift_alarms(subject: Subject, columns: Sequence[ColumnDrift], recent: pl.DataFrame) -> list[Alarm]:
-    drifted = [each for each in columns if each.verdict == "drift"]
+def _consecutive(frame: pl.DataFrame, now: datetime, window: Duration | None, count: int) -> list[pl.DataFrame]:
+    """``count`` windows that share no row: of the length ``window`` before ``now``, or equal parts of the frame."""
+    if window is None:
+        ordered = frame.sort("at", maintain_order=True)
+        ends = [frame.height * number // count for number in range(count + 1)]
+        return [ordered[start:end] for start, end in pairwise(ends)]
+    length = as_duration(window)
+    back = (pl.lit(now) - pl.col("at")).dt.total_microseconds() // length
+    return [frame.filter(pl.max_horizontal(back, 0) == number) for number in range(count)]
+
+
+def _drifting(profile: Profile, part: pl.DataFrame) -> set[str]:
+    return {each.column for each in drift(profile, as_frame(part, profile)) if each.verdict == "drift"}
+
+
+def _drift_alarms(subject: Subject, drifted: Sequence[ColumnDrift], of: int, recent: pl.DataFrame) -> list[Alarm]:
     if not drifted:
         return []
     named = "; ".join(f"{each.column}: {each.reason}" for each in drifted[:3])
@@ -163,7 +186,7 @@ def _drift_alarms(subject: Subject, columns: Sequence[ColumnDrift], recent: pl.D
             kind="drift",
             subject=subject.name,
             since=recent["at"].min(),  # type: ignore[arg-type]
-            message=f"{len(drifted)} of {len(columns)} columns of {subject.name} drifted: {named}{more}.",
+            message=f"{len(drifted)} of {of} columns of {subject.name} drifted: {named}{more}.",
             evidence={each.column: {"score": each.score, "threshold": each.threshold} for each in drifted},
             false_alarms=0.01,
         )

@@ -18,6 +18,7 @@ import msgspec
 
 from trivet.errors import Invalid, NotFound, StepFailed
 from trivet.ledger import Artifact, Blobs, Ledger, Recipe, Run, RunQuery
+from trivet.ledger.erasures import check_not_erased
 from trivet.pipelines.code import restore_code
 from trivet.pipelines.compare import Comparison, Level, compare, worst
 from trivet.pipelines.context import Context
@@ -124,6 +125,8 @@ def reproduce(
     if environment not in get_args(Where):
         raise NotFound("environment to reproduce in", str(environment), get_args(Where))
     runs = _runs_to_repeat(context, run)
+    needed = [context.ledger.artifact(digest) for each in runs for digest in each.inputs.values()]
+    check_not_erased(context.ledger, context.blobs, needed)
     with tempfile.TemporaryDirectory(prefix="trivet-reproduce-", ignore_cleanup_errors=True) as name:
         place = _Place(context, Path(name), environment, data, tell)
         attempt = _begin_attempt(context, run, runs, environment)

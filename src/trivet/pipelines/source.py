@@ -30,7 +30,7 @@ from trivet.pipelines.syntax import (
 )
 from trivet.types import Digest
 
-__all__ = ["Piece", "Ref", "SourceFile", "read_source"]
+__all__ = ["Piece", "Ref", "SourceFile", "read_source", "read_text"]
 
 _RUNS_TEXT = frozenset({"eval", "exec", "__import__", "__builtins__"})  # may reach any file
 _OWN_NAMES = frozenset({"globals"})  # may reach any name of this file
@@ -77,6 +77,7 @@ class Piece:
         definition: it is a function or a class.
         dynamic: ``""``, ``"module"`` (may reach any name of this file) or ``"project"`` (any file).
         digest: of its normal form.
+        lines: the first and the last line of its text, decorators with it.
     """
 
     binds: set[str] = field(default_factory=set)
@@ -92,6 +93,7 @@ class Piece:
     definition: bool = False
     dynamic: str = ""
     digest: Digest = ""
+    lines: tuple[int, int] = (0, 0)
 
 
 @dataclass(slots=True)
@@ -132,7 +134,11 @@ def _caches(module: str, package: bool) -> FileCache[SourceFile]:
 
 
 def _read(module: str, path: Path, package: bool) -> SourceFile:
-    content = path.read_bytes()
+    return read_text(module, path.read_bytes(), package=package)
+
+
+def read_text(module: str, content: bytes, *, package: bool = False) -> SourceFile:
+    """The pieces of a text that is, or would be, the file of a module."""
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):
@@ -178,6 +184,8 @@ class _PieceReader(ast.NodeVisitor):
     def read(self, statement: ast.stmt) -> Piece:
         piece = self.piece
         piece.digest = normal_digest(statement)
+        decorators = getattr(statement, "decorator_list", [])
+        piece.lines = (min(node.lineno for node in [statement, *decorators]), statement.end_lineno or statement.lineno)
         piece.definition = isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         piece.constant = is_constant(statement)
         piece.effect = is_effect(statement)

@@ -1,6 +1,6 @@
-"""Pictures as SVG text: a lineage graph in layers, and a line with its band over time.
+"""Pictures as SVG text: a lineage graph in layers, a line with its band over time, and bars.
 
-Both are pure functions of plain data, so that they are tested without a browser. Colours are CSS classes of
+All are pure functions of plain data, so that they are tested without a browser. Colours are CSS classes of
 ``static/trivet.css``; nothing here knows the ledger or a page.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Box", "Point", "draw_graph", "draw_line"]
+__all__ = ["Bar", "Box", "Point", "draw_bars", "draw_graph", "draw_line"]
 
 _HEIGHT, _GAP_X, _GAP_Y, _GAP_ROWS, _MARGIN, _ACROSS = 46, 16, 30, 12, 8, 5
 _NARROWEST, _WIDEST, _TITLE_LETTER, _SUBTITLE_LETTER, _PADDING = 84, 204, 8.0, 7.5, 12
@@ -34,6 +34,15 @@ class Point:
     value: float | None
     low: float | None = None
     high: float | None = None
+
+
+@dataclass(frozen=True)
+class Bar:
+    """How many there are of something, and how many of these are special where that is told apart."""
+
+    label: str
+    count: int
+    part: int | None = None
 
 
 def draw_graph(boxes: Mapping[str, Box], edges: Sequence[tuple[str, str]]) -> str:
@@ -116,6 +125,42 @@ def draw_line(
         anchor = "start" if i == 0 else "end" if i == len(points) - 1 else "middle"
         label = escape(points[i].label)
         parts.append(f'<text class="axis" x="{x(i):.1f}" y="{height - 6}" text-anchor="{anchor}">{label}</text>')
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    return f'<svg class="chart" {size} role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
+
+
+def draw_bars(bars: Sequence[Bar], *, title: str, width: int = 560, height: int = 180) -> str:
+    """Bars side by side, what is special of each in a stronger colour from below.
+
+    Example:
+        >>> draw_bars([Bar("AA", 30, 10), Bar("UA", 20, 5)], title="carrier").count("<rect")
+        4
+    """
+    most = max((bar.count for bar in bars), default=0)
+    if not most:
+        return f'<p class="quiet">{escape(title)}: nothing to draw yet.</p>'
+    left, right, top, bottom = 54, width - 12, 26, height - 24
+    step = (right - left) / len(bars)
+    gap = min(2.0, step * 0.2)
+    parts = [f'<text class="title" x="12" y="15">{escape(title)}</text>']
+    parts += [f'<text class="axis" x="{left - 6}" y="{top + 9}" text-anchor="end">{most:,}</text>']
+    for place, bar in enumerate(bars):
+        x, told = left + place * step, "" if bar.part is None else f", {bar.part:,} positive"
+        parts.append(f"<g><title>{escape(bar.label)}: {bar.count:,}{told}</title>")
+        for style, number in (("bar", bar.count), ("part", bar.part)):
+            if number is not None:
+                tall = (bottom - top) * number / most
+                parts.append(
+                    f'<rect class="{style}" x="{x:.1f}" y="{bottom - tall:.1f}" width="{step - gap:.1f}" height="{tall:.1f}"/>'
+                )
+        parts.append("</g>")
+    room = max(int(step / 6.5), 4)
+    shown = range(len(bars)) if room >= 6 else sorted({0, len(bars) // 2, len(bars) - 1})
+    for place in shown:
+        label = escape(_short(bars[place].label, room if room >= 6 else 22))
+        anchor = "middle" if room >= 6 else "start" if place == 0 else "end" if place == len(bars) - 1 else "middle"
+        x = left + place * step + (step / 2 if anchor == "middle" else 0 if anchor == "start" else step)
+        parts.append(f'<text class="axis" x="{x:.1f}" y="{height - 6}" text-anchor="{anchor}">{label}</text>')
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     return f'<svg class="chart" {size} role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
 

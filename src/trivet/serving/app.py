@@ -1,5 +1,6 @@
 """The prediction service as a bare ASGI application: routes, limits and errors. No framework on the hot route.
 
+    POST /features               values of features by entity key, where they are served, see ``features``
     POST /predict                one request or a list of them, for the first model (``?features=true`` echoes features)
     GET  /v2, POST /v2/models/{m}[/versions/{v}]/infer, ...   the Open Inference Protocol, see ``protocol``
     GET  /health  /metrics  /openapi.json  /
@@ -7,73 +8,55 @@
 Scoring runs inline in the event loop of one worker: handing a row to a thread costs more than scoring it (measured
 twice the latency, and worse with many connections), and a health check waits for one row, less than a millisecond.
 ``most_rows`` bounds how long one call can hold the loop.
-
-Invariant: a fault of the caller is a 4xx with ``{"error": sentence}``; a fault of ours is a 500 with an id that stands
-in the log beside the trace. No trace ever leaves the process.
+Limits and errors are those of every service of ours (``asgi``); a prediction that cannot be recorded is a 503 that says
+what to do.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter_ns
-from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qs, unquote
 
 import msgspec
 
 from trivet import __version__
-from trivet.clock import new_id
-from trivet.errors import Invalid, NotFound, Refused, TrivetError
+from trivet.errors import Invalid, NotFound
 from trivet.serving import protocol
+from trivet.serving.asgi import Answer, Failure, Scope, Service, allow, ok
+from trivet.serving.features import FeatureRoute
 from trivet.serving.metrics import Metrics, ModelMetrics
 from trivet.serving.openapi import document
 from trivet.serving.predictor import Predictor, Request
+from trivet.serving.records import Unrecorded
 
 __all__ = ["App"]
 
-_logger = logging.getLogger(__name__)
-
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-_JSON = [(b"content-type", b"application/json")]
 _decode_one = msgspec.json.Decoder(Request).decode
 _decode_many = msgspec.json.Decoder(list[Request]).decode
 _encode = msgspec.json.Encoder().encode
 
 
-class _Answer(NamedTuple):
-    status: int
-    body: bytes
-    headers: list[tuple[bytes, bytes]] = _JSON
-
-
-class _Failure(Exception):
-    """An answer other than 2xx that no error of Trivet's stands for."""
-
-    def __init__(self, status: int, message: str, *headers: tuple[bytes, bytes]) -> None:
-        super().__init__(message)
-        self.answer = _Answer(status, _encode({"error": message}), [*_JSON, *headers])
-
-
-class App:
+class App(Service):
     """The ASGI application.
 
     Args:
         predictors: the models, each name and version once; ``POST /predict`` asks the first.
         metrics: the registry that ``GET /metrics`` shows.
+        features: what ``POST /features`` answers; without it there is no such path.
         on_close: called when the server stops, after the last answer: flush the log here.
         most_bytes: of a body.
         most_rows: of one call.
     """
+
+    unavailable = (Unrecorded,)  # the log of records has said so, and where
 
     def __init__(
         self,
         predictors: Sequence[Predictor],
         *,
         metrics: Metrics | None = None,
+        features: FeatureRoute | None = None,
         on_close: Callable[[], object] | None = None,
         most_bytes: int = 4 << 20,
         most_rows: int = 10_000,
@@ -81,7 +64,8 @@ class App:
         if not predictors:
             raise Invalid("A prediction service needs a model. Hand it at least one predictor.")
         self.metrics = metrics or Metrics()
-        self._on_close, self._most_bytes, self._most_rows = on_close, most_bytes, most_rows
+        super().__init__(on_close=on_close, most_bytes=most_bytes)
+        self._most_rows, self._features = most_rows, features
         self._first = predictors[0]
         self._models: dict[str, dict[str, Predictor]] = {}
         for predictor in predictors:
@@ -90,98 +74,41 @@ class App:
                 raise Invalid(f"{predictor.deployed.name} {predictor.deployed.version} is given twice. Give it once.")
             versions[predictor.deployed.version] = predictor
             predictor.metrics = predictor.metrics or self.metrics.of(predictor.deployed)
-        self._pages: dict[str, Callable[[], _Answer]] = {
+        self._pages: dict[str, Callable[[], Answer]] = {
             "/": self._about,
             "/health": self._health,
             "/metrics": self._metrics,
-            "/openapi.json": lambda: _ok(document(predictors)),
-            "/v2": lambda: _ok(protocol.server_metadata(__version__)),
-            "/v2/": lambda: _ok(protocol.server_metadata(__version__)),
+            "/openapi.json": lambda: ok(document(predictors, self._features)),
+            "/v2": lambda: ok(protocol.server_metadata(__version__)),
+            "/v2/": lambda: ok(protocol.server_metadata(__version__)),
             # The specification's schema of both says "live"; clients read either.
-            "/v2/health/live": lambda: _ok({"live": True, "ready": True}),
-            "/v2/health/ready": lambda: _ok({"live": True, "ready": True}),
+            "/v2/health/live": lambda: ok({"live": True, "ready": True}),
+            "/v2/health/ready": lambda: ok({"live": True, "ready": True}),
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one HTTP request, or follow the server's start and end."""
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["type"] == "http":
-            await self._serve(scope, receive, send)
-        else:
-            raise Refused(f"The prediction service speaks HTTP, not {scope['type']}.")
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown" and self._on_close is not None:
-                self._on_close()
-            await send({"type": f"{message['type']}.complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.metrics.in_flight.inc()
-        try:
-            body = await self._body(scope, receive)
-            if body is None:
-                return  # the caller has gone
-            answer = self._answer(scope, body)
-        except _Failure as failure:
-            answer = failure.answer
-        finally:
-            self.metrics.in_flight.dec()
-        await send({"type": "http.response.start", "status": answer.status, "headers": _sized(answer)})
-        await send({"type": "http.response.body", "body": answer.body if scope["method"] != "HEAD" else b""})
-
-    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The whole body, None if the caller went away."""
-        for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > self._most_bytes:
-                raise self._too_large()
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        while message.get("more_body", False):
-            message = await receive()
-            body += message.get("body", b"")
-            if len(body) > self._most_bytes:
-                raise self._too_large()
-        return None if message["type"] == "http.disconnect" else body
-
-    def _too_large(self) -> _Failure:
-        most = f"The body is too large: {self._most_bytes} bytes is the most. Send several calls."
-        return _Failure(413, most, (b"connection", b"close"))
-
-    def _answer(self, scope: Scope, body: bytes) -> _Answer:
-        try:
-            return self._route(scope, body)
-        except _Failure as failure:
-            return failure.answer
-        except NotFound as exc:
-            return _error(404, exc.message)
-        except Invalid as exc:
-            return _error(400, exc.message)
-        except Exception as exc:  # the last resort of a server: answered with an id, the trace goes to the log
-            reference = new_id()
-            _logger.exception("Error %s while answering %s %s", reference, scope["method"], scope["path"])
-            sentence = exc.message if isinstance(exc, TrivetError) else "Something is wrong inside the service."
-            return _Answer(500, _encode({"error": f"{sentence} The log has more under this id.", "id": reference}))
+    def counted(self, change: int) -> None:
+        """Keep the number of requests in flight."""
+        self.metrics.in_flight.inc(change)
 
     # --- routes ----------------------------------------------------------------------------------------------------
 
-    def _route(self, scope: Scope, body: bytes) -> _Answer:
+    def route(self, scope: Scope, body: bytes) -> Answer:
+        """See ``Service.route``."""
         path, method = scope["path"], scope["method"]
         if path == "/predict":
-            _allow(method, "POST")
+            allow(method, "POST")
             return self._predict(scope, body)
+        if path == "/features" and self._features is not None:
+            allow(method, "POST")
+            return self._features(body)
         if page := self._pages.get(path):
-            _allow(method, "GET", "HEAD")
+            allow(method, "GET", "HEAD")
             return page()
         if path.startswith("/v2/models/"):
             return self._model(scope, body)
-        raise _Failure(404, f"There is nothing at {path}. GET / tells what there is.")
+        raise Failure(404, f"There is nothing at {path}. GET / tells what there is.")
 
-    def _predict(self, scope: Scope, body: bytes) -> _Answer:
+    def _predict(self, scope: Scope, body: bytes) -> Answer:
         started = perf_counter_ns()
         predictor = self._first
         with _Counted(predictor.metrics):
@@ -194,25 +121,25 @@ class App:
             predictions = predictor.predict(requests, features=bool(query) and _flag(query, "features"))
             answer = _encode(predictions if several else predictions[0])
         self._timed(predictor, started, parsed)
-        return _Answer(200, answer)
+        return Answer(200, answer)
 
-    def _model(self, scope: Scope, body: bytes) -> _Answer:
+    def _model(self, scope: Scope, body: bytes) -> Answer:
         """``/v2/models/{m}[/versions/{v}][/ready|/infer]``; names in the path may be percent-encoded."""
         raw = scope.get("raw_path", scope["path"].encode()).partition(b"?")[0].decode("latin-1")
         name, *rest = map(unquote, raw.removeprefix("/v2/models/").rstrip("/").split("/"))
         version = rest[1] if len(rest) > 1 and rest[0] == "versions" else None
         action = tuple(rest if version is None else rest[2:])
         if action not in ((), ("ready",), ("infer",)):
-            raise _Failure(404, f"There is nothing at {scope['path']}. GET / tells what there is.")
-        _allow(scope["method"], *(("POST",) if action == ("infer",) else ("GET", "HEAD")))
+            raise Failure(404, f"There is nothing at {scope['path']}. GET / tells what there is.")
+        allow(scope["method"], *(("POST",) if action == ("infer",) else ("GET", "HEAD")))
         predictor = self._find(name, version)
         if action == ("infer",):
             return self._infer(predictor, scope, body)
         if action == ("ready",):
-            return _ok({"name": name, "ready": True})
-        return _ok(protocol.model_metadata(predictor, list(self._models[name])))
+            return ok({"name": name, "ready": True})
+        return ok(protocol.model_metadata(predictor, list(self._models[name])))
 
-    def _infer(self, predictor: Predictor, scope: Scope, body: bytes) -> _Answer:
+    def _infer(self, predictor: Predictor, scope: Scope, body: bytes) -> Answer:
         started = perf_counter_ns()
         moments = [started]
         with _Counted(predictor.metrics):
@@ -225,9 +152,9 @@ class App:
             )
         self._timed(predictor, started, moments[-1])
         if json_length is None:
-            return _Answer(200, data)
+            return Answer(200, data)
         length = (b"inference-header-content-length", b"%d" % json_length)
-        return _Answer(200, data, [(b"content-type", b"application/octet-stream"), length])
+        return Answer(200, data, [(b"content-type", b"application/octet-stream"), length])
 
     def _find(self, name: str, version: str | None) -> Predictor:
         if name not in self._models:
@@ -241,21 +168,21 @@ class App:
 
     # --- pages -----------------------------------------------------------------------------------------------------
 
-    def _about(self) -> _Answer:
+    def _about(self) -> Answer:
         models = [
             {"name": name, "version": version, "digest": predictor.deployed.digest, "role": predictor.deployed.role}
             for name, versions in self._models.items()
             for version, predictor in versions.items()
         ]
-        paths = ["/predict", "/v2", "/health", "/metrics", "/openapi.json"]
-        return _ok({"service": "trivet", "version": __version__, "models": models, "paths": paths})
+        paths = ["/predict", *(["/features"] if self._features else []), "/v2", "/health", "/metrics", "/openapi.json"]
+        return ok({"service": "trivet", "version": __version__, "models": models, "paths": paths})
 
-    def _health(self) -> _Answer:
-        return _ok({"status": "ok", "models": {name: list(versions) for name, versions in self._models.items()}})
+    def _health(self) -> Answer:
+        return ok({"status": "ok", "models": {name: list(versions) for name, versions in self._models.items()}})
 
-    def _metrics(self) -> _Answer:
+    def _metrics(self) -> Answer:
         body, content_type = self.metrics.render()
-        return _Answer(200, body, [(b"content-type", content_type.encode())])
+        return Answer(200, body, [(b"content-type", content_type.encode())])
 
     def _timed(self, predictor: Predictor, started: int, parsed: int) -> None:
         if predictor.metrics is not None:
@@ -264,7 +191,7 @@ class App:
 
 
 class _Counted:
-    """Counts what ends in an error: the caller's is ``invalid``, ours is ``error``."""
+    """Counts what ends in an error: the caller's is ``invalid``, ours is ``error``, no record is ``refused``."""
 
     def __init__(self, metrics: ModelMetrics | None) -> None:
         self._metrics = metrics
@@ -272,9 +199,13 @@ class _Counted:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and self._metrics is not None:
-            self._metrics.failed("invalid" if issubclass(kind, Invalid | NotFound) else "error")
+    def __exit__(self, kind: object, exc: BaseException | None, trace: object) -> None:
+        if self._metrics is None or exc is None:
+            return
+        if isinstance(exc, Unrecorded):
+            self._metrics.failed("refused", exc.count)
+        else:
+            self._metrics.failed("invalid" if isinstance(exc, Invalid | NotFound) else "error")
 
 
 def _requests(body: bytes, several: bool) -> list[Request]:
@@ -301,21 +232,3 @@ def _json_length(scope: Scope) -> int | None:
                 raise Invalid(f"Inference-Header-Content-Length is {value.decode('latin-1')!r}, not a number of bytes.")
             return int(value)
     return None
-
-
-def _allow(method: str, *allowed: str) -> None:
-    if method not in allowed:
-        listed = ", ".join(allowed)
-        raise _Failure(405, f"{method} is not possible here. Use {listed}.", (b"allow", listed.encode()))
-
-
-def _ok(value: Any) -> _Answer:
-    return _Answer(200, _encode(value))
-
-
-def _error(status: int, message: str) -> _Answer:
-    return _Answer(status, _encode({"error": message}))
-
-
-def _sized(answer: _Answer) -> list[tuple[bytes, bytes]]:
-    return [*answer.headers, (b"content-length", b"%d" % len(answer.body))]

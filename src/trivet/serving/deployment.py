@@ -15,14 +15,14 @@ from typing import Any
 import msgspec
 
 from trivet.clock import new_id
-from trivet.errors import NotFound
+from trivet.errors import Conflict, Invalid, NotFound
 from trivet.ledger import Artifact, Recipe, Run, RunQuery, Status
 from trivet.pipelines.context import Context
 from trivet.pipelines.recording import is_alive, process_tags
 from trivet.serving.admission import Admission
 from trivet.types import Digest
 
-__all__ = ["Deployment", "deploy", "deployment", "deployments", "end"]
+__all__ = ["Deployment", "deploy", "deployment", "deployments", "end", "retire"]
 
 KIND = "serve"
 ROLES = ("champion", "canary", "shadow")
@@ -33,7 +33,8 @@ class Deployment(msgspec.Struct, frozen=True):
 
     Attributes:
         id: of the run of kind ``serve``.
-        state: ``alive`` while its process lives, ``stopped`` afterwards, ``failed`` if it never came to answer.
+        state: ``alive`` while its process lives, ``stopped`` afterwards, ``failed`` if it never came to answer,
+            ``retired`` once someone said that it has done its work: a run of kind ``retire`` says who and why.
         gate: the verdict that let it in, or ``ungated`` with the run that records the reason in ``override``.
         max_silence: longer without a prediction, and the dead-model alarm is raised; a duration as text.
     """
@@ -106,10 +107,44 @@ def end(context: Context, id: str, *, answered: bool = True) -> None:  # noqa: A
         context.ledger.write(msgspec.structs.replace(run, status=status, ended=context.clock()))
 
 
+def retire(context: Context, found: Deployment, *, why: str) -> Deployment:
+    """Record that a deployment has done its work, and its end if its process died without recording that.
+
+    Raises:
+        Invalid: the reason is blank.
+        Conflict: it still answers, or is retired already.
+    """
+    if not why.strip():
+        raise Invalid("Retiring a deployment needs a reason that others can read later. Give one.")
+    if found.state == "alive":
+        raise Conflict(f"The deployment {found.id} of {found.name} still answers. Stop it (Ctrl-C), then retire it.")
+    if found.state == "retired":
+        raise Conflict(f"The deployment {found.id} of {found.name} is retired already.")
+    now, served = context.clock(), context.ledger.run(found.id)
+    run = Run(
+        id=new_id(context.clock),
+        kind="retire",
+        name=served.name,
+        status="finished",
+        started=now,
+        ended=now,
+        parent=served.id,
+        user=context.user,
+        host=context.host,
+        inputs={"deployment": served.outputs["deployment"]},
+        tags={"by": context.user, "why": why.strip()},
+    )
+    end(context, found.id)
+    context.ledger.write(run)
+    return msgspec.structs.replace(found, state="retired", ended=found.ended or now)
+
+
 def deployments(context: Context, served: Mapping[str, tuple[int, datetime]]) -> list[Deployment]:
     """All of them, newest first. ``served`` says how many predictions each made and when the last was."""
     runs: Sequence[Run] = context.ledger.runs(RunQuery(kind=KIND, limit=1000))
-    return [_read(context, run, served) for run in runs]
+    retired = {run.parent for run in context.ledger.runs(RunQuery(kind="retire", limit=1000))}
+    found = [_read(context, run, served) for run in runs]
+    return [msgspec.structs.replace(each, state="retired") if each.id in retired else each for each in found]
 
 
 def deployment(context: Context, reference: str, served: Mapping[str, tuple[int, datetime]]) -> Deployment:
@@ -120,7 +155,9 @@ def deployment(context: Context, reference: str, served: Mapping[str, tuple[int,
     """
     found = deployments(context, served)
     wanted = reference.removeprefix("run:")
-    for item in sorted(found, key=lambda item: item.state == "failed"):  # stable: newest first among equals
+    for item in sorted(
+        found, key=lambda item: item.state in {"failed", "retired"}
+    ):  # stable: newest first among equals
         if wanted in {item.id, item.name, f"{item.name}@{item.version}"} or (
             len(wanted) >= 6 and item.id.startswith(wanted)
         ):

@@ -63,6 +63,8 @@ class Inputs:
     Args:
         signature: the model's.
         entity_types: entity key to ``text``, ``integer`` or ``boolean``; ``""`` where any scalar will do.
+        request: further values that the caller must send, for features that are computed of them: name to ``number``,
+            ``category`` or ``boolean``; ``""`` where anything will do.
 
     Attributes:
         entities: entity key to type, in order.
@@ -70,10 +72,13 @@ class Inputs:
         features: column to the ``view:feature`` it is read from, in order.
     """
 
-    def __init__(self, signature: ModelSignature, entity_types: Mapping[str, str]) -> None:
+    def __init__(
+        self, signature: ModelSignature, entity_types: Mapping[str, str], request: Mapping[str, str] = {}
+    ) -> None:
         self.entities = dict(entity_types)
         own = [column for column in signature.inputs if column.feature is None]
         self.values = {column.name: column.type for column in own if column.name not in self.entities}
+        self.values |= {n: kind for n, kind in request.items() if n not in self.values and n not in self.entities}
         self._keys_read = {column.name: column.type for column in own if column.name in self.entities}
         self.features = {column.name: column.feature for column in signature.inputs if column.feature is not None}
         self._plan = tuple((column.name, column.feature) for column in signature.inputs)
@@ -142,7 +147,11 @@ def _is_boolean(value: Any) -> bool:
     return type(value) is bool
 
 
-_CHECKS = {"number": _is_number, "category": _is_category, "boolean": _is_boolean}
+def _is_anything(value: Any) -> bool:
+    return isinstance(value, str | int | float | bool | None)
+
+
+_CHECKS = {"number": _is_number, "category": _is_category, "boolean": _is_boolean, "": _is_anything}
 _KEYS: dict[str, tuple[type, ...]] = {
     "text": (str,),
     "integer": (int,),

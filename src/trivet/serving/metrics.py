@@ -93,7 +93,7 @@ class ModelMetrics:
         labels = (deployed.name, deployed.version, deployed.role)
         metrics.info.labels(*labels, deployed.digest, deployed.deployment).set(1)
         self._outcomes = {
-            outcome: metrics.predictions.labels(*labels, outcome) for outcome in ("ok", "invalid", "error")
+            outcome: metrics.predictions.labels(*labels, outcome) for outcome in ("ok", "invalid", "refused", "error")
         }
         self._stages = {
             stage: metrics.stages.labels(*labels, stage) for stage in ("parse", "features", "predict", "log")
@@ -131,13 +131,15 @@ class ModelMetrics:
         self._requests.observe(seconds)
 
     def failed(self, outcome: str, count: int = 1) -> None:
-        """Count requests that got no prediction: ``invalid`` or ``error``."""
+        """Count requests that got no prediction: ``invalid``, ``refused`` (it could not be recorded) or ``error``."""
         self._outcomes[outcome].inc(count)
 
     def _look_at_features(self, record: Record) -> None:
         status, times = record.feature_status, record.feature_times
         for view, references in self._views.items():
-            if missing := sum(status[reference] in ("missing", "expired") for reference in references):
+            if missing := sum(
+                status[reference] in ("missing", "expired", "unmaterialized") for reference in references
+            ):
                 self._missing[view].inc(missing)
             oldest = min((time for reference in references if (time := times[reference]) is not None), default=None)
             if oldest is not None:

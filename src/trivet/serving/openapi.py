@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from trivet import __version__
+from trivet.serving.features import FeatureRoute, describe
 from trivet.serving.predictor import Predictor
 
 __all__ = ["document"]
@@ -22,14 +23,16 @@ _TYPES: dict[str, Any] = {
 _ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 
 
-def document(predictors: Sequence[Predictor]) -> dict[str, Any]:
+def document(predictors: Sequence[Predictor], features: FeatureRoute | None = None) -> dict[str, Any]:
     """The description as JSON values. ``POST /predict`` is described for the first predictor."""
     first = predictors[0]
+    path, schemas = describe(features) if features is not None else ({}, {})
     return {
         "openapi": "3.1.0",
         "info": {"title": f"Predictions of {first.deployed.name}", "version": __version__},
         "paths": {
             "/predict": {"post": _predict()},
+            **({"/features": path} if path else {}),
             "/health": {"get": _plain("Whether the service lives, and its models.")},
             "/metrics": {"get": {"summary": "Metrics for Prometheus.", "responses": {"200": {"description": "Text."}}}},
             "/v2": {"get": _plain("Open Inference Protocol v2: the server.")},
@@ -38,7 +41,7 @@ def document(predictors: Sequence[Predictor]) -> dict[str, Any]:
             **{path: item for predictor in predictors for path, item in _v2(predictor).items()},
         },
         "components": {
-            "schemas": {"Request": _request(first), "Prediction": _prediction(first), "Error": _ERROR},
+            "schemas": {"Request": _request(first), "Prediction": _prediction(first), "Error": _ERROR, **schemas},
         },
     }
 
@@ -89,7 +92,9 @@ def _predict() -> dict[str, Any]:
         "requestBody": {"required": True, "content": _one_or_many("Request")},
         "responses": {
             "200": {"description": "One prediction or a list, as asked.", "content": _one_or_many("Prediction")},
-            **{status: _failure(text) for status, text in (("400", "Does not fit the model."), ("413", "Too large."))},
+            "400": _failure("Does not fit the model."),
+            "413": _failure("Too large."),
+            "503": _failure("Cannot be recorded, so it is not answered."),
         },
     }
 
@@ -118,6 +123,7 @@ def _v2(predictor: Predictor) -> dict[str, Any]:
             "200": {"description": "Tensors."},
             "400": _failure("Does not fit."),
             "404": _failure("Unknown."),
+            "503": _failure("Cannot be recorded, so it is not answered."),
         },
     }
     paths: dict[str, Any] = {}

@@ -44,7 +44,8 @@ class Vector(Protocol):
         ...
 
 
-Read: TypeAlias = Callable[[Sequence[Mapping[str, Any]], Micros], Sequence[Vector]]
+Read: TypeAlias = Callable[..., Sequence[Vector]]
+"""Entities and the moment to vectors; a third argument, what was sent with each, where ``Deployed.request`` asks."""
 Score: TypeAlias = Callable[[Sequence[Mapping[str, Any]]], Sequence[dict[str, Any]]]
 
 _AHEAD = 86_400_000_000  # a day: clocks differ, and some ask about this evening
@@ -59,6 +60,7 @@ class Deployed(msgspec.Struct, frozen=True):
         entity_keys: key to ``text``, ``integer`` or ``boolean``; ``""`` where any scalar will do.
         deployment: the id of the run that serves it.
         role: ``champion``, ``canary`` or ``shadow``.
+        request: values that features are computed of: name to ``number``, ``category`` or ``boolean``.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Deployed(msgspec.Struct, frozen=True):
     entity_keys: dict[str, str] = {}
     deployment: str = ""
     role: str = "champion"
+    request: dict[str, str] = {}
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,7 +100,7 @@ class Predictor:
         deployed: which model it is.
         read: the features of entities as known at a moment; not called for a model without features.
         score: rows to outputs, each a dict with ``prediction`` and, for a classifier, ``probability``.
-        log: takes the records of predictions; must not raise and must not wait.
+        log: takes the records of predictions and must not wait; what it raises is raised, and nothing is answered.
         metrics: counters and timings of this model.
     """
 
@@ -112,7 +115,7 @@ class Predictor:
         clock: Clock = system_clock,
     ) -> None:
         self.deployed = deployed
-        self.inputs = Inputs(deployed.signature, deployed.entity_keys)
+        self.inputs = Inputs(deployed.signature, deployed.entity_keys, deployed.request)
         self.metrics = metrics
         self._given: dict[str, None] = {}
         self._read, self._score, self._log, self._clock = read, score, log, clock
@@ -126,9 +129,33 @@ class Predictor:
 
         Raises:
             Invalid: a request does not fit the model; it says which, and what is expected.
+            Unrecorded: the predictions cannot be recorded; the same ids may be asked about again.
         """
         started, received = perf_counter_ns(), to_micros(self._clock())
         moments = self._checked(requests, received)
+        try:
+            records = self._recorded(requests, moments, received, started)
+        except BaseException:
+            for request in requests:  # nothing has the id, so the caller may ask again
+                self._given.pop(request.id or "", None)
+            raise
+        name, version = self.deployed.name, self.deployed.version
+        return [
+            Prediction(
+                record.id,
+                record.output["prediction"],
+                name,
+                version,
+                record.output.get("probability"),
+                dict(record.features) if features else None,
+            )
+            for record in records
+        ]
+
+    def _recorded(
+        self, requests: Sequence[Request], moments: Sequence[Micros], received: Micros, started: int
+    ) -> list[Record]:
+        """Predictions as they were written down."""
         vectors = self._vectors(requests, moments)
         rows = [
             self.inputs.row(request.entities, request.values, vector.values)
@@ -147,18 +174,7 @@ class Predictor:
             self._log(records)
         if self.metrics is not None:
             self.metrics.predicted(records, started, read, scored, perf_counter_ns())
-        name, version = self.deployed.name, self.deployed.version
-        return [
-            Prediction(
-                record.id,
-                record.output["prediction"],
-                name,
-                version,
-                record.output.get("probability"),
-                dict(record.features) if features else None,
-            )
-            for record in records
-        ]
+        return records
 
     def _checked(self, requests: Sequence[Request], now: Micros) -> list[Micros]:
         """The moment of each request, once all of them were found good."""
@@ -192,8 +208,14 @@ class Predictor:
         if not self.inputs.features:
             return [_NOTHING] * len(requests)
         if len(set(moments)) <= 1:
-            return self._read([request.entities for request in requests], moments[0]) if requests else []
-        return [self._read([request.entities], at)[0] for request, at in zip(requests, moments, strict=True)]
+            return self._read_at(requests, moments[0]) if requests else []
+        return [self._read_at([request], at)[0] for request, at in zip(requests, moments, strict=True)]
+
+    def _read_at(self, requests: Sequence[Request], at: Micros) -> Sequence[Vector]:
+        entities = [request.entities for request in requests]
+        if not self.deployed.request:
+            return self._read(entities, at)
+        return self._read(entities, at, [request.values for request in requests])
 
     def _record(
         self,

@@ -8,7 +8,8 @@ Exactly once: a segment is removed after its commit, so a death in between leave
 Whoever finds a segment whose commit was never confirmed asks the table which of its ids it holds and appends only
 the others. A segment belongs to the process that holds its lock; one without an owner is adopted.
 
-Losing records is loud and answering goes on: on a full disk ``dropped`` counts, and the log says so.
+A record that cannot be spooled is refused with ``Unrecorded``, so nothing is answered that is not on record; where
+answers matter more, ``unrecorded="answer"`` drops the record loudly: ``dropped`` counts, and the log says so.
 """
 
 from __future__ import annotations
@@ -22,23 +23,24 @@ import time
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
 from trivet.clock import new_id
-from trivet.errors import NotFound
+from trivet.errors import NotFound, Refused
 from trivet.types import Micros
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["TABLE", "PredictionLog", "Record", "held_by", "schema", "to_arrow"]
+__all__ = ["TABLE", "PredictionLog", "Record", "Unrecorded", "held_by", "schema", "to_arrow"]
 
 TABLE = "predictions"
 _SUFFIX = ".spool"
 _FRAME = struct.Struct("<II")  # length and CRC-32 of the payload that follows
-_QUIET = 10.0  # seconds between two log lines about dropped records
+_LOOSE = 64  # commits before their files are joined
+_QUIET = 10.0  # seconds between two log lines about what could not be recorded
 _logger = logging.getLogger(__name__)
 
 
@@ -69,6 +71,20 @@ _decode = msgspec.msgpack.Decoder(Record).decode
 _encode_json = msgspec.json.Encoder().encode
 
 
+class Unrecorded(Refused):
+    """Predictions that cannot be recorded and are therefore not answered; ``count`` of them."""
+
+    code = "unrecorded"
+
+    def __init__(self, count: int, reason: str) -> None:
+        self.count = count
+        super().__init__(
+            f"The prediction cannot be recorded ({reason}), so it is not answered. Free space where the service keeps "
+            'its records (its log names the folder) and ask again; or set [serving] unrecorded = "answer" to answer '
+            "without a record."
+        )
+
+
 class Gauges(Protocol):
     """What the log tells the outside: two numbers of ``trivet.serving.metrics.Metrics``."""
 
@@ -88,37 +104,39 @@ class PredictionLog:
 
     Args:
         folder: where segments are spooled; several processes may share it.
-        append: ``append(table, arrow) -> version``: one atomic commit, for example ``Tables.append``.
+        append: ``append(table, arrow, day_of=column) -> version``: one atomic commit, for example ``Tables.append``.
         recorded: which of these ids the table holds, for example ``held_by(tables.read)``; asked only about segments
             that a death or an error left.
         on_flush: called with the table's version and the number of rows after each commit.
-        heartbeat: called with the time of the last prediction, from the thread, when there was a new one.
+        compact: called by the thread every 64 commits, to join the small files they made, for example
+            ``partial(tables.compact, TABLE)``.
         flush_every: seconds between commits.
         flush_rows: rows that hasten a commit; also the most rows of one commit, roughly.
+        unrecorded: what happens to a prediction that cannot be spooled: ``refuse`` it, or ``answer`` all the same.
         metrics: where drops and backlog are counted.
     """
 
     def __init__(
         self,
         folder: Path,
-        append: Callable[[str, pa.Table], int],
+        append: Callable[..., int],
         *,
         recorded: Callable[[Collection[str]], Set[str]],
         on_flush: Callable[[int, int], object] | None = None,
-        heartbeat: Callable[[Micros], object] | None = None,
+        compact: Callable[[], object] | None = None,
         flush_every: float = 2.0,
         flush_rows: int = 10_000,
+        unrecorded: Literal["refuse", "answer"] = "refuse",
         metrics: Gauges | None = None,
     ) -> None:
-        self.dropped = 0
-        self.last: Micros | None = None
+        self.dropped = self.refused = 0
         self._folder, self._append, self._recorded = folder, append, recorded
-        self._on_flush, self._heartbeat, self._metrics = on_flush, heartbeat, metrics
-        self._flush_every, self._flush_rows = flush_every, flush_rows
+        self._on_flush, self._compact, self._metrics = on_flush, compact, metrics
+        self._loose = 0  # commits since small files were joined
+        self._flush_every, self._flush_rows, self._unrecorded = flush_every, flush_rows, unrecorded
         self._adding, self._flushing = threading.Lock(), threading.Lock()
         self._segment: _Segment | None = None
         self._sealed: list[_Segment] = []
-        self._beaten: Micros | None = None
         self._complained = 0.0
         self._closed = False
         self._wake = threading.Event()
@@ -134,7 +152,11 @@ class PredictionLog:
             return open_rows + sum(segment.rows for segment in self._sealed)
 
     def add(self, records: Sequence[Record]) -> None:
-        """Spool records with one write. Never raises for the disk's sake and never waits for the table."""
+        """Spool all records or none with one write; never waits for the table.
+
+        Raises:
+            Unrecorded: they cannot be spooled, and what is not recorded is to be refused.
+        """
         if not records:
             return
         frames = b"".join(map(_framed, records))
@@ -146,10 +168,9 @@ class PredictionLog:
                     self._segment = _Segment.create(self._folder)
                 self._segment.write(frames, len(records))
             except OSError as exc:
-                self._drop(len(records), exc)
+                self._miss(len(records), exc)
                 return
             full = self._segment.rows >= self._flush_rows
-            self.last = records[-1].received
         if full:
             self._wake.set()
 
@@ -167,7 +188,8 @@ class PredictionLog:
                 rows += self._commit(segment)
                 with self._adding:
                     self._sealed.pop(0)
-            self._beat()
+            if self._metrics is not None:
+                self._metrics.backlog.set(self.backlog)
             return rows
 
     def close(self) -> None:
@@ -187,6 +209,7 @@ class PredictionLog:
     def _run(self) -> None:
         while not self._closed:
             self._try_flush()
+            self._try_compact()
             self._wake.wait(self._flush_every)
             self._wake.clear()
 
@@ -195,6 +218,15 @@ class PredictionLog:
             self.flush()
         except Exception:  # the thread must live: the records are safe in the spool and tried again
             _logger.exception("The predictions could not be written to the table; they wait in %s.", self._folder)
+
+    def _try_compact(self) -> None:
+        if self._compact is None or self._loose < _LOOSE or self._closed:
+            return
+        self._loose = 0
+        try:
+            self._compact()
+        except Exception:  # nothing is lost: the table has more files than it needs until the next time
+            _logger.exception("The files of the table %r could not be joined.", TABLE)
 
     def _seal(self) -> None:
         """Close the open segment for writing, and adopt those that lost their owner."""
@@ -216,7 +248,8 @@ class PredictionLog:
         version = None
         if records:
             segment.doubtful = True  # until it returns, nobody knows whether it was committed
-            version = self._append(TABLE, to_arrow(records))
+            version = self._append(TABLE, to_arrow(records), day_of="received")
+            self._loose += 1
         segment.remove()
         if version is not None:
             self._tell(version, len(records))
@@ -229,25 +262,21 @@ class PredictionLog:
             except Exception:  # the rows are in the table: what comes after must not repeat them
                 _logger.exception("Version %s of the table %r was written but not recorded.", version, TABLE)
 
-    def _beat(self) -> None:
-        if self._metrics is not None:
-            self._metrics.backlog.set(self.backlog)
-        if self._heartbeat is not None and self.last is not None and self.last != self._beaten:
-            self._beaten = self.last
-            self._heartbeat(self.last)
-
-    def _drop(self, count: int, exc: OSError) -> None:
+    def _miss(self, count: int, exc: OSError) -> None:
+        """Refuse records that cannot be spooled, or count them as dropped."""
+        if self._unrecorded == "refuse":
+            self.refused += count
+            self._complain("Predictions are REFUSED because they cannot be recorded", self.refused, exc)
+            raise Unrecorded(count, exc.strerror or str(exc)) from exc
         self.dropped += count
         if self._metrics is not None:
             self._metrics.dropped.inc(count)
+        self._complain("Predictions are answered but NOT recorded", self.dropped, exc)
+
+    def _complain(self, what: str, count: int, exc: OSError) -> None:
         if time.monotonic() - self._complained > _QUIET:
             self._complained = time.monotonic()
-            _logger.error(
-                "Predictions are answered but NOT recorded (%d so far): %s. Check the disk of %s.",
-                self.dropped,
-                exc,
-                self._folder,
-            )
+            _logger.error("%s (%d so far): %s. Check the disk of %s.", what, count, exc, self._folder)
 
 
 # --- segments ------------------------------------------------------------------------------------------------------
@@ -340,17 +369,13 @@ def _framed(record: Record) -> bytes:
 
 
 def held_by(read: Callable[..., pa.Table]) -> Callable[[Collection[str]], Set[str]]:
-    """Which of some ids the table holds, asked of ``read(table, columns=[...])``, for example ``Tables.read``."""
+    """Which of some ids the table holds, by ``read(table, columns=[...], where=...)``, for example ``Tables.read``."""
 
     def recorded(ids: Collection[str]) -> Set[str]:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
         try:
-            held = read(TABLE, columns=["id"])["id"]
+            return set(read(TABLE, columns=["id"], where=[("id", "in", list(ids))])["id"].to_pylist())
         except NotFound:
             return set()  # nobody has predicted yet
-        return set(held.filter(pc.is_in(held, value_set=pa.array(list(ids), pa.string()))).to_pylist())
 
     return recorded
 

@@ -45,7 +45,9 @@ def predict_again(
     Raises:
         Invalid: the record does not fit the model's signature.
     """
-    inputs = Inputs(model.signature, dict.fromkeys(entities, ""))
+    known = {column.name for column in model.signature.inputs if column.feature is None}
+    more = {name: "" for name in request if name not in known}  # what recorded features were computed of
+    inputs = Inputs(model.signature, dict.fromkeys(entities, ""), more)
     inputs.check(entities, request, where="The record")
     [output] = model.score([inputs.row(entities, request, features)])
     again: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(output))

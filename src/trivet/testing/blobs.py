@@ -145,6 +145,16 @@ class BlobsContract:
     most_memory = 40 << 20
     """Bytes that an engine may hold for content of 64 MB."""
 
+    def test_what_is_forgotten_is_gone_and_may_come_again(self, blobs: Blobs) -> None:
+        """Forgetting is for good, of nothing else, and no error where there is nothing."""
+        file, other = blobs.put(b"of someone"), blobs.put(b"of no one")
+        blobs.forget(file.digest)
+        blobs.forget(file.digest)
+        assert blobs.missing([file.digest, other.digest]) == {file.digest}
+        with pytest.raises(NotFound):
+            blobs.read(file.digest)
+        assert blobs.read(blobs.put(b"of someone").digest) == b"of someone"
+
     def test_threads(self, blobs: Blobs) -> None:
         """Eight writers of the same and of other contents, all readable at once."""
 

@@ -5,7 +5,7 @@
             return MyEngine()
 
 Random tables full of ties, duplicates, nulls, late and early knowledge are compared with the plain loop of
-``trivet.testing.point_in_time``; named cases keep what went wrong elsewhere. Needs ``hypothesis``.
+``trivet.features.point_in_time``; named cases keep what went wrong elsewhere. Needs ``hypothesis``.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from trivet.errors import Invalid, NotFound
 from trivet.features import aggregates as agg
 from trivet.features.definitions import Entity, FeatureView, Source, Times
 from trivet.features.engines.contract import Engine, Joined
+from trivet.features.point_in_time import Row, agree, recompute
 from trivet.features.references import Selected, select_all
-from trivet.testing.point_in_time import Row, agree, recompute
 
 __all__ = ["EngineContract", "assert_same", "moments", "tables", "views"]
 

@@ -22,12 +22,15 @@ from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trivet.errors import Invalid
-from trivet.features.online.contract import Key, OnlineStore, Row
+from trivet.features.online.contract import Batch, Found, Key, OnlineStore, Row
+from trivet.features.online.encoding import decode_row, encode_key
+from trivet.features.online.rows import batch_of
 from trivet.plugins import open_url
 
 __all__ = ["OnlineContract", "SharedOnlineContract"]
@@ -151,6 +154,49 @@ class OnlineContract:
                 store.write("v", [good, (key, Row(1, [value], [1]))], watermark=3)  # type: ignore[list-item]
         assert store.read("v", [("a",)]) == [None]
         assert store.watermark("v") is None
+
+    def test_several_views_are_written_and_read_at_once(self, store: OnlineStore) -> None:
+        one, two = batch_of("a", [((1,), Row(1, [1], [1]))], watermark=5), batch_of("b", [((2,), Row(2, [2], [2]))])
+        assert store.put([one, two, batch_of("c", [], watermark=7)]) == [1, 1, 0]
+        key, other = encode_key((1,)), encode_key((2,))
+        a, b, c, none = store.get([("a", [key, other]), ("b", [other]), ("c", []), ("never", [key])])
+        assert (a.watermark, b.watermark, c, none) == (5, None, Found(7, []), Found(None, [None]))
+        assert [None if data is None else decode_row(data) for data in (*a.rows, *b.rows)] == [
+            Row(1, [1], [1]),
+            None,
+            Row(2, [2], [2]),
+        ]
+        assert store.get([]) == []
+        assert store.put([]) == []
+
+    def test_rows_are_opaque_behind_their_moment(self, store: OnlineStore) -> None:
+        encode, key = msgspec.msgpack.encode, encode_key(("k",))
+        new, old = encode([5, b"\x00\xff", {"tiles": [1, 2]}]), encode([4, "older"])
+        assert store.put([Batch("tiles", [(key, new)], 5, 5)]) == [1]
+        assert store.put([Batch("tiles", [(key, old)], 4, 4)]) == [0]
+        assert store.get([("tiles", [key])]) == [Found(None, [new])]
+
+    def test_what_is_there_is_listed(self, store: OnlineStore) -> None:
+        assert store.views() == []
+        names = ["a", "ab", "a b", "ä", "long" * 40]
+        for name in names:
+            store.write(name, [((number,), Row(1, [1], [1])) for number in range(3)])
+        store.write("only a watermark", [], watermark=1)
+        assert store.views() == sorted([*names, "only a watermark"])
+        store.drop("ab")
+        assert store.views() == sorted({*names, "only a watermark"} - {"ab"})
+
+    def test_a_key_is_erased_and_nothing_else(self, store: OnlineStore) -> None:
+        keys: list[Key] = [("ada",), ("x" * 600,), (1,), ("1",)]
+        for view in ("v", "w"):
+            store.write(view, [(key, Row(1, [1], [1])) for key in keys], watermark=1)
+        assert store.erase("v", [("ada",), ("x" * 600,), ("none",)]) == 2
+        assert store.erase("v", [("ada",)]) == 0
+        assert store.erase("v", []) == 0
+        assert [row is None for row in store.read("v", keys)] == [True, True, False, False]
+        assert None not in store.read("w", keys)
+        assert store.watermark("v") == 1
+        assert store.write("v", [(("ada",), Row(0, [2], [0]))]) == 1
 
     # --- time only goes forward ------------------------------------------------------------------------------------
 

@@ -46,5 +46,6 @@ def test_bytes_that_are_no_row_are_corrupt():
     for data in (b"", b"\xc1", b"\x91\x01", b"hello"):
         with pytest.raises(Corrupt):
             decode_row(data)
+    for data in (b"", b"\xc1", b"\x91\xa1x", b"hello"):
         with pytest.raises(Corrupt):
             as_of(data)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.pipelines.values.frames import tables
 from trivet.digest import canonical
-from trivet.pipelines.values.table_digest import table_digest, type_tag
+from trivet.pipelines.values.table_digest import parquet_digest, table_digest, type_tag
 
 
 @settings(max_examples=150, deadline=None)
@@ -174,3 +174,18 @@ def test_speed():
     started = time.perf_counter()
     table_digest(table)
     assert table.nbytes / (time.perf_counter() - started) > 50e6
+
+
+@pytest.mark.parametrize("rows", [0, 1, 1000, 140_000])
+def test_the_digest_of_a_file_is_that_of_its_table(tmp_path, rows):
+    frame = pl.DataFrame({"x": np.arange(rows)}).with_columns(
+        f=pl.when(pl.col("x") % 7 > 0).then(pl.col("x") / 3),
+        b=pl.when(pl.col("x") % 5 > 0).then(pl.col("x") % 2 == 0),
+        s=pl.when(pl.col("x") % 3 > 0).then(pl.col("x").cast(pl.String)),
+        n=pl.lit(None),
+        l=pl.concat_list("x", "x"),
+        e=(pl.col("x") % 2).cast(pl.String).cast(pl.Enum(["0", "1", "2"])),
+    )
+    frame.write_parquet(tmp_path / "table.parquet", row_group_size=999)
+    table = frame.to_arrow()
+    assert parquet_digest(tmp_path / "table.parquet", table.column) == table_digest(table)

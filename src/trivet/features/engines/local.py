@@ -5,6 +5,7 @@ One source is in memory at a time, in the columns that are asked for. The answer
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,12 +22,15 @@ from trivet.features.engines.keys import NULL, key_columns
 from trivet.features.engines.prepared import Clock, Prepared, Query, prepare
 from trivet.features.engines.timeline import Ints
 from trivet.features.frames import as_polars
+from trivet.features.keytypes import check_keys
+from trivet.features.logs import with_logs
 from trivet.features.references import Selected
 from trivet.features.sources import Snapshots
 from trivet.features.times import Rules, to_micros
 
 __all__ = ["LocalEngine", "open_engine"]
 
+_LARGE = 1 << 20
 _SPINE = Rules(
     "the spine", "Give it one, for example spine['t'].dt.tz_localize('UTC') or .dt.replace_time_zone('UTC')."
 )
@@ -59,9 +63,14 @@ class LocalEngine:
             raise NotFound("column in the spine called", time, frame.columns)
         moments = to_micros(frame[time], _SPINE)
         asked = _Asked(frame, moments.fill_null(0).to_numpy(), moments.is_null().to_numpy(), strict)
+        for entity in dict.fromkeys(each.view.entity for each in features):
+            check_keys(entity, frame, "the spine")
+        sources = with_logs([each.view.source for each in features], sources, self.point_in_time)
         columns: dict[str, pl.Series] = {}
         for source in dict.fromkeys(each.view.source for each in features):
             columns.update(asked.join(source, [each for each in features if each.view.source == source], sources))
+            if asked.counted["source_rows"][source.name] > _LARGE:
+                gc.collect()  # what is prepared refers to itself: without this the next source comes on top of it
         answer = frame.with_columns([columns[each.column] for each in features])
         nulls = {each.column: columns[each.column].null_count() for each in features}
         return Joined(answer, asked.report(nulls))

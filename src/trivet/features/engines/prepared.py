@@ -26,6 +26,7 @@ from trivet.features.engines import asof, windows
 from trivet.features.engines.filters import satisfied
 from trivet.features.engines.keys import NULL, KeyIndex, key_columns
 from trivet.features.engines.timeline import Ints, Race, Timeline
+from trivet.features.keytypes import check_keys
 from trivet.features.predicates import parse
 from trivet.features.sources import Snapshots, read
 from trivet.features.times import Rules, to_micros
@@ -74,6 +75,8 @@ def prepare(source: Source, wanted: Iterable[tuple[FeatureView, str]], snapshots
     when = [column for view, name in wanted for column in Clock.of(source, view.features[name]).columns]
     created = [source.created] if source.created else []
     frame = read(source, [*keys, *when, *created, *values], snapshots)
+    for entity in dict.fromkeys(view.entity for view, _ in wanted):
+        check_keys(entity, frame, f"source {source.name!r}")
     for view, name in wanted:
         _check_type(view, name, frame)
     return Prepared(source, frame)

@@ -7,6 +7,8 @@ equality (``1 == True``) is never asked. A row is one MessagePack array of ``as_
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -15,12 +17,20 @@ from trivet.errors import Corrupt, Invalid
 from trivet.features.online.contract import Key, Row
 from trivet.types import Micros
 
-__all__ = ["as_of", "decode_row", "encode_key", "encode_row"]
+__all__ = ["as_of", "decode_row", "encode_key", "encode_keys", "encode_row", "online_key"]
 
 _SCALARS = frozenset({str, int, float, bool})
 _encode = msgspec.msgpack.Encoder().encode
 _decode_row = msgspec.msgpack.Decoder(Row).decode
-_decode_as_of = msgspec.msgpack.Decoder(tuple[int, msgspec.Raw, msgspec.Raw]).decode
+
+
+class _Stamped(msgspec.Struct, frozen=True, array_like=True):
+    """The beginning of anything that is stored; what follows is passed over."""
+
+    as_of: Micros
+
+
+_decode_as_of = msgspec.msgpack.Decoder(_Stamped).decode
 
 
 def encode_key(key: Key) -> bytes:
@@ -39,6 +49,28 @@ def encode_key(key: Key) -> bytes:
         return _encode(key)
     except (OverflowError, UnicodeEncodeError) as exc:
         raise Invalid(f"{key!r} cannot be a key: {exc}. Use integers of at most 64 bits and valid text.") from exc
+
+
+def online_key(key: tuple[Any, ...]) -> Key:
+    """A key as online stores take it: dates as text.
+
+    Example:
+        >>> from datetime import date
+        >>> online_key((date(2013, 1, 1), "EWR"))
+        ('2013-01-01', 'EWR')
+    """
+    return tuple(part.isoformat() if isinstance(part, date) else part for part in key)
+
+
+def encode_keys(keys: Iterable[tuple[Any, ...]]) -> list[bytes]:
+    """The bytes of many keys out of columns of text, 64-bit integers, truth values and dates, unchecked.
+
+    Example:
+        >>> from datetime import date
+        >>> encode_keys([(date(2013, 1, 1), "EWR")]) == [encode_key(("2013-01-01", "EWR"))]
+        True
+    """
+    return list(map(_encode, keys))  # MessagePack has no dates: msgspec writes them as text in ISO 8601
 
 
 def encode_row(row: Row) -> bytes:
@@ -72,7 +104,7 @@ def decode_row(data: bytes) -> Row:
 def as_of(data: bytes) -> Micros:
     """Only the ``as_of`` of an encoded row, without building its values."""
     try:
-        return _decode_as_of(data)[0]
+        return _decode_as_of(data).as_of
     except msgspec.DecodeError as exc:
         raise Corrupt(f"The online store holds bytes that are no row: {exc}. Drop the view and rebuild it.") from exc
 

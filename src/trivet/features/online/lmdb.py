@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,8 +27,9 @@ import msgspec
 
 from trivet.config import url_path
 from trivet.errors import Conflict, Corrupt, Invalid, Refused, TrivetError
-from trivet.features.online.contract import Key, OnlineStore, Row
-from trivet.features.online.encoding import as_of, decode_row, encode_key, encode_row
+from trivet.features.online.contract import Batch, Found, Key, OnlineStore
+from trivet.features.online.encoding import as_of, encode_key
+from trivet.features.online.rows import RowStore
 from trivet.types import Micros
 
 __all__ = ["LmdbStore", "open_store"]
@@ -39,6 +40,7 @@ _START = 16 << 20  # bytes of address space to begin with; the file itself is on
 _LONGEST_KEY = 511
 _LONGEST_VIEW = 255
 _ABOUT = b"\xc0"
+_BEYOND = b"\xff"  # after everything that may follow a name
 
 
 class _About(msgspec.Struct, frozen=True, array_like=True):
@@ -52,7 +54,14 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_about = msgspec.msgpack.Decoder(_About).decode
 
 
-class LmdbStore:
+def _decode_name(place: bytes) -> str:
+    """The name with which a place begins: MessagePack says how long it is."""
+    start = 1 if place[0] < 0xC0 else 2
+    length = place[0] & 0x1F if start == 1 else place[1]
+    return place[start : start + length].decode()
+
+
+class LmdbStore(RowStore):
     """Rows in an LMDB folder.
 
     Args:
@@ -69,43 +78,42 @@ class LmdbStore:
         self._readonly = readonly
         self._environment: _Environment | None = _share(path, readonly=readonly, map_size=map_size)
 
-    def write(self, view: str, rows: Iterable[tuple[Key, Row]], *, watermark: Micros | None = None) -> int:
-        """See ``OnlineStore.write``. One transaction, durable when it returns.
+    def put(self, batches: Sequence[Batch]) -> list[int]:
+        """See ``OnlineStore.put``. One transaction for all views, durable when it returns.
 
         Raises:
             Refused: the store was opened read-only.
-            Invalid: a key or a value that cannot be stored, or a name of a view that is too long.
+            Invalid: a name of a view that is too long.
         """
-        environment, prefix = self._writable(), _prefix(view)
-        batch, oldest, newest = _encoded(prefix, rows)
-        if not batch and watermark is None:
-            return 0
+        environment = self._writable()
+        placed = [(batch, _prefix(batch.view), _placed(batch)) for batch in batches]
 
-        def transact(transaction: Any) -> int:
-            about = _about(transaction, prefix)
-            changed = batch
-            if batch and about.newest is not None and oldest < about.newest:
-                changed = _without_older(transaction, batch)
-            with transaction.cursor() as cursor:
-                cursor.putmulti(changed)
-            after = _About(_later(about.watermark, watermark), _later(about.newest, newest))
-            transaction.put(prefix + _ABOUT, _encode(after))
-            return len(changed)
+        def transact(transaction: Any) -> list[int]:
+            return [_put(transaction, batch, prefix, rows) for batch, prefix, rows in placed]
 
         return environment.write(transact)
 
-    def read(self, view: str, keys: Sequence[Key]) -> list[Row | None]:
-        """See ``OnlineStore.read``. All keys as of one moment between two writes."""
-        prefix = _prefix(view)
-        return [
-            None if data is None else decode_row(data)
-            for data in self._open().read([_row_key(prefix, key) for key in keys])
-        ]
+    def get(self, wanted: Sequence[tuple[str, Sequence[bytes]]]) -> list[Found]:
+        """See ``OnlineStore.get``. All views as of one moment between two writes."""
+        places: list[bytes] = []
+        for view, keys in wanted:
+            prefix = _prefix(view)
+            places.append(prefix + _ABOUT)
+            places += [_place(prefix, key) for key in keys]
+        found, answer, start = self._open().read(places), [], 0
+        for _, keys in wanted:
+            end = start + 1 + len(keys)
+            about = found[start]
+            answer.append(Found(None if about is None else _decode_about(about).watermark, found[start + 1 : end]))
+            start = end
+        return answer
 
-    def watermark(self, view: str) -> Micros | None:
-        """See ``OnlineStore.watermark``."""
-        [data] = self._open().read([_prefix(view) + _ABOUT])
-        return None if data is None else _decode_about(data).watermark
+    def erase(self, view: str, keys: Sequence[Key]) -> int:
+        """See ``OnlineStore.erase``. LMDB may keep the bytes in a free page of its file until that is used again."""
+        prefix = _prefix(view)
+        places = [_place(prefix, encode_key(key)) for key in keys]
+        erased: int = self._writable().write(lambda transaction: sum(map(transaction.delete, places)))
+        return erased
 
     def drop(self, view: str) -> None:
         """See ``OnlineStore.drop``. One transaction."""
@@ -118,6 +126,10 @@ class LmdbStore:
                     found = cursor.delete()
 
         self._writable().write(transact)
+
+    def views(self) -> list[str]:
+        """See ``OnlineStore.views``. One step for each view, however many rows it has."""
+        return sorted(self._open().names())
 
     def close(self) -> None:
         """See ``OnlineStore.close``."""
@@ -152,23 +164,29 @@ def _prefix(view: str) -> bytes:
     return prefix
 
 
-def _row_key(prefix: bytes, key: Key) -> bytes:
-    plain = prefix + encode_key(key)
+def _place(prefix: bytes, key: bytes) -> bytes:
+    plain = prefix + key
     if len(plain) <= _LONGEST_KEY:
         return plain
     return prefix + _encode(hashlib.sha256(plain).digest())
 
 
-def _encoded(prefix: bytes, rows: Iterable[tuple[Key, Row]]) -> tuple[list[tuple[bytes, bytes]], Micros, Micros]:
-    """The newest row of each key in the order of LMDB's pages, with the least and greatest ``as_of``."""
-    batch: dict[bytes, bytes] = {}
-    moments: set[Micros] = set()
-    for key, row in rows:
-        name = _row_key(prefix, key)
-        if name not in batch or as_of(batch[name]) <= row.as_of:
-            batch[name] = encode_row(row)
-            moments.add(row.as_of)
-    return sorted(batch.items()), min(moments, default=0), max(moments, default=0)
+def _placed(batch: Batch) -> list[tuple[bytes, bytes]]:
+    """Rows in the order of LMDB's pages, which makes writing several times faster."""
+    prefix = _prefix(batch.view)
+    longest = _LONGEST_KEY - len(prefix)
+    return sorted([(prefix + key if len(key) <= longest else _place(prefix, key), data) for key, data in batch.rows])
+
+
+def _put(transaction: Any, batch: Batch, prefix: bytes, rows: list[tuple[bytes, bytes]]) -> int:
+    about = _about(transaction, prefix)
+    if rows and about.newest is not None and batch.oldest < about.newest:
+        rows = _without_older(transaction, rows)
+    with transaction.cursor() as cursor:
+        cursor.putmulti(rows)
+    newest = _later(about.newest, batch.newest if batch.rows else None)
+    transaction.put(prefix + _ABOUT, _encode(_About(_later(about.watermark, batch.watermark), newest)))
+    return len(rows)
 
 
 def _without_older(transaction: Any, batch: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -214,12 +232,29 @@ class _Environment:
             raise _explained(exc, self.path) from exc
 
     def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return self._look(lambda transaction: list(map(transaction.get, keys)))
+
+    def names(self) -> list[str]:
+        """The views that have anything, found by leaping from each to the next."""
+        found: list[str] = []
+
+        def leap(transaction: Any) -> None:
+            with transaction.cursor() as cursor:
+                more = cursor.first()
+                while more:
+                    name = _decode_name(cursor.key())
+                    found.append(name)
+                    more = cursor.set_range(_encode(name) + _BEYOND)
+
+        self._look(leap)
+        return found
+
+    def _look(self, look: Callable[[Any], T]) -> T:
         while True:
             resized = self._resized
             try:
                 with self._gate, self._lmdb.begin() as transaction:
-                    get = transaction.get
-                    return [get(key) for key in keys]
+                    return look(transaction)
             except lmdb.MapResizedError:
                 self._resize(resized, 0)
             except lmdb.Error as exc:

@@ -1,18 +1,19 @@
 """The online store in memory: one process, nothing kept. For tests, notebooks and small services.
 
-Invariant: the state of a view is one immutable pair of rows and watermark, replaced by a single assignment. A
-reader therefore needs no lock and sees all of a write or none of it.
+Invariant: the state is one dictionary that is never changed, only replaced by a single assignment. A reader
+therefore needs no lock and sees all of a write or none of it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from trivet.features.online.contract import Key, OnlineStore, Row
-from trivet.features.online.encoding import as_of, decode_row, encode_key, encode_row
+from trivet.features.online.contract import Batch, Found, Key, OnlineStore
+from trivet.features.online.encoding import as_of, encode_key
+from trivet.features.online.rows import RowStore
 from trivet.types import Micros
 
 __all__ = ["MemoryStore", "open_store"]
@@ -26,12 +27,13 @@ class _View(NamedTuple):
 _EMPTY = _View({}, None)
 
 
-class MemoryStore:
+class MemoryStore(RowStore):
     """Rows in a dictionary, as bytes: what is read is a copy, and what has no stored form is refused as elsewhere.
 
     A write copies the dictionary of its view, so write in batches.
 
     Example:
+        >>> from trivet.features.online.contract import Row
         >>> store = MemoryStore()
         >>> store.write("weather", [(("JFK",), Row(10, [21.5], [9]))], watermark=10)
         1
@@ -40,36 +42,46 @@ class MemoryStore:
     """
 
     def __init__(self) -> None:
-        self._views: dict[str, _View] = {}
+        self._views: dict[str, _View] = {}  # replaced and never changed
         self._writing = threading.Lock()
 
-    def write(self, view: str, rows: Iterable[tuple[Key, Row]], *, watermark: Micros | None = None) -> int:
-        """See ``OnlineStore.write``. Atomic."""
-        encoded = [(encode_key(key), row.as_of, encode_row(row)) for key, row in rows]
+    def put(self, batches: Sequence[Batch]) -> list[int]:
+        """See ``OnlineStore.put``. Atomic."""
+        with self._writing:
+            views, written = dict(self._views), []
+            for batch in batches:
+                before = views.get(batch.view, _EMPTY)
+                rows = before.rows
+                fresh = {key: data for key, data in batch.rows if key not in rows or as_of(rows[key]) <= as_of(data)}
+                views[batch.view] = _View(rows | fresh, _later(before.watermark, batch.watermark))
+                written.append(len(fresh))
+            self._views = views
+        return written
+
+    def get(self, wanted: Sequence[tuple[str, Sequence[bytes]]]) -> list[Found]:
+        """See ``OnlineStore.get``. All views as of one moment between two writes."""
+        views = self._views
+        found = [(views.get(view, _EMPTY), keys) for view, keys in wanted]
+        return [Found(view.watermark, [view.rows.get(key) for key in keys]) for view, keys in found]
+
+    def erase(self, view: str, keys: Sequence[Key]) -> int:
+        """See ``OnlineStore.erase``."""
+        names = {encode_key(key) for key in keys}
         with self._writing:
             before = self._views.get(view, _EMPTY)
-            after, changed = dict(before.rows), set()
-            for key, moment, data in encoded:
-                if key not in after or as_of(after[key]) <= moment:
-                    after[key] = data
-                    changed.add(key)
-            self._views[view] = _View(after, _later(before.watermark, watermark))
-        return len(changed)
-
-    def read(self, view: str, keys: Sequence[Key]) -> list[Row | None]:
-        """See ``OnlineStore.read``. All keys as of one moment between two writes."""
-        rows = self._views.get(view, _EMPTY).rows
-        found = [rows.get(encode_key(key)) for key in keys]
-        return [None if data is None else decode_row(data) for data in found]
-
-    def watermark(self, view: str) -> Micros | None:
-        """See ``OnlineStore.watermark``."""
-        return self._views.get(view, _EMPTY).watermark
+            after = {key: data for key, data in before.rows.items() if key not in names}
+            if len(after) < len(before.rows):
+                self._views = self._views | {view: _View(after, before.watermark)}
+        return len(before.rows) - len(after)
 
     def drop(self, view: str) -> None:
         """See ``OnlineStore.drop``."""
         with self._writing:
-            self._views.pop(view, None)
+            self._views = {name: kept for name, kept in self._views.items() if name != view}
+
+    def views(self) -> list[str]:
+        """See ``OnlineStore.views``."""
+        return sorted(self._views)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -67,6 +67,10 @@ class LocalBlobs:
         """Those of ``digests`` that are not stored."""
         return {digest for digest in digests if not self._path(digest).is_file()}
 
+    def forget(self, digest: Digest) -> None:
+        """Remove content for good."""
+        self._path(digest).unlink(missing_ok=True)
+
     def sweep(self, *, older_than: float = _OLD) -> int:
         """Remove drafts that nobody has written to for ``older_than`` seconds, and answer how many."""
         removed, now = 0, time.time()

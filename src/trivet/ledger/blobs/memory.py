@@ -55,3 +55,7 @@ class MemoryBlobs:
     def missing(self, digests: Iterable[Digest]) -> set[Digest]:
         """Those of ``digests`` that are not stored."""
         return {check_digest(digest) for digest in digests} - self._contents.keys()
+
+    def forget(self, digest: Digest) -> None:
+        """Remove content for good."""
+        self._contents.pop(check_digest(digest), None)

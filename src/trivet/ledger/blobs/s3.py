@@ -103,6 +103,14 @@ class S3Blobs:
         with ThreadPoolExecutor(max_workers=16) as pool:
             return {digest for digest, size in zip(asked, pool.map(self._size, asked), strict=True) if size is None}
 
+    def forget(self, digest: Digest) -> None:
+        """Remove content for good."""
+        try:
+            with self._sentences(digest):
+                obstore.delete(self._store, _key(digest))
+        except NotFound:
+            return
+
     def _put_bytes(self, data: bytes) -> File:
         file = File(digest_bytes(data), len(data))
         if self._size(file.digest) != file.size:

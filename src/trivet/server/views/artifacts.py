@@ -12,6 +12,7 @@ import msgspec
 from trivet.ledger import Artifact
 from trivet.server.views.graphs import Graph
 from trivet.server.views.shapes import pointer_row, text_of
+from trivet.server.views.training_sets import training_set
 
 if TYPE_CHECKING:
     from trivet.project import Project
@@ -40,6 +41,7 @@ def artifact(project: Project, digest: str) -> dict[str, Any]:
         "linked": bool(graph.edges),
         "columns": _columns(found),
         "report": found.spec.get("report") if found.kind == "training_set" else None,
+        **training_set(project, found),
         "preview": _preview(project, found),
         "members": _members(project, found),
         "texts": _texts(project, found),

@@ -47,7 +47,7 @@ def test_bad_files_get_a_sentence(folder):
         "empty.parquet": "is empty",
         "cut.parquet": "cannot be read",
         "text.parquet": "cannot be read",
-        "folder.csv": "is no file",
+        "folder.csv": "holds no Parquet files",
         "rows.xlsx": "Files that can be read end in .parquet",
     }
     for name, sentence in cases.items():

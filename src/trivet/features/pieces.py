@@ -1,0 +1,355 @@
+"""Training sets larger than memory: the spine and the sources in pieces that hold whole keys.
+
+A feature of a key needs the rows of that key and no others. So each source is dealt out by the hash of the keys into
+files, and the spine with it; piece by piece the engine answers; the answers are dealt out again by ranges of rows
+and put together in the spine's order. Sources are read in the columns that are needed, twice at most (once, and
+once more from the pieces). Invariant: the table is bit for bit the one that the engine answers in one piece, whatever
+the number of pieces; nothing but the pieces depends on the hash.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trivet.errors import Invalid, NotFound, TrivetError
+from trivet.features.computed import with_computed
+from trivet.features.definitions import FeatureView, Source
+from trivet.features.engines.contract import Engine, Report
+from trivet.features.engines.keys import key_columns
+from trivet.features.engines.prepared import Clock
+from trivet.features.logs import with_logs
+from trivet.features.references import Selected, Selection
+from trivet.features.sources import Snapshot, Snapshots, read
+
+__all__ = ["Parts", "StoredTable", "as_bytes", "in_batches", "join_in_pieces", "needed"]
+
+ROW = "__row"
+_DEAL = 1 << 17  # rows dealt out at a time
+_MOST_PIECES = 512
+_WASTE = 16 << 20  # bytes of pieces done with before they are looked for
+_SMALLEST = 32 << 20  # bytes below which no budget is of use
+_SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_MEANING = (
+    "event_time",
+    "known_at",
+    "known_after",
+    "created",
+    "column_times",
+    "timezone",
+    "ambiguous",
+    "nonexistent",
+)
+_COUNTS = [name for name in Report.__struct_fields__ if name not in ("rows", "duplicates", "null_times")]
+
+
+def as_bytes(size: str | int) -> int:
+    """A size in bytes: ``"2GB"``, ``"500 MB"`` (powers of ten), or a number.
+
+    Raises:
+        Invalid: it is no size.
+
+    Example:
+        >>> as_bytes("2GB"), as_bytes("1.5 MB"), as_bytes(4096)
+        (2000000000, 1500000, 4096)
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B|)\s*", str(size).upper())
+    if not found or not float(found[1]):
+        raise Invalid(f"{size!r} is no size of memory. Write it as '2GB' or '500MB'.")
+    return int(float(found[1]) * _SIZES[found[2]])
+
+
+class StoredTable:
+    """A table in a Parquet file that is read when it is asked for; its folder lives as long as it does."""
+
+    def __init__(self, path: Path, folder: Path | None = None) -> None:
+        self.path = path
+        if folder is not None:
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+
+    def scan(self) -> pl.LazyFrame:
+        """The rows, not read yet."""
+        return pl.scan_parquet(self.path)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Into how many pieces keys are dealt, and how many rows of the answer are put together at a time."""
+
+    keys: int
+    rows: int
+
+
+def needed(spine: pl.LazyFrame, selected: Sequence[Selected], sources: Snapshots, memory: int) -> Parts | None:
+    """The parts that it takes to join within ``memory`` bytes of this process, None if one is enough.
+
+    Estimated from the first rows of each table, the arrays that the engine keeps beside them, and what the process
+    takes already.
+    """
+    budget = max((memory - _resident()) // 2, _SMALLEST)
+    rows, width = _size(spine)
+    answer = width + 9 * len(selected)
+    largest = max((_engine_bytes(*_size(_lazy(s, c, sources))) for s, _, c in _groups(selected)), default=0)
+    whole = largest + rows * (answer + width + 64)
+    if whole <= budget:
+        return None
+    pieces = -(-(largest + rows * (9 * len(selected) + 96)) // budget)
+    at_a_time = max(budget // (4 * answer) // 1024, 1) * 1024
+    return Parts(min(max(pieces, 2), _MOST_PIECES), min(at_a_time, 1 << 20))
+
+
+def join_in_pieces(
+    engine: Engine,
+    spine: pl.LazyFrame,
+    selection: Selection,
+    sources: Snapshots,
+    *,
+    time: str,
+    strict: bool,
+    parts: Parts,
+) -> tuple[StoredTable, Report]:
+    """What ``engine.point_in_time`` answers and what is computed of it on demand, in a Parquet file.
+
+    Raises:
+        NotFound, Invalid: as the engine does.
+        TrivetError: there is no space left for the pieces.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="trivet-pieces-"))
+    stored = StoredTable(folder / "training_set.parquet", folder)
+    known = with_logs([each.view.source for each in selection.read], sources, engine.point_in_time)
+    work = _Work(engine, spine, selection, known, time, strict, parts, folder)
+    try:
+        report = work.run(stored.path)
+    except OSError as exc:
+        raise TrivetError(f"The pieces of the training set cannot be kept in {folder}: {exc.strerror or exc}.") from exc
+    return stored, report
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One join in pieces."""
+
+    engine: Engine
+    spine: pl.LazyFrame
+    selection: Selection
+    sources: Snapshots
+    time: str
+    strict: bool
+    parts: Parts
+    folder: Path
+
+    def run(self, path: Path) -> Report:
+        schema = self.spine.collect_schema()
+        if self.time not in schema:
+            raise NotFound("column in the spine called", self.time, schema.names())
+        answers, reports = [], []
+        for number, group in enumerate(_groups(self.selection.read)):
+            answers.append(_Dealt(self.folder / str(number) / "answer"))
+            reports.append(self._group(number, answers[-1], *group))
+        nulls = self._assemble(path, answers)
+        return msgspec.structs.replace(_together(reports), nulls=nulls)
+
+    def _group(
+        self, number: int, answers: _Dealt, source: Source, keys: tuple[str, ...], columns: Sequence[str]
+    ) -> Report:
+        """Answer the features of one source and one kind of key, and leave them dealt out by ranges of rows."""
+        home, pieces = self.folder / str(number), self.parts.keys
+        wanted = dict.fromkeys([*_present(self.spine, keys, "the spine"), self.time])
+        asked = _deal(self.spine.select(list(wanted)).with_row_index(ROW), keys, pieces, home / "spine", "the spine")
+        owner = f"source {source.name!r}"
+        known = _deal(_lazy(source, columns, self.sources), keys, pieces, home / "source", owner)
+        features = [_over_rows(each, source) for each in self.selection.read if _belongs(each, source, keys)]
+        reports, waste = [], 0
+        for piece in range(pieces):
+            rows = {source.name: known.take(piece)}
+            joined = self.engine.point_in_time(asked.take(piece), features, rows, time=self.time, strict=self.strict)
+            answer = joined.frame.select(ROW, *(each.column for each in features))
+            answers.write(answer, (answer[ROW] // self.parts.rows).to_numpy())
+            reports.append(joined.report)
+            waste += int(rows[source.name].estimated_size())
+            del joined, answer, rows
+            if waste > _WASTE:
+                gc.collect()  # what the engine prepared refers to itself: piece would come upon piece
+                waste = 0
+        answers.close()
+        return _added(reports)
+
+    def _assemble(self, path: Path, answers: Sequence[_Dealt]) -> dict[str, int]:
+        """The spine with all answers, a range of rows at a time; counts the nulls of each column."""
+        nulls = dict.fromkeys([each.column for each in self.selection], 0)
+        writer: pq.ParquetWriter | None = None
+        own = self.spine.collect_schema().names()
+        columns = [*own, *(each.column for each in self.selection.read)]
+        for number, rows in enumerate(in_batches(self.spine, self.parts.rows, "the spine")):
+            found = [dealt.take(number).sort(ROW).drop(ROW) for dealt in answers]
+            joined = pl.concat([rows, *found], how="horizontal").select(columns)
+            answer, _ = with_computed(joined, own, self.selection, {})
+            for name in nulls:
+                nulls[name] += answer[name].null_count()
+            table = answer.to_arrow()
+            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+            writer.write_table(table)
+        if writer is not None:
+            writer.close()
+        return nulls
+
+
+class _Dealt:
+    """Rows in files by number, each growing by what is written to it and taken once."""
+
+    def __init__(self, folder: Path, empty: pl.DataFrame | None = None) -> None:
+        folder.mkdir(parents=True)
+        self._folder, self._empty = folder, empty
+        self._writers: dict[int, pq.ParquetWriter] = {}
+
+    def write(self, frame: pl.DataFrame, numbers: np.ndarray[Any, Any]) -> None:
+        """Append each row to the file of its number, in order."""
+        self._empty = frame.clear()
+        order = np.argsort(numbers, kind="stable")
+        frame, numbers = frame[order], numbers[order]
+        different, starts = np.unique(numbers, return_index=True)
+        ends = [*starts[1:], len(numbers)][: len(starts)]
+        for number, start, end in zip(different, starts, ends, strict=True):
+            self._append(int(number), frame[int(start) : int(end)].to_arrow())
+
+    def _append(self, number: int, table: pa.Table) -> None:
+        if number not in self._writers:
+            path = self._path(number)
+            self._writers[number] = pq.ParquetWriter(path, table.schema, compression="lz4", write_statistics=False)
+        self._writers[number].write_table(table)
+
+    def close(self) -> None:
+        """No more will be written."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def take(self, number: int) -> pl.DataFrame:
+        """All rows of a number; they are gone from here."""
+        if number not in self._writers:
+            assert self._empty is not None
+            return self._empty
+        frame = pl.read_parquet(self._path(number))
+        self._path(number).unlink()
+        return frame.rechunk()
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number}.parquet"
+
+
+def _deal(rows: pl.LazyFrame, keys: Sequence[str], pieces: int, folder: Path, owner: str) -> _Dealt:
+    """Deal rows out into files by the hash of their keys; rows of a key stay together and in order."""
+    dealt = _Dealt(folder)
+    for batch in in_batches(rows, _DEAL, owner):
+        dealt.write(batch, (key_columns(batch, keys, owner).hash_rows(seed=0) % pieces).to_numpy())
+    dealt.close()
+    return dealt
+
+
+def in_batches(rows: pl.LazyFrame, size: int, owner: str) -> Iterator[pl.DataFrame]:
+    """The rows in order, ``size`` at a time; of none one empty frame, for its types."""
+    try:
+        waiting = rows.collect_schema().to_frame()
+        yielded = False
+        for batch in rows.collect_batches(chunk_size=size, maintain_order=True):
+            waiting = pl.concat([waiting, batch]) if waiting.height else batch
+            while waiting.height >= size:
+                yield waiting[:size].rechunk()
+                waiting, yielded = waiting[size:], True
+    except (pl.exceptions.PolarsError, OSError) as exc:
+        raise Invalid(f"The data of {owner} cannot be read: {str(exc).splitlines()[0]}.") from exc
+    if waiting.height or not yielded:
+        yield waiting.rechunk()
+
+
+def _groups(selected: Sequence[Selected]) -> list[tuple[Source, tuple[str, ...], list[str]]]:
+    """The sources and kinds of keys that answer, with the columns that are read."""
+    groups: dict[tuple[Source, tuple[str, ...]], list[str]] = {}
+    for each in selected:
+        source, keys = each.view.source, each.view.entity.keys
+        columns = groups.setdefault((source, keys), [*keys, *([source.created] if source.created else [])])
+        columns += [*Clock.of(source, each.aggregate).columns, *each.aggregate.columns]
+    return [(source, keys, list(dict.fromkeys(columns))) for (source, keys), columns in groups.items()]
+
+
+def _belongs(each: Selected, source: Source, keys: tuple[str, ...]) -> bool:
+    return each.view.source == source and each.view.entity.keys == keys
+
+
+def _over_rows(each: Selected, source: Source) -> Selected:
+    """The same feature over rows at hand: of a query or a file nothing is left but what its times mean."""
+    spec = source.to_spec()
+    kept = {name: spec[name] for name in ("name", *_MEANING) if name in spec}
+    view = FeatureView.from_spec({**each.view.to_spec(), "source": kept})
+    return replace(each, view=view)
+
+
+def _lazy(source: Source, columns: Sequence[str], snapshots: Snapshots) -> pl.LazyFrame:
+    """The rows of a source in some columns. What is derived is in memory as a whole."""
+    snapshot = snapshots.get(source.name)
+    if source.derived or source.view is not None or not isinstance(snapshot, Snapshot):
+        return read(source, columns, snapshots).lazy()
+    rows = snapshot.scan()
+    return rows.select(_present(rows, columns, f"source {source.name!r}"))
+
+
+def _present(rows: pl.LazyFrame, columns: Sequence[str], owner: str) -> list[str]:
+    exist = rows.collect_schema().names()
+    for column in columns:
+        if column not in exist:
+            raise NotFound(f"column in {owner} called", column, exist)
+    return list(columns)
+
+
+def _size(rows: pl.LazyFrame) -> tuple[int, int]:
+    """How many rows there are, and about how many bytes each takes."""
+    first = rows.head(10_000).collect()
+    width = first.estimated_size() // max(first.height, 1) + 1
+    return int(rows.select(pl.len()).collect().item()), int(width)
+
+
+def _engine_bytes(rows: int, width: int) -> int:
+    """What the engine takes for a source: the rows twice while they are read, and a dozen arrays of whole numbers."""
+    return rows * (2 * width + 96)
+
+
+def _resident() -> int:
+    """Bytes that this process takes now; 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _added(reports: Sequence[Report]) -> Report:
+    """What the pieces of a source met, counted together."""
+    return _combined(reports, rows=sum(each.rows for each in reports), timeless=sum(r.null_times for r in reports))
+
+
+def _together(reports: Sequence[Report]) -> Report:
+    """What the whole spine met at its sources, each of which saw all its rows."""
+    return _combined(reports, rows=reports[0].rows, timeless=reports[0].null_times, once=("source_rows",))
+
+
+def _combined(reports: Sequence[Report], *, rows: int, timeless: int, once: Sequence[str] = ()) -> Report:
+    counts: dict[str, Any] = {}
+    for name in _COUNTS:
+        total: dict[str, int] = {}
+        for where, number in (item for each in reports for item in getattr(each, name).items()):
+            total[where] = number if name in once else total.get(where, 0) + number
+        counts[name] = total
+    return Report(rows=rows, null_times=timeless, **counts)

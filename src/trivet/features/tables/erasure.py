@@ -1,0 +1,333 @@
+"""The right to erasure: one entity's rows taken out of a table, of all its versions, and of what was made from it.
+
+What it covers, in this order: the table and, by removing the files that older versions need, all its versions; the
+rows that were refused; the online rows of the entity; and, ``everywhere``, the content of recorded artifacts that
+hold such rows, and records of predictions. Aggregates over many entities keep what the entity added to them, and so do
+models. The commit log never held a value of a row, see ``stored``. Each step may be repeated, so an erasure that was
+interrupted is completed by asking again. The ledger keeps a digest under a key of the project's own: without the
+key file it tells nothing, and with it the same request is known again.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+import polars as pl
+
+from trivet.digest import canonical
+from trivet.errors import Invalid, NotFound
+from trivet.features.definitions import FeatureView
+from trivet.features.online.contract import Key, OnlineStore
+from trivet.features.tables.ingestion import STEP, refused_name
+from trivet.features.tables.stored import StoredTable, attempted, lock
+from trivet.ledger import Artifact, Run, RunQuery
+from trivet.ledger.erasures import KIND
+from trivet.pipelines.context import Context
+from trivet.pipelines.recording import begin, end
+from trivet.types import Json
+
+__all__ = ["Erased", "Erasure", "OnlineRows"]
+
+OnlineRows: TypeAlias = Callable[[], OnlineStore]
+"""Opens the store that features are served from, when it is needed."""
+
+SECRET = Path(".trivet") / "erasure.key"
+_KINDS = ("source", "training_set", "table")
+_PREDICTIONS = "predictions"
+_MOST = 1_000_000
+
+
+class Erased(msgspec.Struct, frozen=True):
+    """What an erasure took away, and what it found and left.
+
+    Attributes:
+        table: of which table.
+        version: its version afterwards.
+        rows: how many rows the table lost.
+        refused: how many refused rows went.
+        online: how many online rows went, by view.
+        predictions: how many records of predictions name the entity; gone where ``everywhere``.
+        artifacts: recorded artifacts that hold such rows; their content is gone where ``everywhere``.
+        tables: how many such rows other tables hold, by name; erase them there.
+        everywhere: whether the content of artifacts was removed.
+        run: the run on record.
+    """
+
+    table: str
+    version: int
+    rows: int
+    refused: int
+    online: dict[str, int]
+    predictions: int
+    artifacts: list[str]
+    tables: dict[str, int]
+    everywhere: bool
+    run: str
+
+    def __str__(self) -> str:
+        gone = f"{self.table}: {self.rows:,} rows and {self.refused:,} refused ones erased from all versions"
+        lines = [f"{gone}, and {sum(self.online.values()):,} rows online."]
+        if self.artifacts or self.predictions:
+            what = "removed" if self.everywhere else "left; erase everywhere to remove them"
+            lines += [f"{len(self.artifacts)} artifacts and {self.predictions:,} prediction records held it: {what}."]
+        lines += [f"Table {name} holds {rows:,} such rows: erase them there." for name, rows in self.tables.items()]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """One request.
+
+    Attributes:
+        context: the project.
+        folder: where its tables are.
+        table: from which rows go.
+        of: column to value; all must hold.
+        why: the reason.
+        online: opens the online store, if there is one.
+    """
+
+    context: Context
+    folder: Path
+    table: StoredTable
+    of: Mapping[str, Any]
+    why: str
+    online: OnlineRows | None
+
+    def run(self, everywhere: bool) -> Erased:
+        """Do it, and record that it was done."""
+        matching = self._check()
+        name = self.table.name
+        parameters: dict[str, Json] = {
+            "table": name,
+            "columns": [*sorted(self.of)],
+            "digest": self._digest(),
+            "everywhere": everywhere,
+        }
+        run = begin(self.context, kind=KIND, name=name, parameters=parameters, tags={"why": self.why})
+        try:
+            with lock(self.folder, name):
+                keys = self._keys(matching)
+                rows, version = self._from_table(self.table.refresh(), matching)
+                refused = self._from_refused()
+            online = self._from_online(keys)
+            found = self._artifacts()
+            predictions = self._from_predictions(everywhere)
+            if everywhere:
+                self._forget(found)
+        except BaseException as exc:
+            end(self.context, run, "killed" if isinstance(exc, KeyboardInterrupt) else "failed", error=str(exc))
+            raise
+        self._finish(run, rows, refused, online, predictions, found if everywhere else ())
+        listed = [artifact.id for artifact in found]
+        others = self._other_tables()
+        return Erased(name, version, rows, refused, online, predictions, listed, others, everywhere, run.id)
+
+    def earlier(self) -> list[Run]:
+        """The finished runs that erased the same, newest first."""
+        self._check()
+        mine = self._digest()
+        runs = self.context.ledger.runs(RunQuery(kind=KIND, name=self.table.name, status="finished", limit=_MOST))
+        return [run for run in runs if run.parameters.get("digest") == mine]
+
+    # -- the request ------------------------------------------------------------------------------------------
+
+    def _check(self) -> pl.Expr:
+        schema, rules = self.table.schema, self.table.rules
+        if not self.of or rules is None:
+            raise Invalid("Say whose rows: erase('orders', {'customer': 42}, why='...').")
+        if not self.why.strip():
+            raise Invalid("Say why: the ledger keeps the reason of every erasure.")
+        elsewhere = self._columns_of_refused()
+        for column, value in self.of.items():
+            if column not in {*schema, *elsewhere}:
+                raise NotFound(f"column of table {self.table.name!r}", column, schema.names())
+            if value is None:
+                raise Invalid(f"Rows without {column!r} are no one's. Give the value whose rows are to be erased.")
+        if not set(self.of) <= set(schema):
+            return pl.lit(value=False)  # so far only refused rows have such a column
+        return pl.all_horizontal(pl.col(name) == pl.lit(value, schema[name]) for name, value in self._values().items())
+
+    def _values(self) -> dict[str, Any]:
+        """What is asked for, in the types of the table: text from a command line becomes a number where one is meant."""
+        schema = self.table.schema
+        try:
+            return {n: pl.Series([value]).cast(schema[n])[0] if n in schema else value for n, value in self.of.items()}
+        except (pl.exceptions.PolarsError, TypeError) as exc:
+            kinds = ", ".join(f"{name} is {schema[name]}" for name in self.of)
+            raise Invalid(f"The values do not fit the columns of table {self.table.name!r}: {kinds}.") from exc
+
+    def _columns_of_refused(self) -> set[str]:
+        name = refused_name(self.table.name)
+        table = StoredTable.open(name, self.folder / name)
+        texts: Any = [] if table is None else table.scan().select("row").collect()["row"]
+        return {column for text in texts for column in msgspec.json.decode(text)}
+
+    def _digest(self) -> str:
+        """A digest that only this project can work out."""
+        return hmac.new(self._secret(), canonical([self.table.name, self._values()]), "sha256").hexdigest()
+
+    def _secret(self) -> bytes:
+        path = self.context.root / SECRET
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(secrets.token_bytes(32))
+            try:
+                os.link(draft, path)  # of two processes the first wins, and nobody sees half a key
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
+        return path.read_bytes()
+
+    # -- what goes --------------------------------------------------------------------------------------------
+
+    def _keys(self, matching: pl.Expr) -> dict[FeatureView, list[Key]]:
+        """The online keys of the entity: of every version of every view whose keys the request names or the rows tell."""
+        from trivet.features.online.encoding import online_key
+
+        columns = set(self.table.schema.names())
+        found: dict[FeatureView, list[Key]] = {}
+        for view in self._views():
+            keys = view.entity.keys
+            if set(self.of) <= set(keys) <= columns | set(self.of):
+                rows = self.table.scan().filter(matching).select(keys).unique().collect().rows()
+                named = [tuple(self._values()[each] for each in keys)] if set(keys) == set(self.of) else []
+                found[view] = [online_key(row) for row in dict.fromkeys([*named, *rows])]
+        return found
+
+    def _views(self) -> list[FeatureView]:
+        ledger = self.context.ledger
+        digests = {each.digest for each in ledger.pointers(name="feature_view/*", history=True) if each.digest}
+        return [FeatureView.from_spec(ledger.artifact(digest).spec) for digest in sorted(digests)]
+
+    def _from_table(self, table: StoredTable, matching: pl.Expr) -> tuple[int, int]:
+        rows = int(table.scan().filter(matching).select(pl.len()).collect().item())
+        if rows:
+            attempted(lambda: self._rewrite(table.refresh(), ~matching), table.name)
+        # Also where nothing was found: an erasure that was killed may have left the files of older versions.
+        table.refresh().sweep(table.note, hours=0)
+        return rows, table.refresh().version
+
+    def _rewrite(self, table: StoredTable, kept: pl.Expr) -> None:
+        rows = table.scan().filter(kept.fill_null(value=True))
+        table.rewrite(rows.collect_batches(chunk_size=STEP), table.schema, table.note)
+
+    def _from_refused(self) -> int:
+        name = refused_name(self.table.name)
+        table = StoredTable.open(name, self.folder / name)
+        if table is None:
+            return 0
+        rows = table.scan().collect()
+        mine = pl.Series([self._is_meant(msgspec.json.decode(text)) for text in rows["row"]], dtype=pl.Boolean)
+        if mine.any():
+            attempted(lambda: table.refresh().rewrite(iter([rows.filter(~mine)]), table.schema, table.note), name)
+        table.refresh().sweep(table.note, hours=0)
+        return int(mine.sum())
+
+    def _is_meant(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row that was refused is the entity's: its values may be of another type than the table's."""
+        return all(column in row and _same(row[column], value) for column, value in self._values().items())
+
+    def _from_online(self, keys: Mapping[FeatureView, Sequence[Key]]) -> dict[str, int]:
+        if self.online is None or not keys:
+            return {}
+        store = self.online()
+        gone: dict[str, int] = {}
+        for view, mine in keys.items():
+            if rows := store.erase(view.online_name, mine):
+                gone[view.name] = gone.get(view.name, 0) + rows
+        return gone
+
+    def _from_predictions(self, everywhere: bool) -> int:
+        """Records of predictions that name the entity among their keys."""
+        table = StoredTable.open(_PREDICTIONS, self.folder / _PREDICTIONS)
+        if table is None or "entities" not in table.schema:
+            return 0
+        different = table.scan().select(pl.col("entities").unique()).collect().to_series()
+        mine = [text for text in different.drop_nulls() if self._is_meant(msgspec.json.decode(text))]
+        rows = table.scan().select(pl.col("entities").is_in(mine).sum()).collect().item() if mine else 0
+        if rows and everywhere:
+            attempted(lambda: self._rewrite(table.refresh(), ~pl.col("entities").is_in(mine)), _PREDICTIONS)
+            table.refresh().sweep(table.note, hours=0, unfinished=False)  # a service may be writing
+        return int(rows or 0)
+
+    # -- what was recorded ------------------------------------------------------------------------------------
+
+    def _artifacts(self) -> list[Artifact]:
+        """Recorded sources, training sets and frames with rows of the entity, whose content is still there."""
+        found = [a for kind in _KINDS for a in self.context.ledger.artifacts(kind=kind, limit=_MOST)]
+        return [artifact for artifact in found if self._holds(artifact)]
+
+    def _holds(self, artifact: Artifact) -> bool:
+        blobs = self.context.blobs
+        with tempfile.TemporaryDirectory(prefix="trivet-erase-") as folder:
+            for name, file in artifact.files.items():
+                scan = _SCANS.get(Path(name).suffix.lower())
+                if scan is None or blobs.missing([file.digest]):
+                    continue
+                rows = scan(blobs.fetch(file.digest, Path(folder) / "content"))
+                have = rows.collect_schema()
+                if set(self.of) <= set(have) and not rows.filter(self._matches(have)).head(1).collect().is_empty():
+                    return True
+        return False
+
+    def _matches(self, schema: Mapping[str, pl.DataType]) -> pl.Expr:
+        """Rows of the entity in a table whose types may differ."""
+        conditions = []
+        for column, value in self._values().items():
+            number = schema[column].is_numeric() and isinstance(value, int | float)
+            conditions += [pl.col(column) == value if number else pl.col(column).cast(pl.String) == str(value)]
+        return pl.all_horizontal(conditions)
+
+    def _other_tables(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for path in sorted(self.folder.glob("*/_delta_log")):
+            name = path.parent.name
+            table = None if "__" in name or name == self.table.name else StoredTable.open(name, path.parent)
+            if table is not None and table.rules is not None and set(self.of) <= set(table.schema):
+                rows = table.scan().filter(self._matches(table.schema)).select(pl.len()).collect().item()
+                found |= {name: int(rows)} if rows else {}
+        return found
+
+    def _forget(self, artifacts: Sequence[Artifact]) -> None:
+        for artifact in artifacts:
+            for file in artifact.files.values():
+                self.context.blobs.forget(file.digest)
+
+    def _finish(
+        self,
+        run: Run,
+        rows: int,
+        refused: int,
+        online: Mapping[str, int],
+        predictions: int,
+        forgotten: Sequence[Artifact],
+    ) -> None:
+        metrics = {"rows": rows, "refused": refused, "online": sum(online.values()), "predictions": predictions}
+        inputs = {f"erased_{number}": artifact.digest for number, artifact in enumerate(forgotten)}
+        done = msgspec.structs.replace(run, inputs=inputs)
+        end(self.context, done, "finished", metrics={name: float(value) for name, value in metrics.items()})
+
+
+_SCANS: dict[str, Callable[[Path], pl.LazyFrame]] = {
+    ".parquet": pl.scan_parquet,
+    ".csv": lambda path: pl.scan_csv(path, infer_schema_length=0),
+    ".arrow": pl.scan_ipc,
+}
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    if isinstance(found, int | float) and isinstance(wanted, int | float):
+        return found == wanted
+    return str(found) == str(wanted)

@@ -1,0 +1,424 @@
+"""Tables of events that are the project's own: ingest, read as it was, correct, compact, erase.
+
+``project.tables`` is one of these. Each table is a Delta Lake table in a folder, readable without Trivet by whatever
+speaks Delta; here is what people do with them, how rows come in is ``ingestion``'s, what is stored ``stored``'s.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from trivet.clock import new_id
+from trivet.errors import Invalid, NotFound
+from trivet.features.definitions import Source
+from trivet.features.tables.batches import incoming
+from trivet.features.tables.erasure import Erased, Erasure, OnlineRows
+from trivet.features.tables.ingestion import Ingested, Ingestion, refused_name
+from trivet.features.tables.rows import TIME, Check
+from trivet.features.tables.rules import Keep, TableRules, check_table_name, rules_of
+from trivet.features.tables.stored import StoredTable, lock
+from trivet.ledger import Run
+from trivet.pipelines.context import Context
+from trivet.types import Duration, Micros, as_duration, as_utc, from_micros, to_micros
+
+__all__ = ["Compacted", "EventTables", "TableInfo", "TableVersion"]
+
+LARGE = 128 * 2**20
+_HOUR = as_duration("1h")
+
+
+class TableInfo(msgspec.Struct, frozen=True):
+    """A table as it is now.
+
+    Attributes:
+        rows: how many it keeps, corrections included.
+        refused: how many were refused and are kept in ``NAME__refused``.
+        watermark: the newest time at which a row could be known.
+        size: bytes of its files.
+    """
+
+    name: str
+    version: int
+    rows: int
+    refused: int
+    rules: TableRules
+    columns: dict[str, str]
+    watermark: datetime | None
+    files: int
+    size: int
+
+
+class TableVersion(msgspec.Struct, frozen=True):
+    """A version of a table: when it was made, by which run, and what came in until then in that run."""
+
+    version: int
+    at: datetime
+    operation: str
+    run: str
+    counts: dict[str, int]
+
+
+class Compacted(msgspec.Struct, frozen=True):
+    """What compaction did: how many files became one another, and how many old ones were removed."""
+
+    table: str
+    version: int
+    merged: int
+    removed: int
+
+    def __str__(self) -> str:
+        return f"{self.table}, version {self.version}: {self.merged:,} files put together, {self.removed:,} removed"
+
+
+class EventTables:
+    """The tables of a project.
+
+    Args:
+        context: the project.
+        online: where features are served from, for erasure; see ``erase``.
+    """
+
+    def __init__(self, context: Context, online: OnlineRows | None = None) -> None:
+        self._context, self._online = context, online
+        self._folder = context.root / context.settings.serving.records
+        self._near = threading.local()  # tables this thread has open: to open one costs more than to commit a row
+
+    # -- filling ----------------------------------------------------------------------------------------------
+
+    def create(
+        self,
+        name: str,
+        *,
+        key: str | Sequence[str] | None = None,
+        event_time: str | None = None,
+        known_at: str | None = None,
+        created: str | None = None,
+        keep: Keep | None = None,
+        timezone: str | None = None,
+    ) -> TableInfo:
+        """Declare a table; its columns come with the first rows. The first ``ingest`` does the same by itself.
+
+        Args:
+            name: small letters, digits and ``_``.
+            key: the column or columns that name a row; all columns together by default.
+            event_time: the column that says when it happened; when it reached us by default.
+            known_at: the column that says from when it could be known; the event time by default.
+            created: what to call the column, filled here, that says when the row reached us; ``created`` by default.
+            keep: what a row means whose key is there with other content. ``last``: a correction, appended with a later
+                ``created``. ``first``: a mistake, refused. ``all``: nothing, every row is kept.
+            timezone: the zone of times that have none.
+
+        Raises:
+            Conflict: the table exists with other rules.
+            Invalid: the rules make no sense, or the name is none.
+        """
+        rules = self._rules(name, key, event_time, known_at, created, keep, timezone)
+        with lock(self._folder, name):
+            if StoredTable.open(name, self._folder / name) is None:
+                schema = pl.Schema(dict.fromkeys((*rules.times, rules.created), TIME))
+                StoredTable.create(name, self._folder / name, schema, rules)
+        return self.describe(name)
+
+    def ingest(
+        self,
+        name: str,
+        data: Any,
+        *,
+        key: str | Sequence[str] | None = None,
+        event_time: str | None = None,
+        known_at: str | None = None,
+        created: str | None = None,
+        keep: Keep | None = None,
+        timezone: str | None = None,
+        checks: Check | None = None,
+        batch: str | None = None,
+    ) -> Ingested:
+        """Take rows in: each once, however often it comes. The table is made if it is not there; see ``create``.
+
+        A row whose whole content is there already changes nothing. New columns are added. Rows without key or event
+        time, or that ``checks`` object to, go into ``NAME__refused`` with the reason. A frame is one commit; files,
+        lazy frames and iterators are committed in parts, and repeating an interrupted call completes it.
+
+        Args:
+            name: of the table.
+            data: a pandas, Polars or Arrow table, a lazy frame, a list of dicts, an iterator of those, or the path
+                of a Parquet, CSV, Arrow or JSON-lines file.
+            key: as ``create``, like all that follow until ``timezone``; needed the first time only.
+            event_time: as ``create``.
+            known_at: as ``create``.
+            created: as ``create``.
+            keep: as ``create``.
+            timezone: as ``create``.
+            checks: is given each batch as a Polars frame, and answers for each row why to refuse it, or null.
+            batch: under ``keep="all"``, where rows are not compared, what this delivery is called: one of the same
+                name is not taken twice. The content of the file by default.
+
+        Raises:
+            Conflict: the table has other rules than given, or too many others write to it.
+            Invalid: the data cannot be read, or a column has another type than the table's. The batch is not written.
+            NotFound: the data lack a declared column.
+
+        Example:
+            >>> import tempfile
+            >>> import trivet as tv
+            >>> project = tv.open(tempfile.mkdtemp())
+            >>> tables = EventTables(project.context)
+            >>> rows = [{"order": 1, "at": "2026-11-20T10:00Z"}, {"order": None, "at": "2026-11-20T11:00Z"}]
+            >>> tables.ingest("orders", rows, key="order", event_time="at").new
+            1
+            >>> print(tables.ingest("orders", rows))
+            orders, version 1: 2 rows, 0 new, 1 repeated, 1 refused
+        """
+        rules = self._rules(name, key, event_time, known_at, created, keep, timezone)
+        rows = incoming(data, self._context.root)
+        ingestion = Ingestion(self._context, self._folder, name, rules, checks, batch or rows.digest)
+        ingestion.table = self._kept(name)
+        return ingestion.take(rows)
+
+    # -- reading ----------------------------------------------------------------------------------------------
+
+    def read(
+        self,
+        name: str,
+        *,
+        version: int | None = None,
+        as_known_at: datetime | str | None = None,
+        since: datetime | str | None = None,
+        history: bool = False,
+        columns: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """The rows of a table, by the time at which they reached us; of each key the newest content.
+
+        Args:
+            name: of the table; ``NAME__refused`` for what was refused.
+            version: as it was then; compaction takes no version away, erasure takes the erased rows out of all.
+            as_known_at: only what had reached us by that moment.
+            since: only what reached us after that moment, late rows included.
+            history: every content that a key ever had, instead of its newest.
+            columns: only these.
+
+        Raises:
+            NotFound: there is no such table, version or column.
+            Invalid: a moment has no time zone or is no time.
+        """
+        rows = self.scan(name, version=version, as_known_at=as_known_at, since=since, history=history, columns=columns)
+        return rows.collect()
+
+    def scan(
+        self,
+        name: str,
+        *,
+        version: int | None = None,
+        as_known_at: datetime | str | None = None,
+        since: datetime | str | None = None,
+        history: bool = False,
+        columns: Sequence[str] | None = None,
+    ) -> pl.LazyFrame:
+        """As ``read``, lazily: for what is larger than memory."""
+        table = self._open(name)
+        rules = table.rules or TableRules()
+        rows, until = table.scan(), None
+        if version is not None:
+            note, schema = table.note_at(version)
+            rows, until = rows.select(pl.col(each).cast(kind) for each, kind in schema.items()), note.created
+        rows = self._between(rows, rules, until, as_known_at, since)
+        exist = rows.collect_schema().names()
+        if unknown := [each for each in columns or () if each not in exist]:
+            raise NotFound(f"column of table {name!r}", unknown[0], exist)
+        rows = rows.sort([rules.created, *rules.times, *(each for each in rules.key if each in exist)])
+        if rules.key and rules.keep == "last" and not history and set(rules.key) <= set(exist):
+            rows = rows.unique(subset=list(rules.key), keep="last", maintain_order=True)
+        return rows if columns is None else rows.select(columns)
+
+    def source(self, name: str) -> Source:
+        """The table as a source of feature views: what happened when, and when it reached us.
+
+        A late row or a correction counts only from its arrival on, so training sets of earlier times do not change.
+
+        Raises:
+            NotFound: there is no such table.
+        """
+        rules = self._described(self._open(name))
+        folder = self._folder / name
+        path = folder.relative_to(self._context.root) if folder.is_relative_to(self._context.root) else folder
+        event_time = rules.event_time or rules.created
+        return Source(name, path, event_time=event_time, known_at=rules.known_at, created=rules.created)
+
+    def names(self) -> list[str]:
+        """The tables there are, sorted; those of refused rows are not among them."""
+        found = sorted(path.parent.name for path in self._folder.glob("*/_delta_log"))
+        return [each for each in found if "__" not in each and self._is_ours(each)]
+
+    def list(self) -> list[TableInfo]:
+        """All tables, by name."""
+        return [self.describe(name) for name in self.names()]
+
+    def describe(self, name: str) -> TableInfo:
+        """One table as it is now.
+
+        Raises:
+            NotFound: there is no such table.
+        """
+        table = self._open(name)
+        files, note = table.files, table.note
+        return TableInfo(
+            name=name,
+            version=table.version,
+            rows=int(files["num_records"].sum()),
+            refused=self._refused(name),
+            rules=self._described(table),
+            columns={column: str(kind) for column, kind in table.schema.items()},
+            watermark=None if note.watermark is None else from_micros(note.watermark),
+            files=files.height,
+            size=int(files["size_bytes"].sum()),
+        )
+
+    def history(self, name: str) -> Sequence[TableVersion]:
+        """The versions of a table, newest first, with the runs that made them.
+
+        Raises:
+            NotFound: there is no such table.
+        """
+        return [_version(commit) for commit in self._open(name).commits()]
+
+    # -- keeping it in order ----------------------------------------------------------------------------------
+
+    def compact(self, name: str, *, retention: Duration = "7d") -> Compacted:
+        """Put small files together, and remove files that were replaced longer ago than ``retention``.
+
+        Versions stay readable here; other readers of the folder find those within the retention.
+
+        Raises:
+            NotFound: there is no such table.
+            Invalid: ``retention`` is no duration.
+        """
+        hours, started = as_duration(retention) // _HOUR, self._context.clock()
+        with lock(self._folder, name):
+            table = self._open(name)
+            merged = table.compact(table.note, target=LARGE)
+            removed = table.refresh().sweep(table.note, hours=hours)
+            done = Compacted(name, table.refresh().version, merged, removed)
+        run = Run(
+            id=new_id(self._context.clock),
+            kind="compact",
+            name=name,
+            status="finished",
+            started=started,
+            ended=self._context.clock(),
+            user=self._context.user,
+            host=self._context.host,
+            parameters={"table": name, "hours": hours},
+            metrics={"merged": float(merged), "removed": float(removed)},
+        )
+        self._context.ledger.write(run)
+        return done
+
+    def erase(self, name: str, of: Mapping[str, Any], *, why: str, everywhere: bool = False) -> Erased:
+        """Remove all rows with these values from all versions of a table, from what it refused and from what is served.
+
+        The ledger keeps that it happened, when, by whom and why, how many rows it took, and a keyed digest by which
+        the same request is known again, but nothing of the data. Recorded source snapshots, training sets and other
+        tables that hold such rows are listed, and with ``everywhere`` their content is removed as well: what was made
+        from them can then not be made again, and says so.
+
+        Args:
+            name: of the table.
+            of: column to value, for example ``{"customer": 42}``; all must hold.
+            why: the reason, kept in the ledger. Do not write personal data into it.
+            everywhere: also remove the content of recorded artifacts that hold such rows.
+
+        Raises:
+            NotFound: there is no such table or column.
+            Invalid: nothing is asked for, or no reason is given.
+        """
+        return Erasure(self._context, self._folder, self._open(name), dict(of), why, self._online).run(everywhere)
+
+    def erased(self, name: str, of: Mapping[str, Any]) -> Sequence[Run]:
+        """The runs that erased exactly this from a table, newest first.
+
+        Raises:
+            NotFound: there is no such table.
+        """
+        return Erasure(self._context, self._folder, self._open(name), dict(of), "asked", None).earlier()
+
+    # -- within -----------------------------------------------------------------------------------------------
+
+    def _rules(self, name: str, *given: Any) -> TableRules:
+        table = self._kept(check_table_name(name))
+        stored = None if table is None else self._described(table)
+        names = ("key", "event_time", "known_at", "created", "keep", "timezone")
+        return rules_of(name, stored, **dict(zip(names, given, strict=True)))
+
+    def _kept(self, name: str) -> StoredTable | None:
+        """The table as this thread has it open; opened anew where its folder is another one than it was."""
+        path = self._folder / name
+        held: dict[str, tuple[int, StoredTable]] = self._near.__dict__
+        try:
+            place = (path / "_delta_log").stat().st_ino
+        except FileNotFoundError:
+            held.pop(name, None)
+            return None
+        if name not in held or held[name][0] != place:
+            table = StoredTable.open(name, path)
+            if table is None:
+                return None
+            held[name] = place, table
+        return held[name][1]
+
+    def _open(self, name: str) -> StoredTable:
+        check_table_name(name.removesuffix("__refused"))
+        table = StoredTable.open(name, self._folder / name)
+        if table is None:
+            raise NotFound("table", name, self.names(), hint="" if self.names() else "Ingest some rows first.")
+        return table
+
+    def _described(self, table: StoredTable) -> TableRules:
+        if table.rules is None:
+            raise Invalid(f"The table {table.name!r} is kept by Trivet itself. Use another name.")
+        return table.rules
+
+    def _is_ours(self, name: str) -> bool:
+        table = StoredTable.open(name, self._folder / name)
+        return table is not None and table.rules is not None
+
+    def _refused(self, name: str) -> int:
+        table = StoredTable.open(refused_name(name), self._folder / refused_name(name))
+        return 0 if table is None else int(table.files["num_records"].sum())
+
+    def _between(
+        self,
+        rows: pl.LazyFrame,
+        rules: TableRules,
+        until: Micros | None,
+        as_known_at: datetime | str | None,
+        since: datetime | str | None,
+    ) -> pl.LazyFrame:
+        created = pl.col(rules.created).to_physical()
+        if as_known_at is not None:
+            rows = rows.filter(created <= to_micros(as_utc(as_known_at)))
+        if until is not None:
+            rows = rows.filter(created <= until)
+        return rows if since is None else rows.filter(created > to_micros(as_utc(since)))
+
+
+def _version(commit: Mapping[str, Any]) -> TableVersion:
+    from trivet.features.tables.stored import NOTE, Note
+
+    said = commit.get(NOTE)
+    note = msgspec.json.decode(said, type=Note) if said else Note()
+    counts = {each: int(count) for each, count in note.record.get("counts", {}).items()}
+    operation = str(commit["operation"]).lower()
+    mine = operation == "write"
+    return TableVersion(
+        version=int(commit["version"]),
+        at=from_micros(int(commit["timestamp"]) * 1000),
+        operation={"write": "ingest", "create table": "create", "optimize": "compact"}.get(operation, operation),
+        run=note.run if mine else "",
+        counts=counts if mine else {},
+    )

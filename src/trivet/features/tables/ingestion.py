@@ -1,0 +1,358 @@
+"""One ingestion: batches sorted out, compared and committed one by one, and one run that says so.
+
+Each batch is a commit: all of its rows or none. A batch that was acknowledged is there once, whoever is killed when,
+because repeating it finds its rows. What the ledger has to know travels in the commit; should the process die before
+it is written there, whoever commits next writes it. Refused rows are committed first, so none is lost in between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from trivet.clock import new_id
+from trivet.errors import Invalid, NotFound
+from trivet.features.tables.batches import Incoming
+from trivet.features.tables.compare import Compared, compare
+from trivet.features.tables.progress import Bar
+from trivet.features.tables.rows import EXACT, TIME, Check, as_json, fit, sort_out
+from trivet.features.tables.rules import TableRules
+from trivet.features.tables.stored import MANY, SMALL, Note, StoredTable, attempted, lock
+from trivet.ledger import Artifact, Run
+from trivet.pipelines.context import Context
+from trivet.pipelines.recording import is_alive, process_tags
+from trivet.types import Digest, Micros, to_micros
+
+__all__ = ["REFUSED", "STEP", "Ingested", "Ingestion", "refused_name", "with_columns"]
+
+REFUSED = "__refused"
+STEP = 100_000
+"""Rows at a time where a table is rewritten."""
+_QUARANTINE = TableRules(key=("digest",), keep="first")
+_MISTAKEN = "the key is there with other content, and the table keeps the first"
+
+
+class Ingested(msgspec.Struct, frozen=True):
+    """What became of the rows of an ingestion. ``rows = new + repeated + changed + refused``.
+
+    Attributes:
+        table: its name.
+        version: of the table afterwards.
+        rows: how many came.
+        new: rows of keys that were not there.
+        repeated: rows that were there already, and changed nothing.
+        changed: rows of keys that were there with other content, kept as corrections.
+        late: how many of the new and changed rows are of a time before the newest that was there at the beginning.
+        refused: rows that break a rule, kept in the table ``NAME__refused``.
+        reasons: how many rows were refused for which reason.
+        run: the run on record; empty where there was nothing to record.
+    """
+
+    table: str
+    version: int
+    rows: int = 0
+    new: int = 0
+    repeated: int = 0
+    changed: int = 0
+    late: int = 0
+    refused: int = 0
+    reasons: dict[str, int] = {}
+    run: str = ""
+
+    def __str__(self) -> str:
+        parts = [f"{getattr(self, name):,} {name}" for name in COUNTED if getattr(self, name) or name == "new"]
+        return f"{self.table}, version {self.version}: {self.rows:,} rows, {', '.join(parts)}"
+
+
+COUNTED = ("new", "repeated", "changed", "late", "refused")
+
+
+def refused_name(table: str) -> str:
+    """The name of the table that keeps the refused rows of another."""
+    return f"{table}{REFUSED}"
+
+
+@dataclass
+class Ingestion:
+    """An ingestion at work.
+
+    Attributes:
+        context: the project.
+        folder: where its tables are.
+        name: of the table.
+        rules: of the table.
+        checks: rules that the caller adds.
+        batch: what the caller calls this delivery, where rows are not compared.
+    """
+
+    context: Context
+    folder: Path
+    name: str
+    rules: TableRules
+    checks: Check | None = None
+    batch: str | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    outputs: dict[str, Digest] = field(default_factory=dict)
+    inputs: dict[str, Digest] = field(default_factory=dict)
+    artifacts: list[Artifact] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.id = new_id(self.context.clock)
+        self.started = self.context.clock()
+        self.table: StoredTable | None = None
+        self._late_before: Micros | None = None
+        self._settled = {"", self.id}
+
+    def take(self, data: Incoming) -> Ingested:
+        """Take all batches in and record the run.
+
+        Raises:
+            Invalid, NotFound: a batch cannot be used; those before it are kept, and the sentence says how many rows.
+            Conflict: too many others write to the table.
+        """
+        if data.file is not None and data.digest is not None:
+            self._name_file(data.file, data.digest)
+        with Bar(f"ingesting into {self.name}", data.total) as bar:
+            try:
+                for number, rows in enumerate(data.batches):
+                    self._take(rows, number)
+                    bar.add(rows.height)
+            except BaseException as exc:
+                self._record("killed" if isinstance(exc, KeyboardInterrupt) else "failed", str(exc))
+                raise
+        return self._record("finished", "")
+
+    # -- one batch --------------------------------------------------------------------------------------------
+
+    def _take(self, rows: pl.DataFrame, number: int) -> None:
+        if rows.is_empty() and not rows.width:
+            return
+        sorted_out = sort_out(self.name, rows, self.rules, self.checks)
+        with lock(self.folder, self.name):
+            if sorted_out.refused:
+                self._refuse(sorted_out.reasons, sorted_out.refused)
+            tally: Counter[str] = Counter()
+            if not sorted_out.accepted.is_empty():
+                tally = attempted(lambda: self._commit(sorted_out.accepted, number), self.name)
+                self._compact_by_the_way()
+        self.reasons.update(sorted_out.reasons + [_MISTAKEN] * tally["refused"])
+        self.counts.update(tally)
+        self.counts.update(rows=rows.height, refused=len(sorted_out.refused))
+
+    def _commit(self, accepted: pl.DataFrame, number: int) -> Counter[str]:
+        table = self._opened(accepted)
+        note = table.note
+        self._settle(note)
+        if self._late_before is None:
+            self._late_before = note.watermark if note.watermark is not None else -(2**63)
+        stored = table.schema
+        data = pl.Schema({name: kind for name, kind in stored.items() if name != self.rules.created})
+        rows, schema = fit(self.name, accepted, data, fixed=self.rules.key)
+        if any(kind != schema[name] for name, kind in data.items()):
+            self._widen(table, schema, note)
+            table, note = table.refresh(), table.note
+        found = self._compare(rows, table, schema, number)
+        if found is None:
+            return Counter(repeated=rows.height)
+        self._set_aside(found)
+        if found.rows.is_empty():
+            return self._tally(found, None)
+        created = max(to_micros(self.context.clock()), note.created + 1)
+        moments = (found.step + created).cast(pl.Int64).cast(TIME).alias(self.rules.created)
+        ready = found.rows.with_columns(moments)
+        tally = self._tally(found, ready)
+        newest = [self._newest(ready), note.watermark]
+        last: Micros = moments.to_physical().max()  # type: ignore[assignment]
+        after = Note(last, max((each for each in newest if each is not None), default=None), self.id)
+        self._append(table, ready, after, note, tally, self._transaction(number))
+        return tally
+
+    def _append(
+        self,
+        table: StoredTable,
+        rows: pl.DataFrame,
+        after: Note,
+        before: Note,
+        tally: Counter[str],
+        transaction: str | None,
+    ) -> None:
+        """Commit, with what the ledger will have to know: the version that this commit makes, if it makes one."""
+        version = table.version + 1
+        made = Artifact.of("table_version", {"table": self.name, "version": version}, created=self.context.clock())
+        inputs, outputs = dict(self.inputs), {**self.outputs, f"version_{version}": made.digest}
+        previous = before.record.get("artifact")
+        if previous is not None and previous not in self.outputs.values():
+            inputs[f"version_{before.record['version']}"] = previous
+        counts = self.counts + tally
+        record = {"artifact": made.digest, "version": version, "inputs": inputs, "outputs": outputs}
+        record |= {"counts": dict(counts), "started": self.started, "tags": process_tags()}
+        table.append(rows, msgspec.structs.replace(after, record=msgspec.to_builtins(record)), transaction)
+        self.inputs, self.outputs = inputs, outputs
+        self.artifacts.append(made)
+
+    def _opened(self, rows: pl.DataFrame) -> StoredTable:
+        if self.table is not None:
+            return self.table.refresh()
+        path = self.folder / self.name
+        self.table = StoredTable.open(self.name, path)
+        if self.table is None:
+            schema = pl.Schema({**rows.schema, self.rules.created: TIME})
+            self.table = StoredTable.create(self.name, path, schema, self.rules)
+        if self.table.rules != self.rules:
+            raise Invalid(f"The table {self.name!r} was made by another process with other rules. Try again.")
+        return self.table
+
+    def _compare(self, rows: pl.DataFrame, table: StoredTable, schema: pl.Schema, number: int) -> Compared | None:
+        """The batch beside the table; None where it was committed before as a whole."""
+        if self.rules.keep != "all":
+            near = table.scan() if self.rules.key else table.scan_between(self.rules.event_time, *self._bounds(rows))
+            return compare(rows, with_columns(near, schema), self.rules)
+        transaction = self._transaction(number)
+        if transaction is not None and table.holds(transaction):
+            return None
+        zero, no = pl.Series("step", [0] * rows.height, pl.Int64), pl.Series([False] * rows.height, dtype=pl.Boolean)
+        return Compared(rows, zero, no, rows.clear(), 0)
+
+    def _bounds(self, rows: pl.DataFrame) -> tuple[Micros | None, Micros | None]:
+        if self.rules.event_time is None or rows.is_empty():
+            return None, None
+        times: Any = rows[self.rules.event_time].to_physical()
+        return times.min(), times.max()
+
+    def _transaction(self, number: int) -> str | None:
+        return None if self.batch is None or self.rules.keep != "all" else f"batch:{self.batch}:{number}"
+
+    def _newest(self, rows: pl.DataFrame) -> Micros | None:
+        found: Any = rows[self.rules.arrival or self.rules.created].to_physical().max()
+        return None if found is None else int(found)
+
+    def _tally(self, found: Compared, ready: pl.DataFrame | None) -> Counter[str]:
+        changed = int(found.changed.sum())
+        tally = Counter(new=found.rows.height - changed, changed=changed, repeated=found.repeated)
+        tally.update(refused=found.mistaken.height)
+        if ready is not None and self.rules.arrival is not None:
+            late = ready[self.rules.arrival].to_physical() < self._late_before
+            tally.update(late=int(late.sum()))
+        return tally
+
+    # -- what is refused --------------------------------------------------------------------------------------
+
+    def _set_aside(self, found: Compared) -> None:
+        if found.mistaken.height:
+            self._refuse([_MISTAKEN] * found.mistaken.height, [as_json(row) for row in found.mistaken.to_dicts()])
+
+    def _refuse(self, reasons: list[str], rows: list[str]) -> None:
+        """Keep refused rows, each once."""
+        names = [
+            hashlib.sha256(f"{reason}\n{row}".encode()).hexdigest() for reason, row in zip(reasons, rows, strict=True)
+        ]
+        batch = pl.DataFrame({"digest": names, "reason": reasons, "row": rows})
+        name = refused_name(self.name)
+        attempted(lambda: self._keep_refused(name, batch), name)
+
+    def _keep_refused(self, name: str, batch: pl.DataFrame) -> None:
+        path = self.folder / name
+        table = StoredTable.open(name, path)
+        if table is None:
+            table = StoredTable.create(name, path, pl.Schema({**batch.schema, "created": TIME}), _QUARANTINE)
+        fresh = compare(batch, table.scan(), _QUARANTINE).rows
+        if fresh.height:
+            moment = max(to_micros(self.context.clock()), table.note.created + 1)
+            rows = fresh.with_columns(pl.lit(moment, pl.Int64).cast(TIME).alias("created"))
+            table.append(rows, Note(moment, moment, self.id))
+
+    # -- around it --------------------------------------------------------------------------------------------
+
+    def _widen(self, table: StoredTable, schema: pl.Schema, note: Note) -> None:
+        """Rewrite a table whose whole numbers meet fractions, if none of them is too great for a float."""
+        old = table.schema
+        for name, kind in schema.items():
+            if old.get(name, kind) != kind:
+                great = table.scan().select(pl.col(name).abs().max()).collect().item()
+                if great is not None and great > EXACT:
+                    raise Invalid(
+                        f"The column {name!r} of table {self.name!r} holds whole numbers beyond 2**53, and the new rows "
+                        "hold fractions. Nothing was written. Give the fractions a column of another name."
+                    )
+        whole = pl.Schema({**schema, self.rules.created: TIME})
+        rows = with_columns(table.scan(), pl.Schema({name: whole[name] for name in old}))
+        table.rewrite(rows.collect_batches(chunk_size=STEP), pl.Schema({name: whole[name] for name in old}), note)
+
+    def _compact_by_the_way(self) -> None:
+        """Many small files make every later comparison slow, so they are put together before that is felt."""
+        if self.table is None or self.table.version % MANY:
+            return
+        table = self.table.refresh()
+        if int((table.files["size_bytes"] < SMALL).sum()) >= MANY // 2:
+            table.compact(table.note, target=SMALL)
+
+    def _settle(self, note: Note) -> None:
+        """Write into the ledger what the process before us committed and did not live to write."""
+        if note.run in self._settled or not note.record:
+            return
+        self._settled.add(note.run)
+        try:
+            self.context.ledger.run(note.run)
+        except NotFound:
+            if not is_alive(note.record.get("tags", {})):
+                self._write_for_the_dead(note)
+
+    def _write_for_the_dead(self, note: Note) -> None:
+        record = note.record
+        spec = {"table": self.name, "version": record["version"]}
+        run = Run(
+            id=note.run,
+            kind="ingest",
+            name=self.name,
+            status="killed",
+            started=msgspec.convert(record["started"], type=type(self.started)),
+            ended=self.context.clock(),
+            inputs=record["inputs"],
+            outputs={f"version_{record['version']}": record["artifact"]},
+            metrics={name: float(value) for name, value in record["counts"].items()},
+            error="The process died before it had written this; its rows until then are in the table.",
+        )
+        self.context.ledger.write(Artifact.of("table_version", spec, created=self.context.clock()), run)
+
+    def _name_file(self, path: Path, content: Digest) -> None:
+        """The file as an artifact: its name and the digest of its bytes, not the bytes, which may have to be erased."""
+        spec = {"name": path.name, "size": path.stat().st_size}
+        made = Artifact.of("file", spec, content=content, created=self.started)
+        self.artifacts.append(made)
+        self.inputs["file"] = made.digest
+
+    def _record(self, status: Any, error: str) -> Ingested:
+        version = self.table.version if self.table is not None else 0
+        counts = {name: int(self.counts[name]) for name in ("rows", *COUNTED)}
+        run = Run(
+            id=self.id,
+            kind="ingest",
+            name=self.name,
+            status=status,
+            started=self.started,
+            ended=self.context.clock(),
+            user=self.context.user,
+            host=self.context.host,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            parameters={"table": self.name, "batch": self.batch},
+            metrics={name: float(value) for name, value in counts.items()},
+            error=error,
+        )
+        self.context.ledger.write(*self.artifacts, run)
+        return Ingested(self.name, version, **counts, reasons=dict(self.reasons), run=self.id)
+
+
+def with_columns(rows: pl.LazyFrame, schema: pl.Schema) -> pl.LazyFrame:
+    """Stored rows with exactly these columns and types; those that came later are null."""
+    have = rows.collect_schema()
+    return rows.select(
+        (pl.col(name).cast(kind) if name in have else pl.lit(None, kind).alias(name)) for name, kind in schema.items()
+    )

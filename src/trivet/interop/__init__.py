@@ -1,0 +1,1 @@
+"""Bridges to other tools: what comes from them and what goes to them. Nothing of Trivet imports this."""

@@ -1,0 +1,344 @@
+"""Leg one as methods of a project: definitions, training sets, the online store, own tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from trivet.errors import Invalid
+from trivet.progress import Progress
+from trivet.types import as_utc, from_micros, to_micros
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from trivet.features.catalogue import Catalogue, Listed
+    from trivet.features.definitions import Entity, FeatureView, Source
+    from trivet.features.leaks import LeakReport
+    from trivet.features.materialize import Materializer
+    from trivet.features.reader import FeatureVector
+    from trivet.features.references import Definition, Selection
+    from trivet.features.statistics import Statistics
+    from trivet.features.tables import EventTables
+    from trivet.features.training_set import TrainingSet
+    from trivet.ledger import Artifact
+    from trivet.types import Duration
+from trivet.project.records import Records
+
+__all__ = ["Data"]
+
+
+class Data(Records):
+    """Access to data."""
+
+    def define(self, *definitions: Definition, why: str = "") -> list[Listed]:
+        """Store feature views, on-demand views and services; an edited one becomes a new version.
+
+        From then on references such as ``"visits:*"`` and ``"visits:count_7d"`` name their features. What they were
+        declared with as objects is stored too, and their functions are tried in a clean process.
+
+        Args:
+            definitions: what ``tv.feature_view``, ``tv.on_demand`` or ``tv.FeatureService`` declared.
+            why: the reason, kept in the history of each name.
+
+        Raises:
+            Invalid: a source's data cannot be read, a function does not run in a clean process, or a name is taken.
+            NotFound: an input or a service's feature does not exist; the nearest names are offered.
+
+        Example:
+            >>> import trivet as tv
+            >>> source = tv.Source("visits", "visits.parquet", event_time="came")
+            >>> view = tv.FeatureView("visits", entity=tv.Entity("shop"), source=source, features=["spent"])
+            >>> with tv.open() as project:
+            ...     [listed] = project.define(view)
+            ...     listed.version, listed.features
+            (1, ['visits:spent'])
+        """
+        return self._catalogue.apply(*definitions, why=why)
+
+    def feature_views(self) -> list[Listed]:
+        """The current version of every stored feature view, by name."""
+        return self._catalogue.list("feature_view")
+
+    def definitions(self, kind: str | None = None) -> list[Listed]:
+        """Feature views, on-demand views and feature services as they are now; of one ``kind`` where it is given."""
+        return self._catalogue.list(kind)
+
+    def feature_view(self, reference: str) -> Listed:
+        """One stored definition: ``congestion``, or ``congestion@2`` for another version.
+
+        Raises:
+            NotFound: there is no such view or version; the nearest names are offered.
+        """
+        return self._catalogue.describe(reference)
+
+    @property
+    def _catalogue(self) -> Catalogue:
+        from trivet.features.catalogue import Catalogue
+
+        return Catalogue(self.context)
+
+    def training_set(
+        self,
+        spine: Any,
+        features: Sequence[Definition | str] | Definition | str,
+        *,
+        time: str,
+        label: str | None = None,
+        strict: bool = False,
+        full_names: bool = False,
+        as_known_at: datetime | str | None = None,
+        memory: str | int | None = None,
+    ) -> TrainingSet:
+        """Join features to a spine as they were known at each row's time; recorded, one row out per row in.
+
+        Args:
+            spine: entity keys, a time, and whatever else should stay in it: a pandas, Polars or Arrow frame, or the path of
+                a file.
+            features: views, services, or references such as ``"weather:*"`` and ``"planes:seats"``.
+            time: the column with the moment at which each row asks.
+            label: the column to be predicted.
+            strict: see only what was known before the row's time, not at it.
+            full_names: name columns ``view__feature``.
+            as_known_at: answer what this call would have answered at that moment, from the data on record then.
+            memory: join in pieces so that no more than this is taken: ``"2GB"``; ``[features] memory`` by default.
+
+        Raises:
+            Invalid: the spine lacks a key or its time, a time has no zone, two features share a name.
+            NotFound: an unknown view, feature or column; the nearest names are offered.
+
+        Example:
+            >>> import polars as pl
+            >>> import trivet as tv
+            >>> hours = ["2026-01-01T10:00Z", "2026-01-01T11:00Z", "2026-01-01T12:00Z"]
+            >>> reports = pl.DataFrame({"place": "Graz", "hour": hours, "temp": [1, 2, 3]})
+            >>> weather = tv.Source("weather", reports, event_time="hour", known_after="1h")
+            >>> view = tv.FeatureView("weather", entity=tv.Entity("place"), source=weather, features=["temp"])
+            >>> spine = pl.DataFrame({"place": ["Graz"], "t": ["2026-01-01T12:30Z"]})
+            >>> with tv.open() as project:
+            ...     project.training_set(spine, [view], time="t").to_polars()["temp"].to_list()
+            [2]
+        """
+        from trivet.features.training_set import training_set
+
+        wanted = list(features) if isinstance(features, Sequence) and not isinstance(features, str) else [features]
+        self.define(*(each for each in wanted if not isinstance(each, str)))
+        with Progress("training set"):
+            return training_set(
+                self.context,
+                spine,
+                features,
+                time=time,
+                label=label,
+                strict=strict,
+                full_names=full_names,
+                as_known_at=as_known_at,
+                memory=memory or self.context.settings.features.memory,
+            )
+
+    def spine(
+        self,
+        of: FeatureView | Source | str,
+        entity: Entity | Sequence[Entity] | None = None,
+        *,
+        at: Any = None,
+        every: Duration | None = None,
+        start: Any = None,
+        end: Any = None,
+        where: str | None = None,
+        columns: Sequence[str] = (),
+        time: str = "t",
+        timezone: str | None = None,
+    ) -> pl.DataFrame:
+        """A spine made for you: whom to ask about, and when. Entities appear from when they are known.
+
+        Args:
+            of: a view, its name, or a source with the keys.
+            entity: for a source: the entity or entities whose keys are wanted.
+            at: a moment, or several, at which all entities are asked about; without it and ``every``, the events of
+                the source are the moments.
+            every: ask again after each such length, from ``start`` to ``end``.
+            start: the first moment.
+            end: the moment before which it ends.
+            where: only rows of the source that satisfy this condition: ``"cancelled = 0"``.
+            columns: of the source to keep beside the keys, such as the label.
+            time: what to call the column of moments.
+            timezone: the zone of moments and days without one; the source's by default.
+
+        Raises:
+            Invalid: the times do not fit together or have no zone, or a static source has no events.
+            NotFound: a column or view does not exist; the nearest are named.
+        """
+        from trivet.features.spines import spine
+
+        times = {"at": at, "every": every, "start": start, "end": end, "time": time, "timezone": timezone}
+        return spine(self.context, of, entity, where=where, columns=columns, **times)
+
+    def check_leaks(self, training_set: TrainingSet | Artifact | str, *, rows: int = 300, seed: int = 0) -> LeakReport:
+        """Compute sampled rows again with a plain loop, and look for features that give the label away; recorded.
+
+        Raises:
+            NotFound: there is no such training set, or its sources are gone.
+        """
+        from trivet.features.leaks import check_leaks
+
+        found = self.artifact(training_set) if isinstance(training_set, str) else training_set
+        return check_leaks(self.context, found, rows=rows, seed=seed)
+
+    def statistics(self, training_set: TrainingSet | Artifact | str) -> Statistics:
+        """What each column of a training set holds: counts, ranges, quantiles, histograms. Worked out once.
+
+        Raises:
+            NotFound: there is no such training set.
+        """
+        from trivet.features.statistics import statistics
+
+        found = self.artifact(training_set) if isinstance(training_set, str) else training_set
+        return statistics(self.context, found)
+
+    def materializer(
+        self, features: Sequence[Definition | str] | Definition | str, *, afresh: bool = False
+    ) -> Materializer:
+        """What brings the online store up to a moment, again and again, without reading its sources anew.
+
+        ``afresh`` forgets first what the store has of these views, for a replay of the past.
+        """
+        from trivet.features.materialize import Materializer, record_materialization
+        from trivet.features.sources import snapshots_of
+
+        views = self._selected(features).views
+        if afresh:
+            for view in views:
+                self._online.drop(view.online_name)
+        sources = snapshots_of([view.source for view in views], self.root)
+        materializer = Materializer(views, sources, self._online)
+        record_materialization(self.context, views, sources)
+        return materializer
+
+    def materialize(
+        self,
+        features: Sequence[Definition | str] | Definition | str | None = None,
+        *,
+        until: datetime | str | None = None,
+    ) -> dict[str, int]:
+        """Bring the online store up to ``until`` (now by default) and answer how many rows each view wrote.
+
+        Args:
+            features: views, or references to them; all stored views by default.
+            until: an aware time or its text; what was known at that moment is written.
+
+        Raises:
+            NotFound: an unknown view.
+            Invalid: ``until`` has no zone, or a source cannot be read.
+        """
+        wanted = (
+            features if features is not None else [one.name for one in self.feature_views() if one.view.served_features]
+        )
+        moment = self.context.clock() if until is None else as_utc(until)
+        with Progress("materializing"):
+            return self.materializer(wanted).advance(moment)
+
+    def online_features(
+        self,
+        features: Sequence[Definition | str] | Definition | str,
+        entities: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Any,
+        *,
+        at: datetime | str | None = None,
+        request: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
+    ) -> list[FeatureVector]:
+        """The features of some entities as the online store has them, expired where too old ``at`` that time.
+
+        Args:
+            features: views, or references to them and their features.
+            entities: keys by name, of one entity or of several: ``{"customer": 7}``, a list of those, a data frame.
+            at: an aware time or its text; now by default.
+            request: what on-demand views ask the caller for: the same for all, or a list with those of each.
+
+        Raises:
+            NotFound: an unknown view or feature.
+            Invalid: a key is missing or of no usable type.
+
+        Example:
+            >>> import polars as pl
+            >>> import trivet as tv
+            >>> rows = pl.DataFrame({"place": ["Graz"], "hour": ["2026-01-01T10:00Z"], "temp": [21.5]})
+            >>> source = tv.Source("weather", rows, event_time="hour")
+            >>> view = tv.FeatureView("weather", entity=tv.Entity("place"), source=source, features=["temp"], ttl="6h")
+            >>> with tv.open() as project:
+            ...     project.materialize([view], until="2026-01-01T12:00Z")
+            ...     for hour in (13, 17):
+            ...         [vector] = project.online_features([view], {"place": "Graz"}, at=f"2026-01-01T{hour}:00Z")
+            ...         vector.values, vector.status
+            {'weather': 1}
+            ({'weather:temp': 21.5}, {'weather:temp': 'present'})
+            ({'weather:temp': None}, {'weather:temp': 'expired'})
+        """
+        from trivet.features.frames import as_polars, is_frame
+        from trivet.features.reader import FeatureReader
+
+        several = as_polars(entities).to_dicts() if is_frame(entities) else entities
+        asked = [several] if isinstance(several, Mapping) else list(several)
+        if wrong := [entity for entity in asked if not isinstance(entity, Mapping)]:
+            raise Invalid(f"{wrong[0]!r} is no entity. Give its keys by name, for example {{'origin': 'JFK'}}.")
+        moment = self.context.clock() if at is None else as_utc(at)
+        sent = [request] * len(asked) if isinstance(request, Mapping) else request
+        return FeatureReader(self._selected(features), self._online)(asked, to_micros(moment), sent)
+
+    def online_frame(
+        self,
+        features: Sequence[Definition | str] | Definition | str,
+        frame: Any,
+        *,
+        at: datetime | str | None = None,
+        times: bool = False,
+        status: bool = False,
+    ) -> pl.DataFrame:
+        """The features of many entities for batch scoring: a data frame in, a Polars frame out, a column for each feature.
+
+        Args:
+            features: views and services, or references to them.
+            frame: pandas, Polars or Arrow, with the keys and what on-demand views ask the caller for.
+            at: an aware time or its text; now by default.
+            times: add ``FEATURE__time``, when each value happened.
+            status: add ``FEATURE__status``, why a value is missing.
+
+        Raises:
+            NotFound: an unknown view or feature, or a key that the frame lacks.
+            Invalid: a key of no usable type, or a moment before that of the store.
+        """
+        from trivet.features.batch import read_frame
+        from trivet.features.reader import FeatureReader
+
+        moment = self.context.clock() if at is None else as_utc(at)
+        reader = FeatureReader(self._selected(features), self._online)
+        return read_frame(reader, frame, to_micros(moment), times=times, status=status)
+
+    def serve_features(
+        self,
+        features: Sequence[Definition | str] | Definition | str,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        ready: Callable[[str], None] | None = None,
+    ) -> None:
+        """Answer features over HTTP without a model, until told to stop; arguments as for ``serve``."""
+        self._live.serve_features(self._selected(features), host=host, port=port, ready=ready)
+
+    @cached_property
+    def tables(self) -> EventTables:
+        """Tables of events of the project's own: ``ingest``, ``read``, ``erase``."""
+        from trivet.features.tables import EventTables
+
+        return EventTables(self.context, lambda: self._online)
+
+    def watermark(self, view: FeatureView) -> datetime | None:
+        """Up to when a view was last materialized, None if never."""
+        moment: int | None = self._online.watermark(view.anchored(self.root).online_name)
+        return None if moment is None else from_micros(moment)
+
+    def _selected(self, features: Sequence[Definition | str] | Definition | str) -> Selection:
+        from trivet.features.references import resolve
+
+        return resolve(features, self._catalogue.get, root=self.root)

@@ -1,0 +1,256 @@
+"""Leg three as methods of a project: pipelines, gates, serving, monitoring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trivet.ledger import Artifact
+from trivet.progress import Progress
+
+if TYPE_CHECKING:
+    from trivet.features.training_set import TrainingSet
+    from trivet.monitoring.alarms import OpenAlarm
+    from trivet.monitoring.report import MonitorReport
+    from trivet.pipelines.cache import Explanation
+    from trivet.pipelines.execution import Event, Execution
+    from trivet.pipelines.task import Pipeline
+    from trivet.serving.deployment import Deployment
+    from trivet.training.gates import Gate, GateReport
+from trivet.project.data import Data
+from trivet.project.tracking import Tracking
+
+__all__ = ["Delivery"]
+
+
+class Delivery(Data, Tracking):
+    """Deployment."""
+
+    def execute(
+        self,
+        pipeline: Pipeline[..., Any],
+        *,
+        force: Collection[str] = (),
+        cache: bool = True,
+        progress: Callable[[Event], None] | None = None,
+        **inputs: Any,
+    ) -> Execution:
+        """Run a pipeline, each step in its own process; steps whose key is known are taken from the cache.
+
+        Args:
+            pipeline: what ``tv.pipeline`` decorated, in a file that another process can import.
+            force: names of steps to run even if their key is known.
+            cache: False runs every step.
+            progress: told what happens to each step; a bar shows it otherwise.
+            inputs: the pipeline's own arguments: JSON values, artifacts, data frames, training sets, models.
+
+        Raises:
+            Invalid: an argument is missing or unknown, or a task cannot be imported by another process.
+            StepFailed: a task raised or was killed; steps that did not need it have finished.
+        """
+        from trivet.pipelines.execution import execute
+
+        prepared = {
+            name: value.artifact if getattr(value, "artifact", None) is not None else value
+            for name, value in inputs.items()
+        }
+        with Progress(pipeline.name, shown=progress is None) as bar:
+            tell = progress or (lambda event: bar.to(event.step, event.done, event.total))
+            return execute(self.context, pipeline, prepared, force=force, cache=cache, progress=tell)
+
+    def find_pipeline(self, target: str | Path, name: str | None = None) -> Pipeline[..., Any]:
+        """A pipeline of a Python file, or of ``pipeline.py`` in a folder; ``name`` chooses among several.
+
+        Raises:
+            NotFound: there is no such file or pipeline.
+            Invalid: the file cannot be imported, or has several pipelines and no name was given.
+        """
+        from trivet.pipelines.finding import find_pipeline
+
+        return find_pipeline(Path(target), name)
+
+    def why(self, step: str) -> Explanation:
+        """Which part of its key made a step run, or why it did not.
+
+        Args:
+            step: a step's name, for its newest run, or a run's id.
+
+        Raises:
+            NotFound: there is no such step or run.
+        """
+        from trivet.pipelines.cache import why
+
+        return why(self.context, step)
+
+    def gate(
+        self,
+        model: Artifact | str,
+        test: TrainingSet | Artifact | str,
+        gate: Gate,
+        *,
+        baseline: Artifact | str | None = None,
+    ) -> GateReport:
+        """Judge a model on a test set; the report is stored and bound to the model's digest.
+
+        Args:
+            model: an artifact, ``delay@2``, an id.
+            test: a training set, or a recorded table that has the model's target.
+            gate: what must hold.
+            baseline: the model to compare with; without one, the best constant answer.
+
+        Raises:
+            NotFound: as ``get``, or a column that the gate asks for is not there.
+            Invalid: a measure does not fit the kind of model.
+
+        Example:
+            >>> import polars as pl
+            >>> import trivet as tv
+            >>> rows = pl.DataFrame({"x": range(400), "late": [False] * 200 + [True] * 200})
+            >>> with tv.open() as project:
+            ...     model = project.save(tv.fit(rows, "LogisticRegression", label="late"))
+            ...     report = project.gate(model, project.save(rows), tv.Gate("sane", [tv.at_least("auc", 0.9)]))
+            ...     report.verdict
+            'pass'
+        """
+        from trivet.training.gates import gate as judge
+
+        data = test if isinstance(test, Artifact | str) else test.artifact or self.save(test)
+        against = None if baseline is None else self.artifact(baseline)
+        report, _, _ = judge(self.context, self.artifact(model), self.artifact(data), gate, baseline=against)
+        return report
+
+    def gate_report(self, digest: str) -> Artifact | None:
+        """The newest gate report about a model, None if it was never judged."""
+        from trivet.serving.admission import newest_report
+
+        return newest_report(self.context.ledger, digest)
+
+    def deploy(
+        self,
+        model: str,
+        *,
+        role: str = "champion",
+        max_silence: str | None = None,
+        allow_ungated: str | None = None,
+    ) -> Deployment:
+        """Record that a registered model begins to answer; only one with a passing gate report may.
+
+        Args:
+            model: ``delay@champion``, ``delay@2``.
+            role: champion, canary or shadow.
+            max_silence: longer without a prediction raises the dead-model alarm; ``[monitoring] max_silence``.
+            allow_ungated: the reason to serve a model without a passing report; kept with who gave it.
+
+        Raises:
+            NotFound: there is no such model.
+            Refused: there is no passing gate report for this very model, and no reason was given.
+
+        Example:
+            >>> import polars as pl
+            >>> import trivet as tv
+            >>> rows = pl.DataFrame({"x": range(9), "y": range(9)})
+            >>> with tv.open() as project:
+            ...     version = project.register("line", project.save(tv.fit(rows, "LinearRegression", label="y")))
+            ...     try:
+            ...         project.deploy("line@1")
+            ...     except tv.errors.Refused as refusal:
+            ...         print(refusal)
+            model:... has no gate report, and nothing ungated is served. ...
+        """
+        silence = max_silence or self.context.settings.monitoring.max_silence
+        return self._live.deploy(self.model(model), role=role, max_silence=silence, allow_ungated=allow_ungated)
+
+    def serve(
+        self,
+        deployment: Deployment,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        ready: Callable[[str], None] | None = None,
+    ) -> None:
+        """Answer over HTTP until told to stop (Ctrl-C, SIGTERM); then the deployment ends.
+
+        Args:
+            deployment: from ``deploy``.
+            host: where; ``[serving] host`` by default.
+            port: where; ``[serving] port`` by default, 0 for any that is free.
+            ready: called with the address once it answers.
+
+        Raises:
+            Refused: an address that others can reach; there is no authentication yet.
+        """
+        self._live.serve(deployment, host=host, port=port, ready=ready)
+
+    def deployments(self) -> list[Deployment]:
+        """Everything that answers or has answered, newest first."""
+        return self._live.deployments()
+
+    def deployment(self, reference: str) -> Deployment:
+        """A deployment by the start of its id, or the newest of a model's name.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return self._live.deployment(reference)
+
+    def retire(self, reference: str, *, why: str) -> Deployment:
+        """Say that a deployment has done its work: it is watched no more, and its alarms end. Who and why is recorded.
+
+        Args:
+            reference: a deployment's id, or a model's name for its newest deployment.
+            why: the reason.
+
+        Raises:
+            NotFound: there is no such deployment.
+            Invalid: the reason is blank.
+            Conflict: it still answers (stop it first), or is retired already.
+        """
+        return self._live.retire(self.deployment(reference), why=why)
+
+    def predictions(self, *, deployment: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """The latest recorded predictions, newest first, with their labels where they have come."""
+        return self._live.predictions(deployment, limit)
+
+    def prediction(self, id: str) -> dict[str, Any]:  # noqa: A002 - the field's name
+        """One recorded prediction: what was asked, what the model saw and since when, what it answered.
+
+        Raises:
+            NotFound: no prediction has an id that starts so, or fewer than six characters of it were given.
+            Ambiguous: several predictions have an id that starts so.
+        """
+        return self._live.prediction(id)
+
+    def labels(self, frame: Any) -> int:
+        """Say how predictions turned out, and answer how many labels were added.
+
+        Args:
+            frame: a data frame with ``prediction`` (the id), ``label`` (a number) and ``at`` (when it became known).
+
+        Raises:
+            Invalid: a column is missing, or ``at`` has no time zone.
+        """
+        return self._live.add_labels(frame)
+
+    def monitor(self, reference: str, *, every: str | None = None, record: bool = True) -> MonitorReport:
+        """Check a deployment: labels, performance, drift, heartbeats; raise and clear alarms.
+
+        Args:
+            reference: a deployment's id, or a model's name for its newest deployment.
+            every: the length of the periods of performance: hour, day, week, month, or a duration.
+            record: False looks without recording or raising anything.
+
+        Raises:
+            NotFound: there is no such deployment.
+        """
+        return self._live.monitor(self.deployment(reference), every=every, record=record)
+
+    def base_rate(self, deployment: Deployment) -> float | None:
+        """The share of positive labels in training of a deployment's model; None where the label is a number."""
+        return self._live.base_rate(deployment)
+
+    def alarms(self) -> list[OpenAlarm]:
+        """The alarms that are open, the longest trouble first."""
+        from trivet.monitoring.alarms import open_alarms
+
+        return open_alarms(self.context)

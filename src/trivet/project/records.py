@@ -1,0 +1,202 @@
+"""What is on record in a project: anything by its id, where it came from, what differs, and the same again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from trivet.errors import Invalid
+from trivet.ledger import Artifact, Run
+from trivet.pipelines.context import Context
+from trivet.plugins import open_url
+from trivet.progress import Progress
+
+if TYPE_CHECKING:
+    from trivet.ledger.lineage import Lineage
+    from trivet.live import Live
+    from trivet.pipelines.replay import Reproduction
+    from trivet.tracking.difference import Difference
+
+__all__ = ["Records"]
+
+
+class Records:
+    """A folder with a ledger."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Project {self.context.root}>"
+
+    def close(self) -> None:
+        """Release what is open."""
+        if "_online" in self.__dict__:
+            self.__dict__.pop("_online").close()
+        self.context.ledger.close()
+
+    @property
+    def root(self) -> Path:
+        """The folder of the project."""
+        return self.context.root
+
+    @cached_property
+    def _online(self) -> Any:
+        return open_url("online", self.context.settings.features.online, self.root)
+
+    @cached_property
+    def _live(self) -> Live:
+        from trivet.live import Live
+
+        return Live(self.context, self._online)
+
+    def get(self, reference: str) -> Artifact | Run:
+        """The record that a pasted id means: ``model:3f2a9c``, ``run:01J...``, ``delay@champion``, a bare prefix.
+
+        Raises:
+            NotFound: there is no such thing; the nearest names are offered.
+            Ambiguous: a shortened id fits several things.
+            Invalid: the text is no reference.
+
+        Example:
+            >>> import trivet as tv
+            >>> with tv.open() as project:
+            ...     saved = project.save([1, 2, 3])
+            ...     project.get(saved.digest[:12]) == project.get(saved.id) == saved
+            True
+        """
+        from trivet.ledger.references import resolve
+
+        return resolve(self.context.ledger, reference)
+
+    def artifact(self, reference: str | Artifact) -> Artifact:
+        """As ``get``, for artifacts only; of a run with one output, that output.
+
+        Raises:
+            NotFound: as ``get``.
+            Ambiguous: as ``get``.
+            Invalid: the reference means a run with no output, or with several.
+        """
+        record = self.get(reference) if isinstance(reference, str) else reference
+        if isinstance(record, Artifact):
+            return record
+        if len(record.outputs) == 1:
+            return self.context.ledger.artifact(next(iter(record.outputs.values())))
+        raise Invalid(
+            f"{reference!r} is a run with {len(record.outputs)} outputs. Name one: "
+            f"{', '.join(f'{slot} ({digest[:12]})' for slot, digest in record.outputs.items()) or 'it has none'}."
+        )
+
+    def load(self, reference: str | Artifact) -> Any:
+        """The value of an artifact again: a frame, a model, a training set, a report.
+
+        Raises:
+            NotFound: as ``get``, or the content is gone.
+            Invalid: as ``artifact``.
+            Corrupt: the stored bytes are not those that were stored.
+            Refused: a model holds types that are not loaded without trust.
+        """
+        from trivet.ledger.erasures import check_not_erased
+        from trivet.pipelines.values import load
+
+        artifact = self.artifact(reference)
+        check_not_erased(self.context.ledger, self.context.blobs, [artifact])
+        return load(artifact, self.context.blobs)
+
+    def save(self, value: Any, *, kind: str | None = None) -> Artifact:
+        """Record a value as an artifact: JSON, a data frame, a folder (``Path``), a model, a training set.
+
+        The same value has the same digest, and saving it again changes nothing.
+
+        Args:
+            value: what to keep.
+            kind: of the artifact, where several accept the value; the first that does by default.
+
+        Raises:
+            Invalid: no kind accepts the value.
+
+        Example:
+            >>> import trivet as tv
+            >>> with tv.open() as project:
+            ...     project.save({"b": 2, "a": 1}).digest == project.save({"a": 1, "b": 2}).digest
+            True
+        """
+        from trivet.pipelines.values import save
+
+        return save(value, self.context, kind)
+
+    def lineage(self, reference: str | Artifact, *, down: bool = False, depth: int | None = None) -> Lineage:
+        """Where an artifact came from, or with ``down`` what came of it.
+
+        Args:
+            reference: an artifact, or what ``artifact`` understands.
+            down: what was made from it, instead of what it was made from.
+            depth: how many generations of runs away at most; all by default.
+
+        Raises:
+            NotFound: as ``get``.
+            Invalid: as ``artifact``, or ``depth`` is negative.
+
+        Example:
+            >>> import trivet as tv
+            >>> with tv.open() as project:
+            ...     with project.run("count") as run:
+            ...         made = run.output("total", {"total": 6})
+            ...     [run.name for run in project.lineage(f"run:{run.id}").runs]
+            ['count']
+        """
+        from trivet.ledger.lineage import ancestors, descendants
+
+        question = descendants if down else ancestors
+        return question(self.context.ledger, self.artifact(reference).digest, depth)
+
+    def diff(self, a: str, b: str) -> Difference:
+        """What differs between two runs, models, training sets or other artifacts.
+
+        Parameters, metrics, inputs, code line by line, libraries, columns and rows; models are followed to the runs
+        that made them. ``compare`` shows many runs side by side instead.
+
+        Raises:
+            NotFound: as ``get``.
+        """
+        from trivet.tracking.difference import diff
+
+        return diff(self.context, self.get(a), self.get(b))
+
+    def reproduce(
+        self, reference: str, *, environment: str = "locked", progress: Callable[[str], None] | None = None
+    ) -> Reproduction:
+        """Execute again what made this, in a clean place, and compare the outputs.
+
+        Args:
+            reference: an artifact, a run or ``prediction:ID``.
+            environment: ``locked`` builds a fresh environment from the recorded lock, ``current`` uses this one.
+            progress: told in words what is being done; a bar shows it otherwise.
+
+        Raises:
+            NotFound: as ``get``, or a part of the record is gone.
+            Invalid: nothing on record made it: it was saved by hand or logged in a run.
+            StepFailed: the function failed in the clean place; the sentence says how.
+        """
+        from trivet.pipelines.replay import reproduce
+
+        run = self._run_to_reproduce(reference)
+        with Progress("reproducing", shown=progress is None) as bar:
+            tell = progress or (lambda text: bar.step(text, by=0))
+            return reproduce(self.context, run, environment=environment, progress=tell)  # type: ignore[arg-type]
+
+    def _run_to_reproduce(self, reference: str) -> Run:
+        from trivet.pipelines.replay import run_that_made
+
+        if reference.startswith("prediction:"):
+            return self._live.run_of(reference.removeprefix("prediction:"))
+        record = self.get(reference)
+        return record if isinstance(record, Run) else run_that_made(self.context.ledger, record)

@@ -1,0 +1,120 @@
+"""Leg two as methods of a project: runs, comparison, the registry of models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from trivet.errors import Invalid
+from trivet.ledger import Artifact, Run
+
+if TYPE_CHECKING:
+    from trivet.tracking.compare import Comparison
+    from trivet.tracking.registry import ModelVersion, Registry
+    from trivet.tracking.runs import ActiveRun
+    from trivet.tracking.search import RunList
+from trivet.project.records import Records
+
+__all__ = ["Tracking"]
+
+
+class Tracking(Records):
+    """Keeping track."""
+
+    def run(self, name: str, *, tags: Mapping[str, str] | None = None, parent: str | None = None) -> ActiveRun:
+        """Record what happens inside ``with project.run("deeper trees") as run:``.
+
+        Args:
+            name: what is tried, for people.
+            tags: more about it, by name; they may be changed later.
+            parent: the id of another run that this one belongs to; the run around it by default.
+
+        Raises:
+            NotFound: there is no such parent.
+
+        Example:
+            >>> import trivet as tv
+            >>> with tv.open() as project:
+            ...     with project.run("deeper trees") as run:
+            ...         depth = run.params(max_depth=3)["max_depth"]
+            ...         run.log(auc=0.7)
+            ...     project.get(f"run:{run.id}").metrics
+            {'auc': 0.7}
+        """
+        from trivet.tracking.runs import start
+
+        return start(self.context, name, tags=tags or {}, parent=parent)
+
+    def runs(self, **conditions: Any) -> RunList:
+        """Recorded runs, newest first, as a list that prints as a table and converts with ``to_pandas()``.
+
+        Args:
+            conditions: ``kind``, ``name``, ``status``, ``parent``, ``limit`` and others of
+                ``trivet.tracking.search.runs``; ``where`` is a function that a run must satisfy.
+
+        Example:
+            >>> import trivet as tv
+            >>> with tv.open() as project:
+            ...     for depth in (1, 2, 3):
+            ...         with project.run(f"depth {depth}") as run:
+            ...             run.log(score=depth)
+            ...     [run.name for run in project.runs(where=lambda run: run.metrics.get("score", 0) > 1)]
+            ['depth 3', 'depth 2']
+        """
+        from trivet.tracking.search import runs
+
+        return runs(self.context, **conditions)
+
+    def compare(self, *references: str) -> Comparison:
+        """What differs among runs, side by side.
+
+        Raises:
+            NotFound: as ``get``.
+            Invalid: a reference means an artifact; ``diff`` takes those.
+        """
+        from trivet.tracking.compare import compare
+
+        records = [self.get(reference) for reference in references]
+        for reference, record in zip(references, records, strict=True):
+            if isinstance(record, Artifact):
+                raise Invalid(f"{reference!r} is an artifact, and only runs are compared. Ask `diff` for artifacts.")
+        return compare([record for record in records if isinstance(record, Run)])
+
+    def register(self, name: str, model: Artifact | str, *, why: str = "") -> ModelVersion:
+        """Give a model a name; the version number is the next one, or the one that this very model has.
+
+        Raises:
+            Invalid: ``name`` cannot name a model, or the artifact is no model.
+            NotFound: the model is not recorded.
+        """
+        return self.registry.register(name, self.artifact(model), why=why)
+
+    def promote(self, name: str, version: int, alias: str = "champion", *, why: str = "") -> ModelVersion:
+        """Point an alias at a version.
+
+        Whether a model may serve is not decided here, but by its gate report.
+
+        Raises:
+            NotFound: there is no such model or version.
+            Invalid: ``alias`` is a number or no name.
+        """
+        return self.registry.promote(name, version, alias, why=why)
+
+    def model(self, reference: str) -> ModelVersion:
+        """A registered model: ``delay@champion``, ``delay@2``, or ``delay`` for its newest version.
+
+        Raises:
+            NotFound: there is no such model, version or alias; the nearest is named.
+        """
+        return self.registry.get(reference)
+
+    def models(self) -> list[ModelVersion]:
+        """Every version of every registered model."""
+        return [version for name in self.registry.names() for version in self.registry.versions(name)]
+
+    @property
+    def registry(self) -> Registry:
+        """The registered models: versions, aliases, their history, and how to take an alias away."""
+        from trivet.tracking.registry import Registry
+
+        return Registry(self.context)

@@ -1,0 +1,259 @@
+"""Features over HTTP: ``POST /features`` beside a model, or as a service of its own for teams that score elsewhere.
+
+    POST /features  {"entities": {"origin": "JFK"}, "features": ["weather:*"]}
+    ->              {"values": {"weather:temp": 21.5}, "times": {"weather:temp": "2013-..."}, "status": {...}}
+
+``entities`` may be a list, then the answer is one. ``request`` has what on-demand features ask the caller for, once for
+all or as a list. ``features`` are references or the name of a service, all that is
+served where left out; ``at`` is now where left out. What is served is fixed when the service starts, so that an edit of a
+definition never changes answers in between. Serving knows neither definitions nor stores: it is handed readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+
+from trivet import __version__
+from trivet.clock import Clock, system_clock
+from trivet.errors import Invalid
+from trivet.serving.asgi import Answer, Failure, Scope, Service, allow, ok
+from trivet.types import as_utc, from_micros, to_micros
+
+__all__ = ["FeatureRoute", "FeatureService", "Wanted", "describe"]
+
+Wanted: TypeAlias = tuple[str, ...] | None
+"""References or names of services; None for all that is served."""
+
+
+class Vector(Protocol):
+    """The features of one entity, by reference; times in microseconds."""
+
+    values: dict[str, Any]
+    times: dict[str, int | None]
+    status: dict[str, Any]
+
+
+Rows: TypeAlias = Sequence[Mapping[str, Any]]
+Reader: TypeAlias = Callable[[Rows, int, Rows], Sequence[Vector]]
+"""Entities, the moment in microseconds and the request's values for each entity."""
+
+
+class _Request(msgspec.Struct, forbid_unknown_fields=True):
+    entities: dict[str, Any] | list[dict[str, Any]]
+    request: dict[str, Any] | list[dict[str, Any]] = {}
+    features: str | list[str] | None = None
+    at: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Request).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class FeatureRoute:
+    """Answers ``POST /features``.
+
+    Args:
+        readers: the reader of some features; raises ``NotFound`` or ``Invalid`` for what is not served.
+        keys: the entity keys of all that is served.
+        request: the values that on-demand features ask the caller for.
+        features: all references that are served.
+        services: the names of services among them.
+        clock: what now is.
+        most_rows: entities of one call.
+    """
+
+    def __init__(
+        self,
+        readers: Callable[[Wanted], Reader],
+        *,
+        keys: Sequence[str],
+        features: Sequence[str],
+        request: Sequence[str] = (),
+        services: Sequence[str] = (),
+        clock: Clock = system_clock,
+        most_rows: int = 10_000,
+    ) -> None:
+        self.keys, self.request = tuple(keys), tuple(request)
+        self.features, self.services = tuple(features), tuple(services)
+        self._reader = lru_cache(256)(readers)
+        self._clock, self._most_rows = clock, most_rows
+        readers(None)  # what cannot be read is told at the start
+
+    def __call__(self, body: bytes) -> Answer:
+        """The answer to one body.
+
+        Raises:
+            Invalid: the body is no request, lacks a key, or asks for too much.
+            NotFound: a feature that is not served.
+        """
+        request = _parsed(body)
+        several = not isinstance(request.entities, dict)
+        entities: Sequence[Mapping[str, Any]] = request.entities if several else [request.entities]  # type: ignore[assignment,list-item]
+        if len(entities) > self._most_rows:
+            raise Invalid(f"{len(entities)} entities came and {self._most_rows} is the most. Send several calls.")
+        at = to_micros(self._clock() if request.at is None else as_utc(request.at))
+        _check_keys(entities)
+        vectors = self._reader(_wanted(request.features))(entities, at, _sent(request, len(entities)))
+        moments: dict[int | None, datetime | None] = {None: None}
+        answers = [_answer(vector, moments) for vector in vectors]
+        return Answer(200, _encode(answers if several else answers[0]))
+
+
+class FeatureService(Service):
+    """The ASGI application that answers features and nothing else.
+
+    Args:
+        features: the route.
+        on_close: called when the server stops.
+        most_bytes: of a body.
+    """
+
+    def __init__(
+        self, features: FeatureRoute, *, on_close: Callable[[], object] | None = None, most_bytes: int = 4 << 20
+    ) -> None:
+        super().__init__(on_close=on_close, most_bytes=most_bytes)
+        self._features = features
+        served = {
+            "features": features.features,
+            "keys": features.keys,
+            "request": features.request,
+            "services": features.services,
+        }
+        paths = ["/features", "/health", "/openapi.json"]
+        self._pages: dict[str, Any] = {
+            "/": {"service": "trivet", "version": __version__, **served, "paths": paths},
+            "/health": {"status": "ok"},
+            "/openapi.json": _document(features),
+        }
+
+    def route(self, scope: Scope, body: bytes) -> Answer:
+        """See ``Service.route``."""
+        path = scope["path"]
+        if path == "/features":
+            allow(scope["method"], "POST")
+            return self._features(body)
+        if path in self._pages:
+            allow(scope["method"], "GET", "HEAD")
+            return ok(self._pages[path])
+        raise Failure(404, f"There is nothing at {path}. GET / tells what there is.")
+
+
+def _parsed(body: bytes) -> _Request:
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise Invalid(
+            f'The body is no request: {exc}. Send {{"entities": {{...}}, "features": [...]}}; GET /openapi.json '
+            "describes it."
+        ) from exc
+
+
+def _sent(request: _Request, entities: int) -> Rows:
+    """The request's values of each entity: one object is meant for all."""
+    if isinstance(request.request, dict):
+        return [request.request] * entities
+    if len(request.request) != entities:
+        raise Invalid(
+            f"{entities} entities came with {len(request.request)} requests. Send one for each, or one for all."
+        )
+    return request.request
+
+
+def _check_keys(entities: Sequence[Mapping[str, Any]]) -> None:
+    for entity in entities:
+        for name, value in entity.items():
+            if isinstance(value, dict | list):
+                raise Invalid(
+                    f"{name!r} is {value!r}, and a key is text, a number or a truth value. Send one of those."
+                )
+
+
+def _wanted(features: str | list[str] | None) -> Wanted:
+    if features is None:
+        return None
+    return (features,) if isinstance(features, str) else tuple(features)
+
+
+def _answer(vector: Vector, moments: dict[int | None, datetime | None]) -> dict[str, Any]:
+    times = {}
+    for name, moment in vector.times.items():
+        if moment not in moments:  # most values of a vector have the same few times
+            moments[moment] = from_micros(moment)  # type: ignore[arg-type]
+        times[name] = moments[moment]
+    return {"values": vector.values, "times": times, "status": vector.status}
+
+
+def describe(route: FeatureRoute) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The path and the schemas of ``POST /features`` for OpenAPI 3.1."""
+    one, many = _described("FeatureVector"), {"type": "array", "items": _described("FeatureVector")}
+    failures = {"400": "Does not fit.", "404": "Not served.", "413": "Too large."}
+    error = {"application/json": {"schema": _described("Error")}}
+    path = {
+        "post": {
+            "summary": "Values, times and statuses of features for one entity or a list of them.",
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": _described("FeatureRequest")}},
+            },
+            "responses": {
+                "200": {
+                    "description": "One vector or a list, as asked.",
+                    "content": {"application/json": {"schema": {"oneOf": [one, many]}}},
+                },
+                **{status: {"description": text, "content": error} for status, text in failures.items()},
+            },
+        }
+    }
+    return path, _schemas(route)
+
+
+def _schemas(route: FeatureRoute) -> dict[str, Any]:
+    scalar = {"type": ["string", "number", "boolean", "null"]}
+    entity = {"type": "object", "properties": dict.fromkeys(route.keys, scalar)}
+    sent = {"type": "object", "properties": dict.fromkeys(route.request, scalar)}
+    by_reference = {"type": "object", "propertyNames": {"enum": list(route.features)}}
+    time = {"type": ["string", "null"], "format": "date-time"}
+    status = {"enum": ["present", "null", "missing", "expired", "unmaterialized"]}
+    return {
+        "FeatureRequest": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["entities"],
+            "properties": {
+                "entities": {"oneOf": [entity, {"type": "array", "items": entity}]},
+                "request": {"oneOf": [sent, {"type": "array", "items": sent}]},
+                "features": {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+                "at": {"type": ["string", "null"], "format": "date-time"},
+            },
+        },
+        "FeatureVector": {
+            "type": "object",
+            "required": ["values", "times", "status"],
+            "properties": {
+                "values": {**by_reference, "additionalProperties": scalar},
+                "times": {**by_reference, "additionalProperties": time},
+                "status": {**by_reference, "additionalProperties": status},
+            },
+        },
+    }
+
+
+def _described(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _document(route: FeatureRoute) -> dict[str, Any]:
+    path, schemas = describe(route)
+    error = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+    health = {"summary": "Whether the service lives.", "responses": {"200": {"description": "It does."}}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Features", "version": __version__},
+        "paths": {"/features": path, "/health": {"get": health}},
+        "components": {"schemas": {**schemas, "Error": error}},
+    }

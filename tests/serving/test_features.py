@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from openapi_spec_validator import validate
+
+from tests.serving.conftest import deployed, read, score
+from tests.serving.test_app import Client
+from trivet.clock import FixedClock
+from trivet.errors import NotFound, TrivetError
+from trivet.features import Entity, FeatureView, Source, count, latest, resolve
+from trivet.features.online.contract import Row
+from trivet.features.online.memory import MemoryStore
+from trivet.features.served import ServedFeatures
+from trivet.serving.app import App
+from trivet.serving.features import FeatureRoute, FeatureService
+from trivet.serving.predictor import Predictor
+
+NOON = datetime(2013, 1, 1, 12, tzinfo=UTC)
+MICROS = 1_357_041_600_000_000
+HOUR = 3_600_000_000
+ORIGIN, SOURCE = Entity("origin"), Source("s", event_time="t")
+WEATHER = FeatureView(
+    "weather", entity=ORIGIN, source=SOURCE, features={"temp": latest("temp"), "wind": latest("wind")}, ttl="2h"
+)
+TRAFFIC = FeatureView("traffic", entity=ORIGIN, source=SOURCE, features={"late": count("1h")})
+NEVER = FeatureView("never", entity=ORIGIN, source=SOURCE, features={"filled": latest("filled")})
+
+
+@pytest.fixture
+def route():
+    store = MemoryStore()
+    store.write(WEATHER.online_name, [(("JFK",), Row(MICROS, [21.5, None], [MICROS, MICROS - 1]))], watermark=MICROS)
+    store.write(TRAFFIC.online_name, [(("JFK",), Row(MICROS, [3], [MICROS]))], watermark=MICROS)
+    selected = resolve([WEATHER, TRAFFIC, NEVER])
+    served = ServedFeatures(selected, store, {"delays": ["weather:temp", "traffic:late"]})
+    return FeatureRoute(
+        served.reader,
+        keys=served.keys,
+        features=served.features,
+        services=served.services,
+        clock=FixedClock(NOON),
+        most_rows=3,
+    )
+
+
+@pytest.fixture
+def client(route):
+    return Client(FeatureService(route, most_bytes=1000))
+
+
+def ask(client, **body):
+    return client("POST", "/features", json=body)
+
+
+def test_one_entity_has_values_times_and_statuses(client):
+    answer = ask(client, entities={"origin": "JFK"})
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "values": {"weather:temp": 21.5, "weather:wind": None, "traffic:late": 3, "never:filled": None},
+        "times": {
+            "weather:temp": "2013-01-01T12:00:00Z",
+            "weather:wind": "2013-01-01T11:59:59.999999Z",
+            "traffic:late": "2013-01-01T12:00:00Z",
+            "never:filled": None,
+        },
+        "status": {
+            "weather:temp": "present",
+            "weather:wind": "null",
+            "traffic:late": "present",
+            "never:filled": "unmaterialized",
+        },
+    }
+
+
+def test_many_entities_are_answered_in_order(client):
+    answers = ask(client, entities=[{"origin": "LGA"}, {"origin": "JFK"}, {"origin": None}], features="delays").json()
+    assert [one["values"] for one in answers] == [
+        {"weather:temp": None, "traffic:late": 0},
+        {"weather:temp": 21.5, "traffic:late": 3},
+        {"weather:temp": None, "traffic:late": None},
+    ]
+    assert {state for one in answers[::2] for state in one["status"].values()} == {"missing"}
+    assert ask(client, entities=[]).json() == []
+
+
+def test_what_is_too_old_at_the_moment_asked_for_is_expired(client):
+    edge = ask(client, entities={"origin": "JFK"}, features=["weather:temp"], at="2013-01-01T13:59:59.999999Z").json()
+    over = ask(client, entities={"origin": "JFK"}, features=["weather:temp"], at="2013-01-01T14:00:00Z").json()
+    assert (edge["status"], over["status"]) == ({"weather:temp": "present"}, {"weather:temp": "expired"})
+
+
+def test_features_are_named_by_reference_by_view_and_by_set(client):
+    for wanted, names in (
+        (["weather:*"], ["weather:temp", "weather:wind"]),
+        ("traffic:late", ["traffic:late"]),
+        (["delays", "weather:wind", "delays"], ["weather:temp", "traffic:late", "weather:wind"]),
+    ):
+        assert sorted(ask(client, entities={"origin": "JFK"}, features=wanted).json()["values"]) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "told"),
+    [
+        (b"", 400, "no request"),
+        (b"\xff", 400, "no request"),
+        (b'{"entities": 3}', 400, "no request"),
+        (b'{"entities": {"origin": "JFK"}, "more": 1}', 400, "no request"),
+        (b'{"features": ["weather:*"]}', 400, "no request"),
+        (b'{"entities": {"airport": "JFK"}}', 400, "lacks the key 'origin'"),
+        (b'{"entities": {"origin": ["JFK"]}}', 400, "a key is text"),
+        (b'{"entities": {"origin": 99999999999999999999999}}', 400, "64 bits"),
+        (b'{"entities": [{}, {}, {}, {}]}', 400, "3 is the most"),
+        (b'{"entities": {"origin": "JFK"}, "at": "noon"}', 400, "not a time"),
+        (b'{"entities": {"origin": "JFK"}, "at": "2013-01-01T12:00:00"}', 400, "no time zone"),
+        (b'{"entities": {"origin": "JFK"}, "at": "2012-01-01T12:00:00Z"}', 400, "cannot say what was known"),
+        (b'{"entities": {"origin": "JFK"}, "features": ["wether:temp"]}', 404, "Did you mean 'weather:temp'"),
+        (b'{"entities": {"origin": "JFK"}, "features": ["planes:*"]}', 404, "planes:*"),
+        (b" " * 2000, 413, "too large"),
+    ],
+)
+def test_a_fault_of_the_caller_is_a_sentence(client, content, status, told):
+    answer = client("POST", "/features", content=content)
+    assert answer.status_code == status
+    assert told in answer.json()["error"]
+
+
+def test_pages_and_methods(client):
+    about = client("GET", "/").json()
+    assert (about["keys"], about["services"]) == (["origin"], ["delays"])
+    assert client("GET", "/health").json() == {"status": "ok"}
+    assert client("GET", "/features").status_code == 405
+    assert client("GET", "/predict").status_code == 404
+    document = client("GET", "/openapi.json").json()
+    validate(document)
+    assert "/features" in document["paths"]
+
+
+def test_a_store_that_is_gone_is_a_fault_of_ours_with_an_id(caplog):
+    def gone(entities, at):
+        raise TrivetError("Redis at 127.0.0.1:1/0 does not answer.")
+
+    service = FeatureService(FeatureRoute(lambda wanted: gone, keys=["k"], features=["v:f"]))
+    answer = ask(Client(service), entities={"k": 1})
+    assert answer.status_code == 500
+    assert answer.json()["error"].startswith("Redis at 127.0.0.1:1/0 does not answer.")
+    assert answer.json()["id"] in caplog.text
+
+
+def test_what_is_not_served_cannot_be_in_a_set():
+    with pytest.raises(NotFound, match="planes:seats"):
+        ServedFeatures(resolve([WEATHER]), MemoryStore(), {"all": ["planes:seats"]})
+
+
+def test_beside_a_model(route, log):
+    app = App([Predictor(deployed(), read, score, log)], features=route)
+    client = Client(app)
+    assert ask(client, entities={"origin": "JFK"}, features="weather:temp").json()["values"] == {"weather:temp": 21.5}
+    assert "/features" in client("GET", "/").json()["paths"]
+    document = client("GET", "/openapi.json").json()
+    validate(document)
+    assert {"FeatureRequest", "FeatureVector", "Request"} <= set(document["components"]["schemas"])
+    alone = Client(App([Predictor(deployed(), read, score, log)]))
+    assert ask(alone, entities={"origin": "JFK"}).status_code == 404

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from trivet.features.quality.report import QualityReport
     from trivet.features.reader import FeatureVector
     from trivet.features.references import Definition, Selection
-    from trivet.features.sources import Snapshots
     from trivet.features.statistics import Statistics
     from trivet.features.tables import EventTables
     from trivet.features.training_set import TrainingSet
@@ -37,7 +36,7 @@ __all__ = ["Data"]
 class Data(Records):
     """Access to data."""
 
-    def define(self, *definitions: Definition | Expectations, why: str = "") -> list[Listed | Defined]:
+    def define(self, *definitions: Definition | Expectations, why: str = "") -> list[Any]:
         """Store feature views, on-demand views, services and expectations; an edited one becomes a new version.
 
         From then on references such as ``"visits:*"`` and ``"visits:count_7d"`` name their features. What they were
@@ -63,11 +62,27 @@ class Data(Records):
         from trivet.features.quality.expectations import Expectations
 
         plain = [each for each in definitions if not isinstance(each, Expectations)]
-        listed = iter(self._catalogue.apply(*plain, why=why))
-        return [
-            self.quality.define(each, why=why) if isinstance(each, Expectations) else next(listed)
-            for each in definitions
-        ]
+        listed: list[Listed | Defined] = list(self._catalogue.apply(*plain, why=why))
+        for place, each in enumerate(definitions):
+            if isinstance(each, Expectations):
+                listed.insert(place, self.quality.define(each, why=why))
+        return listed
+
+    @cached_property
+    def quality(self) -> Quality:
+        """What is expected of sources and views: ``all``, ``check``, ``learn``, ``profile``, ``row_check``, ``guard``."""
+        from trivet.features.quality.checks import Quality
+        from trivet.live import settle_quality
+
+        return Quality(self.context, lambda report: settle_quality(self.context, report))
+
+    def check(self, of: str | Source | FeatureView, *, at: datetime | str | None = None) -> QualityReport:
+        """Check what is expected of a source or a view, and record the report; see ``Quality.check``."""
+        return self.quality.check(of, at=at)
+
+    def learn_expectations(self, of: str | Source | FeatureView, **period: datetime | str | None) -> Expectations:
+        """Propose expectations from a period (``since=``, ``before=``) that was good; see ``Quality.learn``."""
+        return self.quality.learn(of, **period)
 
     def feature_views(self) -> list[Listed]:
         """The current version of every stored feature view, by name."""
@@ -210,27 +225,34 @@ class Data(Records):
         return statistics(self.context, found)
 
     def materializer(
-        self, features: Sequence[Definition | str] | Definition | str, *, afresh: bool = False
+        self,
+        features: Sequence[Definition | str] | Definition | str,
+        *,
+        afresh: bool = False,
+        until: datetime | None = None,
+        why: str = "",
     ) -> Materializer:
         """What brings the online store up to a moment, again and again, without reading its sources anew.
 
-        ``afresh`` forgets first what the store has of these views, for a replay of the past.
+        ``afresh`` forgets first what the store has of these views, for a replay of the past. What is expected of views
+        and sources is checked as of ``until``; ``why`` goes on where that does not hold.
         """
+        return self._materializer(features, checked=until, afresh=afresh, why=why)
+
+    def _materializer(
+        self, features: Any, *, checked: datetime | None, until: datetime | None = None, afresh: bool = False, why: str
+    ) -> Materializer:
+        from trivet.features.materialize import Materializer, record_materialization
         from trivet.features.sources import snapshots_of
 
         views = self._selected(features).views
+        sources = snapshots_of([view.source for view in views], self.root)
+        guarded = self.quality.guard(views, sources, at=checked, why=why)
         if afresh:
             for view in views:
                 self._online.drop(view.online_name)
-        return self._materializer(views, snapshots_of([view.source for view in views], self.root))
-
-    def _materializer(
-        self, views: Sequence[FeatureView], sources: Snapshots, *, until: datetime | None = None
-    ) -> Materializer:
-        from trivet.features.materialize import Materializer, record_materialization
-
-        materializer = Materializer(views, sources, self._online)
-        record_materialization(self.context, views, sources, until=until)
+        materializer = Materializer(views, guarded.sources, self._online)
+        record_materialization(self.context, views, guarded.sources, until=until)
         return materializer
 
     def materialize(
@@ -242,26 +264,23 @@ class Data(Records):
     ) -> dict[str, int]:
         """Bring the online store up to ``until`` (now by default) and answer how many rows each view wrote.
 
-        Rows that break a refusing expectation of their source are left out and kept in ``NAME__refused``.
-
         Args:
             features: views, or references to them; all stored views by default.
             until: an aware time or its text; what was known at that moment is written.
-            why: the reason to go on although a refusing expectation of the whole is broken; recorded.
+            why: a reason to write although what is expected of the data does not hold; recorded.
 
         Raises:
             NotFound: an unknown view.
+            Refused: a refusing expectation is broken as a whole; the store keeps what it had.
             Invalid: ``until`` has no zone, or a source cannot be read.
-            Refused: a refusing expectation of the whole is broken, and there is no reason given. Nothing was changed.
         """
         wanted = (
             features if features is not None else [one.name for one in self.feature_views() if one.view.served_features]
         )
         moment = self.context.clock() if until is None else as_utc(until)
         with Progress("materializing"):
-            views = self._selected(wanted).views
-            guarded = self.quality.guard(views, at=None if until is None else moment, why=why)
-            return self._materializer(views, guarded.sources, until=moment).advance(moment)
+            checked = None if until is None else moment
+            return self._materializer(wanted, checked=checked, until=moment, why=why).advance(moment)
 
     def online_features(
         self,
@@ -355,56 +374,6 @@ class Data(Records):
         from trivet.features.tables import EventTables
 
         return EventTables(self.context, lambda: self._online, self.quality.row_check)
-
-    # -- quality ----------------------------------------------------------------------------------------------
-
-    @cached_property
-    def quality(self) -> Quality:
-        """What is expected of sources and views: ``define``, ``check``, ``row_check``, ``profile``."""
-        from trivet.features.quality.checks import Quality
-
-        return Quality(self.context, self._tell_quality)
-
-    def check(self, of: str | Source | FeatureView, *, at: datetime | str | None = None) -> QualityReport:
-        """Check what is expected of a source or a view; the report is recorded, and alarms are raised and cleared.
-
-        Args:
-            of: the source or view, or its name: ``flights``; ``source.weather`` where a view is called so too.
-            at: the moment as of which freshness, volume and the values of a view are judged; now by default.
-
-        Raises:
-            NotFound: nothing is expected of it; the nearest names are offered.
-            Ambiguous: a source and a view are called so.
-            Invalid: the data cannot be read.
-        """
-        return self.quality.check(of, at=at)
-
-    def learn_expectations(
-        self,
-        of: str | Source | FeatureView,
-        *,
-        since: datetime | str | None = None,
-        before: datetime | str | None = None,
-    ) -> Expectations:
-        """Propose expectations from a period that was good; all of them only warn until someone edits them.
-
-        Args:
-            of: a source or a view, or its name.
-            since: rows that became known from then on; all by default.
-            before: rows that became known until then; until now by default. Of a view, its values at that moment.
-
-        Raises:
-            NotFound: there is no such source or view.
-            Invalid: the data cannot be read, or there are no rows in the period.
-        """
-        return self.quality.learn(of, since=since, before=before)
-
-    def _tell_quality(self, report: QualityReport) -> None:
-        """Raise the alarm of a source or view whose refusing expectations are broken, or clear it."""
-        from trivet.monitoring.alarms import Alarm, settle_alarms
-
-        alarms = [Alarm("quality", report.subject, report.at, report.trouble)] if report.trouble else []
-        settle_alarms(self.context, alarms, checked=[("quality", report.subject)])
 
     def watermark(self, view: FeatureView) -> datetime | None:
         """Up to when a view was last materialized, None if never."""

@@ -252,3 +252,37 @@ def test_profiles_over_time(context, congestion, flights):
     assert found.filter(pl.col("column") == "delay")["mean"].to_list() == [5.0, 900.0, None, 20.0]
     with pytest.raises(Invalid, match="no periods"):
         Quality(context).profile(tv.Source("planes", rows()))
+
+
+def test_a_view_is_a_source_of_which_something_is_expected(context, congestion):
+    quality = Quality(context)
+    log = tv.Source.of_view(congestion)
+    quality.define(Expectations(log, [expect("departures").between(1, None)]))
+    report = quality.check(log)
+    assert (report.rows, report.findings[0].failing, report.findings[0].consequence) == (4, 3, "stop")
+
+
+def test_personal_values_are_neither_shown_nor_learned(context, tmp_path):
+    rows().write_parquet(tmp_path / "flights.parquet")
+    personal = {"delay": "do not serve", "id": "do not store"}
+    source = tv.Source("flights", "flights.parquet", event_time="at", personal=personal)
+    quality = Quality(context)
+    quality.define(Expectations(source, [expect("delay").between(0, 60), expect("id").not_null(severity="warn")]))
+    shown, cut = quality.check(source).findings
+    assert shown.examples == [{"row": 1}]
+    assert "no column 'id'" in cut.found
+    assert {name for each in quality.learn(source) if hasattr(each, "columns") for name in each.columns} == {"origin"}
+    guarded = quality.guard(
+        [tv.FeatureView("v", entity=tv.Entity("origin"), source=source, features={"n": tv.count("6h")})]
+    )
+    kept = Tables(context.root / context.settings.serving.records).read("flights__refused").to_pylist()
+    assert guarded.left_out == {"flights": 1}
+    assert "id" not in msgspec.json.decode(kept[0]["row"])
+
+
+def test_paths_are_told_from_the_folder_of_the_project(context, tmp_path):
+    rows().write_parquet(tmp_path / "flights.parquet")
+    expected, quality = [expect("id").not_null()], Quality(context)
+    near = quality.define(Expectations(tv.Source("flights", "flights.parquet", event_time="at"), expected))
+    whole = tv.Source("flights", str(tmp_path / "flights.parquet"), event_time="at")
+    assert quality.define(Expectations(whole, expected)).digest == near.digest

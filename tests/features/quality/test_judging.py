@@ -31,7 +31,7 @@ def same(value):
     return "nan" if is_missing(value) else value + 0.0 if isinstance(value, float) else value
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(NUMBERS, max_size=12), st.sampled_from([(0, 2), (None, 1.5), (1, None), (-0.0, 0.0)]))
 def test_a_range_is_what_a_loop_says(values, ends):
     low, high = ends
@@ -44,7 +44,7 @@ def test_a_range_is_what_a_loop_says(values, ends):
     assert broken(expect("x").between(low, high), frame).to_list() == wrong
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.sampled_from([2**53, 2**53 + 1])), max_size=12)
 )
@@ -54,21 +54,21 @@ def test_whole_numbers_beyond_doubles_are_told_apart(values):
     assert broken(expect("x").between(None, 2**53), frame).to_list() == wrong
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(TEXTS, max_size=12), st.sampled_from([pl.String, pl.Categorical, pl.Enum(["AA", "UA", "", "é"])]))
 def test_categories_are_what_a_loop_says(values, dtype):
     frame = pl.DataFrame({"c": pl.Series(values, dtype=pl.String).cast(dtype)})
     assert broken(expect("c").one_of(["AA", ""]), frame).to_list() == [v not in (None, "AA", "") for v in values]
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(NUMBERS, max_size=12))
 def test_what_is_missing_is_null_or_nan(values):
     frame = pl.DataFrame({"x": values}, schema={"x": pl.Float64})
     assert broken(expect("x").not_null(), frame).to_list() == list(map(is_missing, values))
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(NUMBERS, TEXTS), max_size=12))
 def test_uniqueness_is_what_a_loop_says(rows):
     seen, wrong = set(), []
@@ -81,7 +81,7 @@ def test_uniqueness_is_what_a_loop_says(rows):
     assert broken(expect("a", "b").unique(), frame).to_list() == wrong
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.one_of(st.none(), st.integers(-3, 3)), TEXTS), max_size=12))
 def test_a_condition_that_is_unknown_does_not_hold(rows):
     frame = pl.DataFrame(rows, schema={"a": pl.Int64, "b": pl.String}, orient="row")

@@ -20,7 +20,7 @@ VALUES = st.one_of(st.none(), st.sampled_from([math.nan, math.inf]), st.integers
 MOMENTS = st.one_of(st.none(), st.integers(-30, 30))
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(MOMENTS, VALUES), max_size=15))
 def test_a_profile_is_what_a_loop_says(rows):
     periods = sorted({moment // 10 for moment, _ in rows if moment is not None})

@@ -22,7 +22,7 @@ RULES = [expect("id").unique(), expect("x").between(0, 9), expect("x").not_null(
 ROW = st.tuples(st.one_of(st.none(), st.integers(0, 3)), st.one_of(st.none(), st.integers(-2, 12)))
 
 
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.lists(ROW, max_size=6), max_size=4))
 def test_batches_are_parted_as_a_loop_parts_their_rows(batches):
     check, seen = RowCheck(RULES), set()

@@ -16,6 +16,7 @@ from trivet.errors import NotFound, TrivetError
 from trivet.features.definitions import FeatureView, Source
 from trivet.features.engines.contract import Engine
 from trivet.features.frames import as_polars
+from trivet.features.logs import with_logs
 from trivet.features.quality.expectation import OfRows
 from trivet.features.quality.expectations import Expectations
 from trivet.features.quality.judging import broken, judge
@@ -68,11 +69,13 @@ def check(
         if (parted := part(rules, sources)) is not None:
             sources = {**sources, name: parted.stay}
     if expectations.source is None:
-        frame, known = values_of(views[expectations.name], sources, moment, engine), None
+        view, own = views[expectations.name], False
+        frame, known, hidden = values_of(view, sources, moment, engine), None, _personal_in(view)
     else:
-        frame, known = rows_of(expectations.source, sources, moment, expectations.columns)
-    own = expectations.source is not None and expectations.source in expectations.source.leaves
-    findings = judge(expectations.expected, frame, known=known, at=moment, parts=own)
+        source, own = expectations.source, has_own_data(expectations.source)
+        frame, known = rows_of(source, logged(source, sources, engine), moment, expectations.columns)
+        hidden = {name for name in expectations.columns if source.personal_rule(name)}
+    findings = judge(expectations.expected, frame, known=known, at=moment, parts=own, hidden=hidden)
     refused = _reasons(expectations, frame).count() if any(each.consequence == "rows" for each in findings) else 0
     return QualityReport(
         subject=expectations.subject, at=as_utc(at), rows=frame.height, refused=refused, findings=findings
@@ -108,7 +111,7 @@ def values_of(view: FeatureView, sources: Snapshots, at: Micros, engine: str) ->
         NotFound: a column or the data of a source is missing.
         Invalid: types do not fit, or the data cannot be read.
     """
-    keys = list(view.entity.keys)
+    keys, sources = list(view.entity.keys), logged(view.source, sources, engine)
     rows, known = rows_of(view.source, sources, at, keys)
     missing = [key for key in keys if key not in rows.columns]
     if missing:
@@ -116,8 +119,8 @@ def values_of(view: FeatureView, sources: Snapshots, at: Micros, engine: str) ->
     seen = rows if known is None else rows.filter(known.is_not_null())
     spine = seen.select(keys).drop_nulls().unique().sort(keys)
     spine = spine.with_columns(pl.lit(at).cast(pl.Datetime("us", "UTC")).alias("at__"))
-    opened: Engine = plugins.open_url("engine", engine, Path())
-    joined = as_polars(opened.point_in_time(spine, select_all([view], full_names=True), sources, time="at__").frame)
+    selected = select_all([view], full_names=True)
+    joined = as_polars(_opened(engine).point_in_time(spine, selected, sources, time="at__").frame)
     named = {f"{view.name}__{feature}": feature for feature in view.features}
     return joined.select(
         *(key for key in keys if key not in view.features),
@@ -143,10 +146,32 @@ def part(rules: Expectations, sources: Snapshots) -> Parted | None:
 
 
 def sources_within(source: Source) -> Iterator[Source]:
-    """A source and those beneath its query."""
+    """A source and those beneath its query, function or view."""
     yield source
-    for each in source.inputs:
+    for each in (*source.inputs, *([source.view.source] if source.view else [])):
         yield from sources_within(each)
+
+
+def has_own_data(source: Source) -> bool:
+    """Whether its rows are its own, and not made of those of others."""
+    return not source.derived and source.view is None
+
+
+def logged(source: Source, sources: Snapshots, engine: str) -> Snapshots:
+    """The data, with the logs of views that are read as sources."""
+    return with_logs([source], sources, _opened(engine).point_in_time)
+
+
+def _opened(engine: str) -> Engine:
+    opened: Engine = plugins.open_url("engine", engine, Path())
+    return opened
+
+
+def _personal_in(view: FeatureView) -> set[str]:
+    served, source = view.served_features, view.source
+    return {name for name in view.features if name not in served} | {
+        k for k in view.entity.keys if source.personal_rule(k)
+    }
 
 
 def _reasons(rules: Expectations, frame: pl.DataFrame) -> pl.Series:

@@ -16,7 +16,7 @@ import polars as pl
 from trivet.errors import Ambiguous, Invalid, NotFound, Refused
 from trivet.features.catalogue import Catalogue
 from trivet.features.definitions import FeatureView, Source
-from trivet.features.quality.check import check, part, rows_of, sources_within, values_of
+from trivet.features.quality.check import check, has_own_data, logged, part, rows_of, sources_within, values_of
 from trivet.features.quality.expectation import Expectation
 from trivet.features.quality.expectations import Expectations
 from trivet.features.quality.learning import propose
@@ -88,6 +88,7 @@ class Quality:
             Invalid: the frame that a source was declared with cannot be stored.
         """
         ledger, by, name = self._context.ledger, self._context.user, f"{_KIND}/{rules.subject}"
+        rules = self._anchored(rules)
         artifact = Artifact.of(_KIND, rules.to_spec(), created=self._context.clock())
         ledger.write(artifact)
         ledger.point(name, None, artifact.digest, by=by, why=why)
@@ -120,6 +121,11 @@ class Quality:
                 {leaf.name: self._frame(kept[leaf.name]) for leaf in rules.source.leaves if kept.get(leaf.name)}
             )
         return Defined(rules, version, current.digest, current.at, current.by, current.why)
+
+    def _anchored(self, rules: Expectations) -> Expectations:
+        """With paths told from the project's folder, so that they mean the same in any clone of it."""
+        root = self._context.root
+        return rules if rules.source is None else Expectations(rules.source.anchored(root), rules.expected)
 
     def _frame(self, digest: Digest | None) -> object:
         assert digest is not None
@@ -187,6 +193,7 @@ class Quality:
         from trivet.pipelines import values
         from trivet.pipelines.recording import record
 
+        rules, view = self._anchored(rules), None if view is None else view.anchored(self._context.root)
         source = view.source if view is not None else rules.source
         assert source is not None
         inputs = {"expectations": values.save(rules, self._context, kind=_KIND)}
@@ -260,7 +267,7 @@ class Quality:
             for report in guarded.reports:
                 self._say(report)
         _stop(guarded.reports, why)
-        leaves = {name: source for name, source in every.items() if name in sources}
+        leaves = {name: source for name, source in every.items() if has_own_data(source)}
         guarded.sources = {**sources, **self._left_out(guarded, leaves, sources)}
         return guarded
 
@@ -301,7 +308,7 @@ class Quality:
         for slot, digest in run.inputs.items():
             kind, _, name = slot.partition(".")
             found = self.find(f"source.{name}") if kind == "sources" else None
-            if found is not None and found.expectations.source in (found.expectations.source or Source(name)).leaves:
+            if found is not None:
                 given = {name: self._context.ledger.artifact(digest)}
                 reports.append(self._record(found.expectations, None, run.started, given=given)[0])
         return reports
@@ -330,9 +337,9 @@ class Quality:
         moment = to_micros(self._context.clock() if before is None else as_utc(before)) - (before is not None)
         if isinstance(thing, FeatureView):
             frame = values_of(thing, self._data(thing.source), moment, self._context.settings.features.engine)
-            return Expectations(thing, _proposed(thing.name, frame, None, list(thing.features)))
+            return Expectations(thing, _proposed(thing.name, frame, None, list(thing.served_features)))
         frame, known = self._between(thing, since, moment)
-        columns = [name for name in frame.columns if name not in thing.time_columns]
+        columns = [c for c in frame.columns if c not in thing.time_columns and not thing.personal_rule(c)]
         return Expectations(thing, _proposed(thing.name, frame, known, columns))
 
     def profile(self, of: str | Source, *, per: Duration = "1d", since: datetime | str | None = None) -> pl.DataFrame:
@@ -361,7 +368,8 @@ class Quality:
         return frame.filter(inside), known.filter(inside)
 
     def _data(self, source: Source) -> Snapshots:
-        return snapshots_of([source], self._context.root)
+        data = snapshots_of([source], self._context.root)
+        return logged(source, data, self._context.settings.features.engine)
 
     def _thing(self, of: str | Source | FeatureView) -> Source | FeatureView:
         """A source or view by name: sources as their expectations or the current views have them."""

@@ -11,7 +11,7 @@ changed shape is what a check is for.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import polars as pl
@@ -74,7 +74,13 @@ def _breaks(expected: OfRows, schema: pl.Schema) -> pl.Expr:
 
 
 def judge(
-    expected: Sequence[Expectation], frame: pl.DataFrame, *, known: pl.Series | None, at: Micros, parts: bool
+    expected: Sequence[Expectation],
+    frame: pl.DataFrame,
+    *,
+    known: pl.Series | None,
+    at: Micros,
+    parts: bool,
+    hidden: Collection[str] = (),
 ) -> list[Finding]:
     """What becomes of each expectation.
 
@@ -84,14 +90,15 @@ def judge(
         known: when each row became known, null for not yet; None for rows without times.
         at: the moment of the question, in microseconds.
         parts: whether rows can be set aside. If not, what should set them aside stops the whole.
+        hidden: columns with personal data, of which examples show no values.
     """
     return [
-        _of_rows(each, frame, parts) if isinstance(each, OfRows) else _of_whole(each, frame, known, at)
+        _of_rows(each, frame, parts, hidden) if isinstance(each, OfRows) else _of_whole(each, frame, known, at)
         for each in expected
     ]
 
 
-def _of_rows(each: OfRows, frame: pl.DataFrame, parts: bool) -> Finding:
+def _of_rows(each: OfRows, frame: pl.DataFrame, parts: bool, hidden: Collection[str]) -> Finding:
     try:
         failing = broken(each, frame)
     except TrivetError as exc:
@@ -107,7 +114,7 @@ def _of_rows(each: OfRows, frame: pl.DataFrame, parts: bool) -> Finding:
         allowed=each.at_most,
         consequence="nothing" if passed else _after(each, follows),
         found=f"{number:,} of {rows:,} rows are otherwise" if number else "",
-        examples=[] if not number else list(_examples(each, frame, failing)),
+        examples=[] if not number else list(_examples(each, frame, failing, hidden)),
     )
 
 
@@ -178,10 +185,12 @@ def _gaps(periods: pl.Series, now: int, per: Micros) -> Iterator[dict[str, Any]]
         yield {"period": _start(start * per), "rows": 0}
 
 
-def _examples(each: OfRows, frame: pl.DataFrame, failing: pl.Series) -> Iterator[dict[str, Any]]:
+def _examples(
+    each: OfRows, frame: pl.DataFrame, failing: pl.Series, hidden: Collection[str]
+) -> Iterator[dict[str, Any]]:
     """Of what is unique only the place: it names whom a row is about, and reports outlive the erasure of rows."""
     places = failing.arg_true().head(EXAMPLES)
-    shown = () if isinstance(each, Unique) else each.columns
+    shown = [] if isinstance(each, Unique) else [name for name in each.columns if name not in hidden]
     rows = [{} for _ in places] if not shown else frame.select(shown)[places].to_dicts()
     for place, row in zip(places, rows, strict=True):
         yield {"row": place, **{name: _plain(value) for name, value in row.items()}}

@@ -54,7 +54,9 @@ def audit(
         deployment: the id of the run that served them.
         model: ``delay@3``.
         watermark: up to when the online store has a view.
-        since, rows, seed: how the vectors were drawn, for the record.
+        since: from when on vectors were drawn, for the record.
+        rows: how many should be drawn, for the record.
+        seed: by which they were drawn, for the record.
         tolerance: up to which relative distance numbers are the same.
         delay: how far the store may be behind, in microseconds.
 

@@ -57,7 +57,13 @@ def find_skew(
         recorded: data on record from before, by digest.
         versions: other versions of the views.
         features: the references that the model reads.
-        deployment, model, at, since, rows, seed, notes: for the report.
+        deployment: for the report.
+        model: for the report.
+        at: of the audit, for the report.
+        since: from when on vectors were drawn, for the report.
+        rows: how many should be drawn, for the record.
+        seed: by which they were drawn, for the record.
+        notes: for the report.
         tolerance: up to which relative distance numbers are the same.
         delay: how far the store may be behind, in microseconds.
         filled: the fillings of the online store on record, oldest first, see ``causes.Filled``; sources by digest.

@@ -67,7 +67,8 @@ class FeatureSkew(msgspec.Struct, frozen=True, kw_only=True):
         rows: how many values were compared.
         mismatches: how many are not the same and not excused by what follows.
         stale: values of an earlier moment, behind by no more than the declared delay.
-        revised: values that were right when they were served: the source has changed since.
+        revised: values that were right when they were served: the data that the store was filled from give them, and
+            the source has changed since (rows came late, were corrected, or were set aside).
         low, high: 95 % bounds of the share of mismatches among all that was served (Wilson).
         only_online, only_offline: mismatches with a value on one side and null on the other.
         absolute_error, relative_error: means over mismatches of numbers, see ``compare.distances``.

@@ -62,7 +62,9 @@ def serve(project: tv.Project) -> Serve:
     """Deploys once, and answers every airport at some moments, the store brought up to each where ``fresh``."""
     deployed: list[Any] = []
 
-    def ask(moments: list[datetime], *, fresh: bool = False, airports: Any = airport.AIRPORTS, **sent: Any) -> list[str]:
+    def ask(
+        moments: list[datetime], *, fresh: bool = False, airports: Any = airport.AIRPORTS, **sent: Any
+    ) -> list[str]:
         if not deployed:
             deployed.append(project.deploy("late", allow_ungated="a test"))
         metrics, ids = Metrics(), []

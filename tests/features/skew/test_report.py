@@ -31,8 +31,15 @@ def test_many_features_ask_for_more_evidence() -> None:
 
 def test_it_goes_to_json_and_back() -> None:
     example = Example(
-        prediction="p", at=NOW, entities={"plane": "N1"}, online=1, offline=None, status="present", cause="stale", age=60_000_000
-    )  # fmt: skip
+        prediction="p",
+        at=NOW,
+        entities={"plane": "N1"},
+        online=1,
+        offline=None,
+        status="present",
+        cause="stale",
+        age=60_000_000,
+    )
     skew = FeatureSkew(
         feature="v:x", rows=4, mismatches=3, stale=1, causes={"type": 1, "stale": 2}, examples=[example], oldest=60_000_000
     )  # fmt: skip

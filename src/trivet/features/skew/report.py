@@ -50,12 +50,17 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     age: int | None = None
 
+    @property
+    def why(self) -> str:
+        """The cause in words."""
+        return CAUSES[self.cause]
+
     def __str__(self) -> str:
         whom = ", ".join(f"{key}={value}" for key, value in self.entities.items())
         behind = f" by {duration_text(self.age // 1_000_000 * 1_000_000)}" if self.age else ""
         return (
             f"prediction:{self.prediction} of {whom} at {self.at:%Y-%m-%d %H:%M:%S} UTC: served {self.online!r} "
-            f"({self.status}), offline {self.offline!r}: {CAUSES[self.cause]}{behind}"
+            f"({self.status}), offline {self.offline!r}: {self.why}{behind}"
         )
 
 

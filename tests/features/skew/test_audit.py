@@ -179,6 +179,15 @@ def test_a_backfill_after_the_answer_is_no_skew(project: tv.Project, serve: Serv
     assert found(report, "congestion:departures").revised == 0
 
 
+def test_a_store_that_is_behind_is_stale_even_when_the_source_changed_since(project: tv.Project, serve: Serve) -> None:
+    fitted(project)
+    project.materialize(until=MOMENT)
+    serve([MOMENT + timedelta(hours=1)])
+    rewrite(project, "flights.parquet", lambda rows: rows.with_columns(pl.col("delay") + 1))
+    delay = found(project.audit("late"), "congestion:mean_delay")
+    assert (delay.causes, delay.oldest) == ({"stale": 3}, 3_600_000_000)
+
+
 def test_rows_that_came_late_are_told_apart_from_skew(project: tv.Project, serve: Serve) -> None:
     fitted(project)
     serve(HOURS, fresh=True)

@@ -153,7 +153,7 @@ class _Search:
                 yield cell, Verdict("stale", vector.at - seen)
 
     def _revised(self, moment: _Moment) -> Iterator[tuple[Cell, Verdict]]:
-        """Whether the data that the store was filled from give the served value."""
+        """Whether the data that the store was filled from give the served value, perhaps of an earlier moment."""
         groups: dict[tuple[int, ...], tuple[list[int], list[Filled]]] = {}
         for row in self._rows():
             used = [self.evidence.filling(view, self.evidence.rows[row]) for view in self.views]
@@ -161,8 +161,9 @@ class _Search:
                 groups.setdefault(tuple(map(id, known)), ([], known))[0].append(row)
         for rows, fillings in groups.values():
             recorded = {name: data for each in fillings for name, data in each.sources.items()}
-            for cell, _ in self._again(rows, moment, {**self.evidence.sources, **recorded}):
-                yield cell, Verdict("revised")
+            for cell, seen in self._again(rows, moment, {**self.evidence.sources, **recorded}):
+                behind = self.evidence.rows[cell[0]].at - seen
+                yield cell, Verdict("stale", behind) if behind > 0 else Verdict("revised")
 
     def _versions(self) -> Iterator[tuple[Cell, Verdict]]:
         """Whether another version of the view gives the served value."""

@@ -92,7 +92,7 @@ class Monitoring(msgspec.Struct, frozen=True):
 
     max_silence: str = "1d"
     drift_windows: _Count = 2
-    skew: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.01
+    skew: Annotated[float, msgspec.Meta(ge=0)] = 0.01
     audit_every: str = "1d"
 
 

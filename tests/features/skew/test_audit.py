@@ -325,6 +325,16 @@ def test_data_that_are_gone_are_taken_from_the_record(project: tv.Project, serve
     assert "data on record" in report.notes[0]
 
 
+def test_rows_that_were_set_aside_are_told_apart_from_skew(project: tv.Project, serve: Serve) -> None:
+    fitted(project)
+    flights = airport.views()[0].source
+    project.define(tv.Expectations(flights, [tv.expect("delay").between(-60, 15)]))
+    serve(HOURS[-1:], fresh=True)
+    report = project.audit("late")
+    assert report.ok, str(report)
+    assert found(report, "congestion:departures").revised > 0
+
+
 def test_bad_arguments_are_told(project: tv.Project, serve: Serve) -> None:
     fitted(project)
     serve(HOURS[:1], fresh=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from trivet.errors import Invalid
 from trivet.progress import Progress
@@ -16,13 +19,17 @@ if TYPE_CHECKING:
 
     from trivet.features.catalogue import Catalogue, Listed
     from trivet.features.definitions import Entity, FeatureView, Source
+    from trivet.features.deprecation import Deprecation
     from trivet.features.leaks import LeakReport
     from trivet.features.materialize import Materializer
+    from trivet.features.plan import Plan
     from trivet.features.reader import FeatureVector
     from trivet.features.references import Definition, Selection
+    from trivet.features.search import Found
     from trivet.features.statistics import Statistics
     from trivet.features.tables import EventTables
     from trivet.features.training_set import TrainingSet
+    from trivet.features.usage import Users
     from trivet.ledger import Artifact
     from trivet.types import Duration
 from trivet.project.records import Records
@@ -33,7 +40,7 @@ __all__ = ["Data"]
 class Data(Records):
     """Access to data."""
 
-    def define(self, *definitions: Definition, why: str = "") -> list[Listed]:
+    def define(self, *definitions: Definition, why: str = "", allow_breaking: str | None = None) -> list[Listed]:
         """Store feature views, on-demand views and services; an edited one becomes a new version.
 
         From then on references such as ``"visits:*"`` and ``"visits:count_7d"`` name their features. What they were
@@ -42,8 +49,11 @@ class Data(Records):
         Args:
             definitions: what ``tv.feature_view``, ``tv.on_demand`` or ``tv.FeatureService`` declared.
             why: the reason, kept in the history of each name.
+            allow_breaking: the reason to take away what something alive uses; see ``plan``. Kept as ``why`` is.
 
         Raises:
+            Refused: a feature or key goes away that a deployment, a model with an alias, a service or an on-demand view
+                uses, and no reason was given.
             Invalid: a source's data cannot be read, a function does not run in a clean process, or a name is taken.
             NotFound: an input or a service's feature does not exist; the nearest names are offered.
 
@@ -56,7 +66,125 @@ class Data(Records):
             ...     listed.version, listed.features
             (1, ['visits:spent'])
         """
-        return self._catalogue.apply(*definitions, why=why)
+        from trivet.features.plan import check
+
+        if not (allow_breaking or "").strip():
+            check(self.context, definitions)
+        return self._catalogue.apply(*definitions, why="; ".join(filter(None, [why, allow_breaking])))
+
+    def plan(self, *definitions: Definition, complete: bool = False) -> Plan:
+        """What ``define`` would do: what is new, what differs in words, who uses it, and whether it would be refused.
+
+        Args:
+            definitions: as for ``define``. Nothing is stored.
+            complete: these are meant to be all: stored definitions that are not among them are listed as ``absent``.
+
+        Example:
+            >>> import trivet as tv
+            >>> def sales(window):
+            ...     source = tv.Source("sales", "sales.parquet", event_time="sold")
+            ...     features = {"amount": tv.sum("amount", window)}
+            ...     return tv.FeatureView("sales", entity=tv.Entity("shop"), source=source, features=features)
+            >>> with tv.open() as project:
+            ...     _ = project.define(sales("1h"))
+            ...     print(project.plan(sales("1d")))
+            sales (feature view): version 1 becomes 2, changes values
+              feature amount was sum('amount', '1h'), is sum('amount', '1d') [changes values]
+              used by nobody
+        """
+        from trivet.features.plan import plan
+
+        return plan(self.context, *definitions, complete=complete)
+
+    def find_definitions(self, target: str | Path) -> list[Definition]:
+        """The definitions of a Python file, or of the ``features.py`` of a folder, in their order.
+
+        Raises:
+            NotFound: there is no such file.
+            Invalid: the file cannot be imported or declares nothing.
+        """
+        from trivet.features.finding import find_definitions
+
+        return find_definitions(Path(target))
+
+    def find_features(
+        self,
+        words: str = "",
+        *,
+        tag: str | None = None,
+        owner: str | None = None,
+        entity: str | None = None,
+        kind: str | None = None,
+    ) -> list[Found]:
+        """Search the features and services that are stored, the best fit first.
+
+        Args:
+            words: each must occur in a name, a tag, a description, a column, an entity or a source; a word that occurs
+                nowhere stands for the nearest, which ``near`` of what is found says.
+            tag: only those with this tag: ``"live"`` or ``"team=ops"``.
+            owner: only those of this owner.
+            entity: only those of this entity.
+            kind: only ``feature_view``, ``on_demand`` or ``feature_service``.
+
+        Raises:
+            NotFound: there is no such kind.
+        """
+        from trivet.features.search import find_features
+
+        asked: dict[str, Any] = {"tag": tag, "owner": owner, "entity": entity, "kind": kind}
+        said = self.deprecations()
+        return [
+            msgspec.structs.replace(each, deprecated=str(said.get(each.reference) or said.get(each.name) or ""))
+            for each in find_features(self.definitions(kind), words, **asked)
+        ]
+
+    def usage(self, name: str) -> Users:
+        """Who uses a definition, in whatever version: training sets, models, deployments, services, other views.
+
+        Raises:
+            NotFound: there is no such definition.
+        """
+        from trivet.features.usage import Usage
+
+        return Usage(self.context).of(name)
+
+    def deprecate(
+        self, reference: str, *, after: date | datetime | str, why: str = "", instead: str = ""
+    ) -> Deprecation:
+        """Say that a feature, a view or a service shall not be used from a date on.
+
+        Training sets that use it warn until then and are refused afterwards. What was made with it is made again as
+        ever, and models that read it are served on.
+
+        Args:
+            reference: ``"weather:temp"``, or ``"weather"`` for all of it.
+            after: a day such as ``"2027-01-01"`` (its first moment in UTC), or a moment with its zone.
+            why: the reason.
+            instead: what to use: ``"weather:temperature"``.
+
+        Raises:
+            NotFound: there is no such feature; the nearest names are offered.
+            Invalid: ``after`` is no date.
+        """
+        from trivet.features.deprecation import Deprecations
+
+        return Deprecations(self.context).add(reference, after=after, why=why, instead=instead)
+
+    def undeprecate(self, reference: str, *, why: str = "") -> None:
+        """Take a deprecation back; that it was there stays on record.
+
+        Raises:
+            NotFound: it is not deprecated.
+        """
+        from trivet.features.deprecation import Deprecations
+
+        Deprecations(self.context).remove(reference, why=why)
+
+    def deprecations(self) -> dict[str, Deprecation]:
+        """What is deprecated now, by reference."""
+        from trivet.features.deprecation import Deprecations
+
+        return Deprecations(self.context).all()
 
     def feature_views(self) -> list[Listed]:
         """The current version of every stored feature view, by name."""
@@ -65,6 +193,14 @@ class Data(Records):
     def definitions(self, kind: str | None = None) -> list[Listed]:
         """Feature views, on-demand views and feature services as they are now; of one ``kind`` where it is given."""
         return self._catalogue.list(kind)
+
+    def definition_versions(self, name: str) -> list[Listed]:
+        """All versions of a definition, the oldest first.
+
+        Raises:
+            NotFound: there is no such definition.
+        """
+        return list(self._catalogue.versions(name))
 
     def feature_view(self, reference: str) -> Listed:
         """One stored definition: ``congestion``, or ``congestion@2`` for another version.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -98,9 +99,13 @@ def apply(output: Output, target: Path, *, why: str, allow_breaking: str | None)
     """Store the definitions of a Python file (a folder's features.py); edited ones become new versions."""
     project = output.project
     listed = project.define(*project.find_definitions(target), why=why, allow_breaking=allow_breaking)
-    rows = [(each.name, each.kind.replace("_", " "), each.version) for each in listed]
-    data = [{"name": e.name, "kind": e.kind, "version": e.version, "digest": e.digest} for e in listed]
-    output.say(data, table(["name", "kind", "version"], rows))
+    data = [{"name": _name(e), "version": e.version, "digest": e.digest, "why": e.why} for e in listed]
+    output.say(data, table(["name", "version"], [(each["name"], each["version"]) for each in data]))
+
+
+def _name(defined: Any) -> str:
+    """Of expectations, whose they are."""
+    return str(defined.name) if hasattr(defined, "name") else f"expectations of {defined.expectations.subject}"
 
 
 @command.add_command

@@ -16,6 +16,8 @@ from trivet.errors import NotFound, Refused
 from trivet.features.catalogue import Catalogue, Listed
 from trivet.features.changes import Change, Expand, differences, worst
 from trivet.features.definitions import FeatureView
+from trivet.features.quality.checks import Quality
+from trivet.features.quality.expectations import Expectations
 from trivet.features.references import Definition
 from trivet.features.services import FeatureService
 from trivet.features.usage import Usage, Use, Users
@@ -62,7 +64,7 @@ class Planned(msgspec.Struct, frozen=True):
             ]
         lines = [f"{self.name} ({kind}): {head}"]
         lines += [f"  {line}" for change in self.changes for line in str(change).splitlines()]
-        if self.status in ("changed", "absent"):
+        if self.status in ("changed", "absent") and self.kind != "expectations":
             lines += [f"  used by {self.users}"]
         return "\n".join(
             [*lines, *(f"  {each}" for each in self.advice), *([f"  {self.blocked}"] * bool(self.blocked))]
@@ -99,7 +101,7 @@ class Plan(msgspec.Struct, frozen=True):
         return data | {"verdict": self.verdict, "blocked": self.blocked}
 
 
-def plan(context: Context, *definitions: Definition, complete: bool = False) -> Plan:
+def plan(context: Context, *definitions: Definition | Expectations, complete: bool = False) -> Plan:
     """What ``define`` would do with these. Nothing is stored, run or read but the ledger.
 
     Args:
@@ -109,14 +111,14 @@ def plan(context: Context, *definitions: Definition, complete: bool = False) -> 
             Defining leaves those as they are.
     """
     catalogue = Catalogue(context)
-    prepared = catalogue.prepared(*definitions)
+    prepared = catalogue.prepared(*(each for each in definitions if not isinstance(each, Expectations)))
     stored = {each.name: each for each in catalogue.list()}
     usage = Usage(context, prepared)
     planned = [_planned(catalogue, usage, each, stored, prepared) for each in prepared]
     names = {each.name for each in prepared}
     absent = [each for name, each in stored.items() if complete and name not in names]
     planned += [Planned(e.name, e.kind, "absent", e.version, None, "", users=usage.of(e.name)) for e in absent]
-    return Plan(tuple(planned))
+    return Plan((*planned, *(_expected(context, each) for each in definitions if isinstance(each, Expectations))))
 
 
 def check(context: Context, definitions: Iterable[Definition]) -> None:
@@ -159,6 +161,22 @@ def _planned(
         tuple(_advice(current, definition, users)),
         _blocked(name, changes, users),
     )
+
+
+def _expected(context: Context, rules: Expectations) -> Planned:
+    """What would become of expectations: they take nothing away from anyone."""
+    found, subject = Quality(context).find(rules.subject), rules.subject
+    if found is None:
+        return Planned(subject, "expectations", "new", None, 1, "")
+    old, new = ([f"{each.severity} unless {each}" for each in one] for one in (found.expectations, rules))
+    changes = [Change(f"no longer: {each}", "safe") for each in old if each not in new]
+    changes += [Change(f"expected: {each}", "safe") for each in new if each not in old]
+    if rules.source is not None and found.expectations.source is not None:
+        was, now = found.expectations.source, rules.source.anchored(context.root)
+        changes += [Change("the declaration of the source differs", "safe")] * (was.to_spec() != now.to_spec())
+    if not changes:
+        return Planned(subject, "expectations", "same", found.version, found.version, "")
+    return Planned(subject, "expectations", "changed", found.version, found.version + 1, "safe", tuple(changes))
 
 
 def _next(catalogue: Catalogue, definition: Definition) -> int:

@@ -46,6 +46,7 @@ class Use(msgspec.Struct, frozen=True):
         features: which of its features, by their short names.
         state: of a deployment ``alive``, ``stopped``, ``failed`` or ``retired``; of a model its aliases.
         alive: whether an edit would be felt.
+        through: of a model the digest of its training set, of a deployment that of its model.
     """
 
     kind: str
@@ -56,6 +57,7 @@ class Use(msgspec.Struct, frozen=True):
     at: datetime | None = None
     state: str = ""
     alive: bool = False
+    through: str = ""
 
     def __str__(self) -> str:
         kind = _WORDS.get(self.kind, self.kind.replace("_", " "))
@@ -188,7 +190,8 @@ class Usage:
         names = [f"{name}@{label}" for name, label in labels if label.isdecimal()]
         aliases = ", ".join(sorted(label for _, label in labels if not label.isdecimal()))
         called = ", ".join(names) or model.id
-        return Use("model", called, model.digest, version, features, model.created, aliases, bool(aliases))
+        train = model.spec.get("training_set") or ""
+        return Use("model", called, model.digest, version, features, model.created, aliases, bool(aliases), train)
 
     @cached_property
     def _models(self) -> Sequence[Artifact]:
@@ -208,7 +211,8 @@ class Usage:
             if model is not None:
                 state = self._state(run)
                 alive = state == "alive"
-                yield Use("deployment", run.name, run.id, model.version, model.features, run.started, state, alive)
+                about = (model.version, model.features, run.started, state, alive, model.id)
+                yield Use("deployment", run.name, run.id, *about)
 
     @cached_property
     def _served(self) -> list[Run]:

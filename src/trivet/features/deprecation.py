@@ -29,6 +29,9 @@ KIND = "deprecation"
 WHOLE = "_all"
 """The label of a whole view: no feature begins with an underscore."""
 
+_TOLD: set[tuple[str, str]] = set()
+"""What this process was warned of, by project: Python's own memory is forgotten whenever a library touches filters."""
+
 
 class DeprecatedFeature(FutureWarning):
     """A feature is used that will be refused from a date on, or that something better exists for."""
@@ -55,16 +58,20 @@ class Deprecation(msgspec.Struct, frozen=True):
         """Whether its date has come."""
         return now >= self.after
 
-    def __str__(self) -> str:
+    @property
+    def told(self) -> str:
+        """What is said, without what to use instead."""
         day = f"{self.after:%Y-%m-%d}" if self.after.time() == time() else f"{self.after:%Y-%m-%d %H:%M} UTC"
-        parts = [f"{self.reference} is deprecated, and refused from {day} on"]
-        parts += [self.why.rstrip(".")] if self.why else []
-        return f"{': '.join(parts)}.{f' Use {self.instead} instead.' if self.instead else ''}"
+        why = f": {self.why.rstrip('.')}" if self.why else ""
+        return f"{self.reference} is deprecated, and refused from {day} on{why}."
+
+    def __str__(self) -> str:
+        return f"{self.told} Use {self.instead} instead." if self.instead else self.told
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         data: dict[str, Any] = msgspec.to_builtins(self)
-        return data | {"said": str(self)}
+        return data | {"told": self.told}
 
 
 class Deprecations:
@@ -122,7 +129,7 @@ class Deprecations:
         return dict(sorted(found.items()))
 
     def check(self, selected: Selection) -> None:
-        """Warn of what is deprecated in what a training set is made from, and refuse it once its date has come.
+        """Warn, once in a process, of what is deprecated in what a training set is made from; refuse it after its date.
 
         Raises:
             Invalid: a feature's date has come.
@@ -138,7 +145,9 @@ class Deprecations:
         for found in [said[name] for name in dict.fromkeys(names) if name in said]:
             if found.over(now):
                 raise Invalid(f"{found} The date has come; project.undeprecate({found.reference!r}) allows it again.")
-            warnings.warn(str(found), DeprecatedFeature, stacklevel=4)
+            if (told := (str(self._context.root), str(found))) not in _TOLD:
+                _TOLD.add(told)
+                warnings.warn(str(found), DeprecatedFeature, stacklevel=4)
 
     def _parse(self, reference: str) -> tuple[str, str]:
         name, colon, feature = reference.partition(":")

@@ -65,7 +65,7 @@ def definition(project: Project, name: str) -> dict[str, Any]:
         "title": listed.name,
         "view": {**_row(project, listed, said), **_declared(listed, said)},
         "deprecated": [each.to_json() for each in _said_of(listed.name, said)],
-        "freshness": _freshness(project, listed),
+        "freshness": _freshness(project, listed, users),
         **_used(users),
         "versions": history_of(project, listed),
         "history": [
@@ -99,7 +99,7 @@ def feature(project: Project, name: str, feature: str) -> dict[str, Any]:
         "gone": listed.digest != current.digest,
         "about": _about(listed, feature),
         "deprecated": [said[each].to_json() for each in (reference, current.name) if each in said],
-        "freshness": _freshness(project, listed),
+        "freshness": _freshness(project, listed, users),
         **_used(users),
         "versions": history_of(project, current, feature),
         "statistics": recorded,
@@ -211,8 +211,8 @@ def _said_of(name: str, said: Mapping[str, Deprecation]) -> list[Deprecation]:
     return [each for reference, each in said.items() if reference.partition(":")[0] == name]
 
 
-def _freshness(project: Project, listed: Listed) -> dict[str, Any] | None:
-    """How far the online store is, and the newest event of a table of the project's own."""
+def _freshness(project: Project, listed: Listed, users: Users) -> dict[str, Any] | None:
+    """How far the online store is, for older versions that are served too, and the newest event of an own table."""
     if listed.kind != "feature_view":
         return None
     own = {name: project.tables.source(name).data for name in project.tables.names()}
@@ -223,9 +223,24 @@ def _freshness(project: Project, listed: Listed) -> dict[str, Any] | None:
     watermark = project.watermark(listed.view)
     return {
         "watermark": None if watermark is None else watermark.isoformat(),
+        "served": _served(project, listed, users),
         "tables": tables,
         "newest": max(moments).isoformat() if moments else None,
     }
+
+
+def _served(project: Project, listed: Listed, users: Users) -> list[dict[str, Any]]:
+    """Other versions that deployments answer with, and how far their rows are."""
+    found: dict[int, list[str]] = {}
+    for use in users.of("deployment"):
+        if use.alive and use.version is not None and use.version != listed.version:
+            found.setdefault(use.version, []).append(use.name)
+    rows = []
+    for version, names in sorted(found.items()):
+        watermark = project.watermark(project.feature_view(f"{listed.name}@{version}").view)
+        moment = None if watermark is None else watermark.isoformat()
+        rows.append({"version": version, "by": sorted(set(names)), "watermark": moment})
+    return rows
 
 
 def _used(users: Users) -> dict[str, Any]:

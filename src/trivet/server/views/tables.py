@@ -27,7 +27,7 @@ def table(project: Project, name: str) -> dict[str, Any]:
         "title": name,
         "table": _row(info),
         "rules": {field: getattr(info.rules, field) for field in info.rules.__struct_fields__},
-        "columns": info.columns,
+        "columns": {column: _type(kind) for column, kind in info.columns.items()},
         "versions": [msgspec.to_builtins(each) for each in versions[:_SHOWN]],
         "versions_count": len(versions),
         "read_by": _readers(project, name),
@@ -64,6 +64,12 @@ def _refused(project: Project, info: TableInfo) -> dict[str, Any] | None:
         return None
     frame = project.tables.scan(f"{info.name}__refused").tail(10).collect()
     return {"columns": frame.columns, "rows": [[_cell(value) for value in row] for row in frame.iter_rows()]}
+
+
+def _type(kind: str) -> str:
+    """A type of Polars in a word: ``Datetime(time_unit='us', time_zone='UTC')`` is a datetime, UTC."""
+    zone = kind.partition("time_zone='")[2].partition("'")[0]
+    return ", ".join(filter(None, [kind.partition("(")[0].lower(), zone]))
 
 
 def _cell(value: object) -> object:

@@ -65,7 +65,7 @@ def test_after_its_date_new_sets_are_refused_and_old_ones_are_made_again(tmp_pat
         ):
             made(project, "weather:*")
         made(project, "weather:wind")
-        assert project.reproduce(old.run.id).same
+        assert project.reproduce(old.run.id).ok
         project.materialize(["weather:*"])  # serving goes on
         [vector] = project.online_features(["weather:temp"], {"place": "A"})
         assert vector.values == {"weather:temp": 1.0}

@@ -38,7 +38,7 @@ class Planned(msgspec.Struct, frozen=True):
         next: the version that it would have.
         verdict: ``safe``, ``values`` (other values under the same name), ``breaking`` (something is taken away).
         changes: what differs.
-        users: who uses it now, in whatever version.
+        users: of what is changed or absent, who uses it now, in whatever version.
         advice: what to do about the living users that go on with an older version.
         blocked: why it would be refused, as a sentence; empty where it would not.
     """
@@ -146,7 +146,7 @@ def _planned(
     if current is None or current.kind != kind:
         return Planned(name, kind, "new", None, 1, "")
     if current.digest == definition.digest:
-        return Planned(name, kind, "same", current.version, current.version, "", users=usage.of(name))
+        return Planned(name, kind, "same", current.version, current.version, "")
     changes = tuple(differences(current.definition, definition, _expansions(prepared, catalogue)))
     users = usage.of(name)
     return Planned(

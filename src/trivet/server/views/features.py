@@ -41,9 +41,10 @@ def features(
     if kind and kind not in _KINDS:
         raise NotFound("kind of definition", kind, _KINDS)
     listed, said = project.definitions(), project.deprecations()
-    found = project.find_features(words, tag=tag or None, owner=owner or None, entity=entity or None, kind=kind or None)
-    fitting = {each.name for each in found}
     chosen = {"kind": kind, "entity": entity, "owner": owner, "tag": tag}
+    asked = {name: value for name, value in chosen.items() if value}
+    found = project.find_features(words, **asked) if asked or words.strip() else []
+    fitting = {each.name for each in found} if asked or words.strip() else {each.name for each in listed}
     return {
         "title": "Features",
         "words": words,

@@ -98,7 +98,8 @@ def test_an_edit_that_changes_values_is_described_and_allowed(project):
     assert (found.status, found.version, found.next, found.verdict) == ("changed", 1, 2, "values")
     assert [change.effect for change in found.changes] == ["values", "safe"]
     assert found.advice == (
-        "delay@1 goes on with version 1: keep its online rows fresh with project.materialize('weather@1:*').",
+        "delay@1 goes on with version 1: materialize() keeps its online rows fresh too, and materialize('weather@1') those "
+        "alone.",
     )
     assert found.blocked == ""
 
@@ -180,6 +181,8 @@ def test_a_reason_overrides_and_stays_on_record_and_the_old_version_serves_on(pr
     project.materialize(["weather@1:*"], until=START + timedelta(hours=49))
     later = tv.types.to_micros(START + timedelta(hours=49))
     assert reader([{"place": "A"}], later, [{"minute": 3}])[0].values == {"weather:wind": None, "rush:heat": 15.0}
+    assert set(project.materialize(until=START + timedelta(hours=50))) == {"weather", "weather@1"}
+    assert project.watermark(project.feature_view("weather@1").view) == START + timedelta(hours=50)
     old = project.training_set(spine(), ["weather@1:wind", "weather@1:temp"], time="t").to_polars()
     assert old["temp"].to_list() == [float(hour % 7) for hour in range(2, 40)]
     assert [each.version for each in project.definition_versions("weather")] == [1, 2]

@@ -194,8 +194,8 @@ def _advice(current: Listed, definition: Definition, users: Users) -> Iterable[s
     for version in sorted({use.version for use in users.of("deployment") if use.alive and use.version is not None}):
         served = [use.name for use in users.of("deployment") if use.alive and use.version == version]
         yield (
-            f"{', '.join(dict.fromkeys(served))} goes on with version {version}: keep its online rows fresh with "
-            f"project.materialize('{current.name}@{version}:*')."
+            f"{', '.join(dict.fromkeys(served))} goes on with version {version}: materialize() keeps its online rows "
+            f"fresh too, and materialize('{current.name}@{version}') those alone."
         )
 
 

@@ -131,6 +131,27 @@ class Usage:
         newest = sorted(uses, key=lambda use: use.at.timestamp() if use.at else 0.0, reverse=True)
         return Users(tuple(sorted(newest, key=lambda use: order[use.kind])))
 
+    def served(self) -> list[str]:
+        """Older versions of views that deployments answer with now, where the current one has other rows: ``weather@1``."""
+        found: dict[str, None] = {}
+        for run in self._served:
+            if self._state(run) == "alive" and (model := self._model_of(run)) is not None:
+                for name, digest in self._read_by(model).items():
+                    found |= dict.fromkeys(self._older(name, digest))
+        return sorted(found)
+
+    def _model_of(self, run: Run) -> Artifact | None:
+        return self._context.ledger.artifact(run.inputs["model"]) if "model" in run.inputs else None
+
+    def _older(self, name: str, digest: Digest) -> Iterator[str]:
+        pointers = self._context.ledger.pointers(name=f"feature_view/{name}")
+        label = next((each.label for each in pointers if each.is_version and each.digest == digest), None)
+        current = next((each.digest for each in pointers if each.label == "current"), None)
+        if label is not None and current is not None and current != digest:
+            old, new = (FeatureView.from_spec(self._context.ledger.artifact(each).spec) for each in (digest, current))
+            if old.online_name != new.online_name and old.served_features:
+                yield f"{name}@{label}"
+
     # -- training sets ----------------------------------------------------------------------------------------
 
     def _sets(self, slot: str, name: str, versions: Mapping[Digest, int]) -> Iterator[tuple[Digest, Use]]:
@@ -172,18 +193,24 @@ class Usage:
     ) -> Iterator[tuple[Digest, Use]]:
         for model in self._models:
             train = sets.get(model.spec.get("training_set", ""))
-            inputs = [each for each in model.spec.get("signature", {}).get("inputs", []) if each.get("feature")]
-            definitions = {each["feature"].partition(":")[0]: each["view"] for each in inputs}
-            if any(digest in self._inputs for digest in definitions.values()) and model.spec.get("training_set"):
-                definitions |= self._context.ledger.artifact(model.spec["training_set"]).spec.get("definitions", {})
+            definitions = self._read_by(model)
             version = versions.get(definitions.get(name, ""))
-            features = self._read(name, [each["feature"] for each in inputs], definitions)
+            features = self._read(name, [each["feature"] for each in _inputs_of(model)], definitions)
             if whole and train is not None:
                 version = train.version
             elif not features or version is None:
                 continue
             if version is not None:
                 yield model.digest, self._model(model, version, features)
+
+    def _read_by(self, model: Artifact) -> dict[str, Digest]:
+        """The definitions that a model reads, by name, inputs of on-demand views among them."""
+        definitions: dict[str, Digest] = {
+            each["feature"].partition(":")[0]: each["view"] for each in _inputs_of(model) if each.get("view")
+        }
+        if any(digest in self._inputs for digest in definitions.values()) and model.spec.get("training_set"):
+            definitions |= self._context.ledger.artifact(model.spec["training_set"]).spec.get("definitions", {})
+        return definitions
 
     def _model(self, model: Artifact, version: int, features: tuple[str, ...]) -> Use:
         labels = self._registered.get(model.digest, [])
@@ -257,6 +284,10 @@ class Usage:
                 if stored.online_name == view.online_name and stored.ttl == view.ttl:
                     return int(pointer.label)
         return None
+
+
+def _inputs_of(model: Artifact) -> list[dict[str, Any]]:
+    return [each for each in model.spec.get("signature", {}).get("inputs", []) if each.get("feature")]
 
 
 def _log_of(name: str, source: Source) -> FeatureView | None:

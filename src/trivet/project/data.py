@@ -398,7 +398,8 @@ class Data(Records):
         """Bring the online store up to ``until`` (now by default) and answer how many rows each view wrote.
 
         Args:
-            features: views, or references to them; all stored views by default.
+            features: views, or references to them; by default all stored views, and older versions that a deployment
+                answers with (``weather@1``).
             until: an aware time or its text; what was known at that moment is written.
             why: a reason to write although what is expected of the data does not hold; recorded.
 
@@ -407,13 +408,19 @@ class Data(Records):
             Refused: a refusing expectation is broken as a whole; the store keeps what it had.
             Invalid: ``until`` has no zone, or a source cannot be read.
         """
+        from trivet.features.usage import Usage
+
         wanted = (
             features if features is not None else [one.name for one in self.feature_views() if one.view.served_features]
         )
         moment = self.context.clock() if until is None else as_utc(until)
         with Progress("materializing"):
-            made = self.materializer(wanted, until=None if until is None else moment, why=why)
-            return made.advance(moment)
+            given = None if until is None else moment
+            written = self.materializer(wanted, until=given, why=why).advance(moment)
+            for each in Usage(self.context).served() if features is None else ():
+                [rows] = self.materializer([each], until=given, why=why).advance(moment).values()
+                written[each] = rows
+            return written
 
     def online_features(
         self,

@@ -63,6 +63,7 @@ def make(root: Path) -> Small:
     with tv.open(root) as project:
         first, second = experiments(project)
         views = define(project, root)
+        project.tables.ingest("orders", ORDERS, key="order", event_time="at")
         train = project.training_set(spine(0), views, time="t", label="late")
         test = project.training_set(spine(1), views, time="t", label="late")
         model = project.save(tv.Model.fit(HistGradientBoostingClassifier(max_iter=8), train, features=FEATURES))
@@ -81,6 +82,10 @@ def make(root: Path) -> Small:
         )  # fmt: skip
 
 
+ORDERS = [
+    {"order": 1, "at": "2026-01-05T10:00Z", "what": HOSTILE},
+    {"order": None, "at": "2026-01-05T11:00Z", "what": "without a key"},
+]
 FEATURES = ["wind_1h", "distance"]
 CONDITIONS = [tv.at_least("auc", 0.6), tv.slices("auc", over=["place"], at_least=0.5, min_rows=40)]
 

@@ -30,6 +30,8 @@ def places(small) -> dict[str, str]:
     }  # fmt: skip
     filled = {path: path[: path.index("{")] + word for path, word in ids.items()}
     filled["/models/{name}/{version:int}"] = "/models/delay/1"
+    filled["/features/{name}/{feature}"] = "/features/weather/wind_1h"
+    filled["/tables/{name}"] = "/tables/orders"
     return {path: filled.get(path, path) for path, *_ in PAGES}
 
 

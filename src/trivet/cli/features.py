@@ -17,7 +17,7 @@ from trivet.errors import Invalid
 __all__ = ["command"]
 
 
-@click.group("features", cls=Noun, short_help="List feature views and services, show one, check, import.")
+@click.group("features", cls=Noun, short_help="List, find, plan and apply features; deprecate, check, import.")
 def command() -> None:
     """List the definitions of the project; `trivet features NAME` shows one."""
 
@@ -29,14 +29,16 @@ def show(output: Output, name: str | None) -> None:
     """List feature views, on-demand views and services, or show the one called NAME."""
     if name is not None:
         one = output.project.feature_view(name)
+        old = [each for key, each in output.project.deprecations().items() if key.partition(":")[0] == one.name]
         found = {**one.definition.to_spec(), "kind": one.kind, "version": one.version, "digest": one.digest}
-        output.say(found, str(one))
+        found |= {"deprecated": [each.to_json() for each in old]} if old else {}
+        output.say(found, str(one), *map(str, old))
         return
-    listed = output.project.definitions()
+    listed, said = output.project.definitions(), output.project.deprecations()
     rows = [
         (
             *(each.name, each.kind.replace("_", " "), each.version, each.definition.owner),
-            ", ".join(each.features),
+            ", ".join(f"{one} (deprecated)" if {one, each.name} & set(said) else one for one in each.features),
             each.definition.description,
         )
         for each in listed
@@ -48,6 +50,82 @@ def show(output: Output, name: str | None) -> None:
         for each in listed
     ]
     output.say(specs, shown if rows else "No features are defined yet.")
+
+
+@command.add_command
+@trivet_command("find", short_help="Search features by words, tag, owner, entity.")
+@click.argument("words", nargs=-1)
+@click.option("--tag", help="Only with this tag: live, or team=ops.")
+@click.option("--owner", help="Only of this owner.")
+@click.option("--entity", help="Only of this entity.")
+@click.option("--kind", help="feature_view, on_demand or feature_service.")
+def find(output: Output, words: tuple[str, ...], **only: str | None) -> None:
+    """List the features in whose names, tags, descriptions or columns all WORDS occur, the best fit first."""
+    found = output.project.find_features(" ".join(words), **only)
+    columns = ["feature", "entity", "owner", "tags", "declaration", "description"]
+    rows = [
+        (
+            *(each.reference, each.entity, each.owner, ", ".join(each.tags), each.declaration),
+            f"DEPRECATED: {each.deprecated}" if each.deprecated else each.description,
+        )
+        for each in found
+    ]
+    near = [f"Nothing has {word!r}; this has {other!r}." for word, other in (found[0].near.items() if found else ())]
+    shown = table(columns, rows, fold=["declaration", "description"])
+    output.say([msgspec.to_builtins(each) for each in found], *near, shown if rows else "Nothing fits.")
+
+
+@command.add_command
+@trivet_command("plan", short_help="Say what defining a file would change, and for whom.")
+@click.argument("target", type=click.Path(path_type=Path), metavar="FILE|FOLDER")
+@click.option("--complete", is_flag=True, help="The file is meant to hold all: list what is stored and not in it.")
+def plan(output: Output, target: Path, *, complete: bool) -> None:
+    """Say what `trivet features apply` would do with the definitions of a Python file (a folder's features.py).
+
+    Nothing is stored. Exits with 1 where applying would be refused.
+    """
+    project = output.project
+    found = project.plan(*project.find_definitions(target), complete=complete)
+    output.say(found.to_json(), str(found))
+    if found.blocked:
+        sys.exit(1)
+
+
+@command.add_command
+@trivet_command("apply", short_help="Define what a file declares.")
+@click.argument("target", type=click.Path(path_type=Path), metavar="FILE|FOLDER")
+@click.option("--why", default="", help="The reason, kept in the history of each name.")
+@click.option("--allow-breaking", metavar="REASON", help="Take away what something alive uses.")
+def apply(output: Output, target: Path, *, why: str, allow_breaking: str | None) -> None:
+    """Store the definitions of a Python file (a folder's features.py); edited ones become new versions."""
+    project = output.project
+    listed = project.define(*project.find_definitions(target), why=why, allow_breaking=allow_breaking)
+    data = [{"name": _name(e), "version": e.version, "digest": e.digest, "why": e.why} for e in listed]
+    output.say(data, table(["name", "version"], [(each["name"], each["version"]) for each in data]))
+
+
+def _name(defined: Any) -> str:
+    """Of expectations, whose they are."""
+    return str(defined.name) if hasattr(defined, "name") else f"expectations of {defined.expectations.subject}"
+
+
+@command.add_command
+@trivet_command("deprecate", short_help="Say that a feature shall not be used from a date on.")
+@click.argument("reference")
+@click.option("--after", metavar="DATE", help="From when new training sets refuse it: 2027-01-01.")
+@click.option("--why", default="", help="The reason.")
+@click.option("--instead", default="", metavar="REFERENCE", help="What to use.")
+@click.option("--undo", is_flag=True, help="Take it back.")
+def deprecate(output: Output, reference: str, *, after: str | None, why: str, instead: str, undo: bool) -> None:
+    """Say that REFERENCE (weather:temp, or weather) shall not be used from a date on. What was made with it stays."""
+    if undo == (after is not None):
+        raise click.UsageError("Give --after DATE, or --undo.")
+    if after is None:
+        output.project.undeprecate(reference, why=why)
+        output.say({"reference": reference, "deprecated": False}, f"{reference} is not deprecated any more.")
+        return
+    said = output.project.deprecate(reference, after=after, why=why, instead=instead)
+    output.say(said.to_json(), str(said))
 
 
 @command.add_command

@@ -11,7 +11,7 @@ part of its identity.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
@@ -26,7 +26,8 @@ from trivet.features.definitions import FeatureView, Source
 from trivet.features.on_demand import OnDemand
 from trivet.features.references import Definition, resolve
 from trivet.features.services import FeatureService
-from trivet.ledger import Artifact, Blobs
+from trivet.ledger import Artifact, Blobs, Pointer
+from trivet.ledger.naming import is_name
 from trivet.pipelines.context import Context
 from trivet.pipelines.values.contract import Saved
 from trivet.types import Digest
@@ -115,12 +116,15 @@ class Catalogue:
             NotFound: something names a view or feature that is neither among them nor applied.
             Invalid: a source's data or a function cannot be used, or a name is taken by another kind.
         """
-        root = self._context.root
-        given = _with_given(definitions)
-        every = list(dict.fromkeys(each.anchored(root) if isinstance(each, FeatureView) else each for each in given))
+        every = self.prepared(*definitions)
         self._check(every)
         listed = {each.name: self._apply(each, why) for each in every}
         return [listed[each.name] for each in definitions]
+
+    def prepared(self, *definitions: Definition) -> list[Definition]:
+        """What ``apply`` stores: each after those that it was handed as objects, paths told from the project's folder."""
+        root, given = self._context.root, _with_given(definitions)
+        return list(dict.fromkeys(each.anchored(root) if isinstance(each, FeatureView) else each for each in given))
 
     def _check(self, definitions: list[Definition]) -> None:
         """Refuse all of them if one cannot be used."""
@@ -187,7 +191,17 @@ class Catalogue:
         Raises:
             NotFound: there is no such kind.
         """
-        return [self.describe(name) for name in self.names(kind)]
+        kinds = KINDS if kind is None else (kind,)
+        if kind is not None and kind not in KINDS:
+            raise NotFound("kind of definition", kind, KINDS)
+        found: list[Listed] = []
+        for one in kinds:
+            grouped: dict[str, list[Pointer]] = {}
+            for pointer in self._context.ledger.pointers(name=f"{one}/*"):
+                grouped.setdefault(pointer.name.partition("/")[2], []).append(pointer)
+            applied = {name: some for name, some in grouped.items() if any(each.label == CURRENT for each in some)}
+            found += [self._listed(one, name, CURRENT, pointers) for name, pointers in applied.items()]
+        return sorted(found, key=lambda each: each.name)
 
     def get(self, reference: str) -> Definition:
         """The current definition of a name, or another version of it: ``"weather"``, ``"weather@2"``.
@@ -221,12 +235,34 @@ class Catalogue:
             NotFound: there is none; the nearest names are offered.
         """
         name, _, label = reference.partition("@")
-        kind = next((kind for kind in KINDS if name in self.names(kind)), None)
-        if kind is None:
-            names = self.names()
-            raise NotFound("feature view or service", name, names, hint="" if names else "Apply one first.")
+        kind = self.kind_of(name)
+        return self._listed(kind, name, label or CURRENT, self._context.ledger.pointers(name=f"{kind}/{name}"))
+
+    def versions(self, name: str) -> Sequence[Listed]:
+        """All versions of a definition, the oldest first, as they were applied first.
+
+        Raises:
+            NotFound: there is none; the nearest names are offered.
+        """
+        kind = self.kind_of(name)
         pointers = self._context.ledger.pointers(name=f"{kind}/{name}")
-        chosen = next((p for p in pointers if p.label == (label or CURRENT)), None)
+        numbered = sorted((p for p in pointers if p.is_version), key=lambda pointer: int(pointer.label))
+        return [self._listed(kind, name, each.label, pointers) for each in numbered]
+
+    def kind_of(self, name: str) -> str:
+        """Of which kind the definition of a name is.
+
+        Raises:
+            NotFound: there is none; the nearest names are offered.
+        """
+        for kind in KINDS:
+            if is_name(f"{kind}/{name}") and self._context.ledger.pointers(name=f"{kind}/{name}"):
+                return kind
+        names = self.names()
+        raise NotFound("feature view or service", name, names, hint="" if names else "Apply one first.")
+
+    def _listed(self, kind: str, name: str, label: str, pointers: Sequence[Pointer]) -> Listed:
+        chosen = next((p for p in pointers if p.label == label), None)
         if chosen is None or chosen.digest is None:
             raise NotFound(f"version of {_WORDS[kind]} {name!r}", label, [p.label for p in pointers if p.is_version])
         version = next(int(p.label) for p in pointers if p.is_version and p.digest == chosen.digest)

@@ -185,7 +185,10 @@ class _Names:
         if name not in self._known:
             if self._find is None:
                 raise NotFound("feature view or service", name, self._known)
-            self._known[name] = self._with_data(self._find(name))
+            found = self._with_data(self._find(name))
+            if any(each.name == found.name and each.digest != found.digest for each in self._known.values()):
+                raise Invalid(f"Two versions of {found.name!r} are asked for at once. Ask for one of them.")
+            self._known[name] = found
         return self._known[name]
 
     def _with_data(self, found: Definition) -> Definition:

@@ -25,6 +25,7 @@ from trivet.errors import Corrupt, Invalid, NotFound
 from trivet.features.catalogue import Catalogue
 from trivet.features.computed import with_computed
 from trivet.features.definitions import FeatureView, Source
+from trivet.features.deprecation import Deprecations
 from trivet.features.engines.contract import Engine, Report
 from trivet.features.frames import as_polars
 from trivet.features.on_demand import OnDemand
@@ -302,6 +303,7 @@ def training_set(
 
     Raises:
         NotFound, Invalid: as ``build``; also where nothing was on record at ``as_known_at``.
+        Invalid: also where a feature is deprecated and its date has come; before, it is a warning.
         Conflict: a source's file changed while it was read.
     """
     from trivet.pipelines import values
@@ -311,6 +313,7 @@ def training_set(
     columns = _lazy_spine(given).collect_schema().names()
     find = Catalogue(context).get
     selected = resolve(views, find, full_names=full_names, taken=columns, root=context.root)
+    Deprecations(context).check(selected)
     inputs = {"spine": values.save(given, context)}
     for name, leaf in leaves_of(view.source for view in selected.views).items():
         inputs[f"sources.{name}"] = (

@@ -15,7 +15,7 @@ from trivet.pipelines.freshness import forget_doubtful_bytecode
 from trivet.pipelines.gitignore import walk
 from trivet.pipelines.task import Pipeline
 
-__all__ = ["find_pipeline"]
+__all__ = ["find_pipeline", "import_file"]
 
 FILE = "pipeline.py"
 
@@ -31,7 +31,7 @@ def find_pipeline(target: Path, name: str | None = None) -> Pipeline[..., Any]:
     if not file.is_file():
         hint = f"A folder is asked for its {FILE}." if target.is_dir() else "Name a Python file, or a folder."
         raise NotFound("file", str(file), hint=hint)
-    module = _imported(file)
+    module = import_file(file)
     found = {key: value for key, value in vars(module).items() if isinstance(value, Pipeline)}
     if name is None and len(found) == 1:
         return next(iter(found.values()))
@@ -43,7 +43,12 @@ def find_pipeline(target: Path, name: str | None = None) -> Pipeline[..., Any]:
     return found[name]
 
 
-def _imported(file: Path) -> Any:
+def import_file(file: Path) -> Any:
+    """The module of a Python file, imported from its own folder under its own name.
+
+    Raises:
+        Invalid: it cannot be imported, or its name is taken by another module.
+    """
     folder = str(file.parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from trivet.errors import Invalid
 from trivet.progress import Progress
@@ -16,16 +19,20 @@ if TYPE_CHECKING:
 
     from trivet.features.catalogue import Catalogue, Listed
     from trivet.features.definitions import Entity, FeatureView, Source
+    from trivet.features.deprecation import Deprecation
     from trivet.features.leaks import LeakReport
     from trivet.features.materialize import Materializer
+    from trivet.features.plan import Plan
     from trivet.features.quality.checks import Defined, Quality
     from trivet.features.quality.expectations import Expectations
     from trivet.features.quality.report import QualityReport
     from trivet.features.reader import FeatureVector
     from trivet.features.references import Definition, Selection
+    from trivet.features.search import Found
     from trivet.features.statistics import Statistics
     from trivet.features.tables import EventTables
     from trivet.features.training_set import TrainingSet
+    from trivet.features.usage import Users
     from trivet.ledger import Artifact
     from trivet.types import Duration
 from trivet.project.records import Records
@@ -36,7 +43,9 @@ __all__ = ["Data"]
 class Data(Records):
     """Access to data."""
 
-    def define(self, *definitions: Definition | Expectations, why: str = "") -> list[Any]:
+    def define(
+        self, *definitions: Definition | Expectations, why: str = "", allow_breaking: str | None = None
+    ) -> list[Any]:
         """Store feature views, on-demand views, services and expectations; an edited one becomes a new version.
 
         From then on references such as ``"visits:*"`` and ``"visits:count_7d"`` name their features. What they were
@@ -45,8 +54,11 @@ class Data(Records):
         Args:
             definitions: what ``tv.feature_view``, ``tv.on_demand``, ``tv.FeatureService`` or ``tv.Expectations`` declared.
             why: the reason, kept in the history of each name.
+            allow_breaking: the reason to take away what something alive uses; see ``plan``. Kept as ``why`` is.
 
         Raises:
+            Refused: a feature or key goes away that a deployment, a model with an alias, a service or an on-demand view
+                uses, and no reason was given.
             Invalid: a source's data cannot be read, a function does not run in a clean process, or a name is taken.
             NotFound: an input or a service's feature does not exist; the nearest names are offered.
 
@@ -59,14 +71,132 @@ class Data(Records):
             ...     listed.version, listed.features
             (1, ['visits:spent'])
         """
+        from trivet.features.plan import check
         from trivet.features.quality.expectations import Expectations
 
         plain = [each for each in definitions if not isinstance(each, Expectations)]
+        if not (allow_breaking or "").strip():
+            check(self.context, plain)
+        why = "; ".join(filter(None, [why, allow_breaking]))
         listed: list[Listed | Defined] = list(self._catalogue.apply(*plain, why=why))
         for place, each in enumerate(definitions):
             if isinstance(each, Expectations):
                 listed.insert(place, self.quality.define(each, why=why))
         return listed
+
+    def plan(self, *definitions: Definition | Expectations, complete: bool = False) -> Plan:
+        """What ``define`` would do: what is new, what differs in words, who uses it, and whether it would be refused.
+
+        Args:
+            definitions: as for ``define``. Nothing is stored.
+            complete: these are meant to be all: stored definitions that are not among them are listed as ``absent``.
+
+        Example:
+            >>> import trivet as tv
+            >>> def sales(window):
+            ...     source = tv.Source("sales", "sales.parquet", event_time="sold")
+            ...     features = {"amount": tv.sum("amount", window)}
+            ...     return tv.FeatureView("sales", entity=tv.Entity("shop"), source=source, features=features)
+            >>> with tv.open() as project:
+            ...     _ = project.define(sales("1h"))
+            ...     print(project.plan(sales("1d")))
+            sales (feature view): version 1 becomes 2, changes values
+              feature amount was sum('amount', '1h'), is sum('amount', '1d') [changes values]
+              used by nobody
+        """
+        from trivet.features.plan import plan
+
+        return plan(self.context, *definitions, complete=complete)
+
+    def find_definitions(self, target: str | Path) -> list[Definition | Expectations]:
+        """The definitions of a Python file, or of the ``features.py`` of a folder, in their order.
+
+        Raises:
+            NotFound: there is no such file.
+            Invalid: the file cannot be imported or declares nothing.
+        """
+        from trivet.features.finding import find_definitions
+
+        return find_definitions(Path(target))
+
+    def find_features(
+        self,
+        words: str = "",
+        *,
+        tag: str | None = None,
+        owner: str | None = None,
+        entity: str | None = None,
+        kind: str | None = None,
+    ) -> list[Found]:
+        """Search the features and services that are stored, the best fit first.
+
+        Args:
+            words: each must occur in a name, a tag, a description, a column, an entity or a source; a word that occurs
+                nowhere stands for the nearest, which ``near`` of what is found says.
+            tag: only those with this tag: ``"live"`` or ``"team=ops"``.
+            owner: only those of this owner.
+            entity: only those of this entity.
+            kind: only ``feature_view``, ``on_demand`` or ``feature_service``.
+
+        Raises:
+            NotFound: there is no such kind.
+        """
+        from trivet.features.search import find_features
+
+        asked: dict[str, Any] = {"tag": tag, "owner": owner, "entity": entity, "kind": kind}
+        said = self.deprecations()
+        return [
+            msgspec.structs.replace(each, deprecated=str(said.get(each.reference) or said.get(each.name) or ""))
+            for each in find_features(self.definitions(kind), words, **asked)
+        ]
+
+    def usage(self, name: str) -> Users:
+        """Who uses a definition, in whatever version: training sets, models, deployments, services, other views.
+
+        Raises:
+            NotFound: there is no such definition.
+        """
+        from trivet.features.usage import Usage
+
+        return Usage(self.context).of(name)
+
+    def deprecate(
+        self, reference: str, *, after: date | datetime | str, why: str = "", instead: str = ""
+    ) -> Deprecation:
+        """Say that a feature, a view or a service shall not be used from a date on.
+
+        Training sets that use it warn until then and are refused afterwards. What was made with it is made again as
+        ever, and models that read it are served on.
+
+        Args:
+            reference: ``"weather:temp"``, or ``"weather"`` for all of it.
+            after: a day such as ``"2027-01-01"`` (its first moment in UTC), or a moment with its zone.
+            why: the reason.
+            instead: what to use: ``"weather:temperature"``.
+
+        Raises:
+            NotFound: there is no such feature; the nearest names are offered.
+            Invalid: ``after`` is no date.
+        """
+        from trivet.features.deprecation import Deprecations
+
+        return Deprecations(self.context).add(reference, after=after, why=why, instead=instead)
+
+    def undeprecate(self, reference: str, *, why: str = "") -> None:
+        """Take a deprecation back; that it was there stays on record.
+
+        Raises:
+            NotFound: it is not deprecated.
+        """
+        from trivet.features.deprecation import Deprecations
+
+        Deprecations(self.context).remove(reference, why=why)
+
+    def deprecations(self) -> dict[str, Deprecation]:
+        """What is deprecated now, by reference."""
+        from trivet.features.deprecation import Deprecations
+
+        return Deprecations(self.context).all()
 
     @cached_property
     def quality(self) -> Quality:
@@ -91,6 +221,14 @@ class Data(Records):
     def definitions(self, kind: str | None = None) -> list[Listed]:
         """Feature views, on-demand views and feature services as they are now; of one ``kind`` where it is given."""
         return self._catalogue.list(kind)
+
+    def definition_versions(self, name: str) -> list[Listed]:
+        """All versions of a definition, the oldest first.
+
+        Raises:
+            NotFound: there is no such definition.
+        """
+        return list(self._catalogue.versions(name))
 
     def feature_view(self, reference: str) -> Listed:
         """One stored definition: ``congestion``, or ``congestion@2`` for another version.
@@ -265,7 +403,8 @@ class Data(Records):
         """Bring the online store up to ``until`` (now by default) and answer how many rows each view wrote.
 
         Args:
-            features: views, or references to them; all stored views by default.
+            features: views, or references to them; by default all stored views, and older versions that a deployment
+                answers with (``weather@1``).
             until: an aware time or its text; what was known at that moment is written.
             why: a reason to write although what is expected of the data does not hold; recorded.
 
@@ -274,13 +413,20 @@ class Data(Records):
             Refused: a refusing expectation is broken as a whole; the store keeps what it had.
             Invalid: ``until`` has no zone, or a source cannot be read.
         """
+        from trivet.features.usage import Usage
+
         wanted = (
             features if features is not None else [one.name for one in self.feature_views() if one.view.served_features]
         )
         moment = self.context.clock() if until is None else as_utc(until)
         with Progress("materializing"):
             checked = None if until is None else moment
-            return self._materializer(wanted, checked=checked, until=moment, why=why).advance(moment)
+            written = self._materializer(wanted, checked=checked, until=moment, why=why).advance(moment)
+            for each in Usage(self.context).served() if features is None else ():
+                made = self._materializer([each], checked=checked, until=moment, why=why)
+                [rows] = made.advance(moment).values()
+                written[each] = rows
+            return written
 
     def online_features(
         self,

@@ -41,6 +41,7 @@ _HERE = Path(__file__).parent
 SECTIONS = [
     ("Overview", "/"),
     ("Features", "/features"),
+    ("Tables", "/tables"),
     ("Runs", "/runs"),
     ("Models", "/models"),
     ("Deployments", "/deployments"),
@@ -49,7 +50,10 @@ SECTIONS = [
 PAGES: list[tuple[str, str, str, Callable[..., dict[str, Any]]]] = [
     ("/", "overview", "Overview", views.overview),
     ("/features", "features", "Features", views.features),
-    ("/features/{name}", "feature", "Features", views.feature),
+    ("/features/{name}", "definition", "Features", views.definition),
+    ("/features/{name}/{feature}", "feature", "Features", views.feature),
+    ("/tables", "tables", "Tables", views.tables),
+    ("/tables/{name}", "table", "Tables", views.table),
     ("/runs", "runs", "Runs", views.runs),
     ("/runs/{id}", "run", "Runs", views.run),
     ("/models", "models", "Models", views.models),

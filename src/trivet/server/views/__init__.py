@@ -11,15 +11,17 @@ from typing import Any
 
 from trivet.server.views.artifacts import artifact
 from trivet.server.views.deployments import deployment, deployments
-from trivet.server.views.features import feature, features
+from trivet.server.views.features import definition, feature, features
 from trivet.server.views.models import model, models
 from trivet.server.views.overview import overview
 from trivet.server.views.places import place
 from trivet.server.views.predictions import prediction
 from trivet.server.views.runs import run, runs
+from trivet.server.views.tables import table, tables
 
 __all__ = [
     "artifact",
+    "definition",
     "deployment",
     "deployments",
     "feature",
@@ -31,6 +33,8 @@ __all__ = [
     "prediction",
     "run",
     "runs",
+    "table",
+    "tables",
     "without_drawings",
 ]
 

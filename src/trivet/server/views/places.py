@@ -30,8 +30,12 @@ def place(project: Project, reference: str) -> str:
     if (name := reference.partition("@")[0]) in {version.name for version in project.models()}:
         version = project.model(reference)
         return f"/models/{quote(name, safe='')}/{version.version}"
-    if reference in {listed.name for listed in project.feature_views()}:
-        return f"/features/{quote(reference, safe='')}"
+    name, _, feature = reference.partition(":")
+    if name in (known := {listed.name: listed for listed in project.definitions()}):
+        if feature in ("", "*"):
+            return f"/features/{quote(name, safe='')}"
+        if reference in known[name].features:
+            return f"/features/{quote(name, safe='')}/{quote(feature, safe='')}"
     record = project.get(reference)
     if isinstance(record, Run):
         return f"/{'deployments' if record.kind == 'serve' else 'runs'}/{record.id}"

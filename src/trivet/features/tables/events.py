@@ -248,7 +248,8 @@ class EventTables:
         folder = self._folder / name
         path = folder.relative_to(self._context.root) if folder.is_relative_to(self._context.root) else folder
         event_time = rules.event_time or rules.created
-        return Source(name, path, event_time=event_time, known_at=rules.known_at, created=rules.created)
+        called = name.replace(".", "_")
+        return Source(called, path, event_time=event_time, known_at=rules.known_at, created=rules.created)
 
     def names(self) -> list[str]:
         """The tables there are, sorted; those of refused rows are not among them."""

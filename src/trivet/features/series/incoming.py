@@ -80,7 +80,7 @@ def taken(
         check_series_name(name, key=name in by)
     times = [instants(frame[column], timezone).alias(TIME)]
     times += [instants(frame[known_at], timezone).alias(KNOWN)] if known_at else []
-    rows = frame.select(*by, *(_typed(frame[old]).alias(new) for old, new in names.items())).with_columns(times)
+    rows = frame.select(*times, *by, *(_typed(frame[old]).alias(new) for old, new in names.items()))
     zone = timezone or getattr(frame[column].dtype, "time_zone", None)
     return Incoming(rows, by, tuple(names.values()), known_at is not None, zone)
 

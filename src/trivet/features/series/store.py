@@ -264,6 +264,8 @@ class TimeSeries:
             NotFound: there is no such series or key; the nearest are named.
             Invalid: two columns share a name, series have different keys, or an option makes no sense.
         """
+        if to not in ("polars", "pandas"):
+            raise NotFound("kind of table", str(to), ("polars", "pandas"))
         asked = self._asked(series)
         found = {each.of: self._get(each.of) for each in asked.values()}
         by = _common_keys(list(found.values()))
@@ -373,6 +375,8 @@ class TimeSeries:
         """The columns of the answer by name."""
         if isinstance(series, Mapping):
             return self._named(series)
+        if not isinstance(series, str | Sequence):
+            raise Invalid(f"{series!r} names no series. Write 'energy:price'.")
         asked: dict[str, Asked] = {}
         for reference in columns_of(series):
             if not isinstance(reference, str):
@@ -430,8 +434,7 @@ class TimeSeries:
         for key, values in of.items():
             if key not in by:
                 raise NotFound(f"key of {series.reference!r} called", key, by, hint="" if by else "It has none.")
-            members = list(values) if isinstance(values, list | tuple | set) else [values]
-            conditions.append(pl.col(key).is_in(pl.Series(members)))
+            conditions.append(_is_member(key, values, rows.collect_schema()[key]))
         order = [*by, TIME, *dict.fromkeys([series.known, CREATED])]
         kept = rows.filter(conditions) if conditions else rows
         frame = kept.select(*order, series.name).collect().sort(order, maintain_order=True)
@@ -466,6 +469,14 @@ def _split(name: str) -> tuple[str, str | None]:
         raise Invalid(f"{name!r} names no series. Write 'energy:price'.")
     namespace, colon, series = name.partition(":")
     return check_series_name(namespace), check_series_name(series) if colon else None
+
+
+def _is_member(key: str, values: Any, kind: pl.DataType) -> pl.Expr:
+    members = list(values) if isinstance(values, list | tuple | set) else [values]
+    try:
+        return pl.col(key).is_in(pl.Series(members, strict=False).cast(kind).implode())
+    except (pl.exceptions.PolarsError, TypeError) as exc:
+        raise Invalid(f"The key {key!r} holds {kind}, and {members!r} is asked for. Give values of that type.") from exc
 
 
 def _check_alike(there: _Series | None, rows: Incoming) -> None:

@@ -139,7 +139,10 @@ class TestWrite:
         series.write("energy", frame((1, 2), (2, 2.5)))
         assert values(series.read("energy:price")) == [1.0, 2.0, 2.5]
         with pytest.raises(Invalid, match="another name"):
-            series.write("energy", frame((3, "high")))
+            series.write("energy", frame((2, "high")))
+        series.write("words", frame((0, "high"), name="x"))
+        series.write("words", frame((0, None), name="x"))
+        assert values(series.read("words:x"), "x") == [None]
 
     def test_what_cannot_be_written(self, series):
         for data, told in (

@@ -13,6 +13,8 @@ from trivet.features.series.incoming import REVISION
 
 __all__ = ["revised"]
 
+_OLD, _TIMES, _PLACE = "__old", "__times", "__place"
+
 
 def revised(batch: pl.DataFrame, current: pl.DataFrame, key: list[str], name: str) -> pl.DataFrame:
     """The rows that say something else than was said before, with the column ``revision``.
@@ -28,20 +30,30 @@ def revised(batch: pl.DataFrame, current: pl.DataFrame, key: list[str], name: st
         >>> revised(pl.DataFrame({"time": [1, 2, 3], "price": [5, 7, 8]}), said, ["time"], "price").rows()
         [(2, 7, 4), (3, 8, 0)]
     """
-    order = pl.lit(0, pl.Int64).alias(REVISION)
-    alone = not batch.select(key).is_duplicated().any()
-    if current.is_empty() and alone:
-        return batch.with_columns(order)
-    before = current.select(*key, __old=name, __times=REVISION) if current.width else None
-    if before is None:
-        before = batch.clear().select(*key, __old=name).with_columns(__times=pl.lit(0, pl.Int64))
+    if not current.width:
+        if not batch.select(key).is_duplicated().any():
+            return batch.with_columns(pl.lit(0, pl.Int64).alias(REVISION))
+        current = batch.clear().with_columns(pl.lit(0, pl.Int64).alias(REVISION))
+    old, new = current.schema[name], batch.schema[name]
+    if old != new and not (old.is_numeric() and new.is_numeric()):
+        if batch[name].null_count() < batch.height:
+            return batch.with_columns(pl.lit(0, pl.Int64).alias(REVISION))  # the table says that the types differ
+        batch = batch.with_columns(pl.lit(None, old).alias(name))
+    before = current.select(*key, pl.col(name).alias(_OLD), pl.col(REVISION).alias(_TIMES))
     rows = batch.with_columns(pl.col(each).cast(before.schema[each], strict=False) for each in key)
-    rows = rows.with_row_index("__n").join(before, on=key, how="left", nulls_equal=True).sort("__n")
-    value, old, known = pl.col(name), pl.col("__old"), pl.col("__times").is_not_null()
-    same = value.last().over(key).eq_missing(old) & known
-    earlier = pl.when(pl.int_range(pl.len()).over(key) == 0).then(old).otherwise(value.shift(1).over(key))
-    first = pl.int_range(pl.len()).over(key) == 0
-    moved = value.ne_missing(earlier) | (first & ~known)
-    rows = rows.filter(~same & moved)
-    number = pl.int_range(pl.len()).over(key) + pl.col("__times").fill_null(-1) + 1
-    return rows.with_columns(number.cast(pl.Int64).alias(REVISION)).select(*key, name, REVISION)
+    rows = rows.with_row_index(_PLACE).join(before, on=key, how="left", nulls_equal=True).sort(*key, _PLACE)
+    value, there = pl.col(name), pl.col(_TIMES).is_not_null()
+    rows = rows.with_columns(__first=_begins(key)).with_columns(__last=pl.col("__first").shift(-1, fill_value=True))
+    settled = pl.when(pl.col("__last")).then(there & value.eq_missing(pl.col(_OLD))).backward_fill()
+    said = pl.when(pl.col("__first")).then(pl.col(_OLD)).otherwise(value.shift(1))
+    rows = rows.filter(~settled & (value.ne_missing(said) | (pl.col("__first") & ~there)))
+    begin = pl.when(_begins(key)).then(pl.int_range(pl.len())).forward_fill()
+    number = pl.int_range(pl.len()) - begin + pl.col(_TIMES).fill_null(-1) + 1
+    return rows.with_columns(number.cast(pl.Int64).alias(REVISION)).sort(_PLACE).select(*key, name, REVISION)
+
+
+def _begins(key: list[str]) -> pl.Expr:
+    """Where another key begins, in rows that are sorted by it."""
+    return pl.any_horizontal(pl.col(each).ne_missing(pl.col(each).shift(1)) for each in key) | (
+        pl.int_range(pl.len()) == 0
+    )

@@ -212,7 +212,7 @@ class TimeSeries:
 
     def _current(self, table: str, batch: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
         """What the table says now of the keys of a batch."""
-        stored = self._tables.scan(table, history=True)
+        stored = self._tables.scan(table, history=True, ordered=False)
         if not {*key, *batch.columns} <= set(stored.collect_schema().names()) or batch.is_empty():
             return pl.DataFrame()
         low, high = batch[TIME].min(), batch[TIME].max()
@@ -361,14 +361,14 @@ class TimeSeries:
     def _names(self) -> Sequence[str]:
         return [each.reference for each in self._all()]
 
+    def _hint(self) -> str:
+        return "" if self._names() else "Write one: project.series.write('energy', frame)."
+
     def _get(self, reference: str) -> _Series:
         namespace, name = _split(reference)
         table = f"{namespace}.{name}"
         if name is None or not self._exists(table):
-            known = self._names()
-            raise NotFound(
-                "series", reference, known, hint="" if known else "Write one: project.series.write('energy', frame)."
-            )
+            raise NotFound("series", reference, self._names(), hint=self._hint())
         return _Series(namespace, name, self._tables.describe(table))
 
     def _asked(self, series: Wanted) -> dict[str, Asked]:
@@ -399,7 +399,10 @@ class TimeSeries:
         namespace, name = _split(reference.removesuffix(":*"))
         if name is not None:
             return [self._get(reference)]
-        return self._all(namespace) or [self._get(reference)]
+        found = self._all(namespace)
+        if not found:
+            raise NotFound("series", reference, self._names(), hint=self._hint())
+        return found
 
     def _named(self, columns: Mapping[str, str | Feature]) -> dict[str, Asked]:
         asked: dict[str, Asked] = {}
@@ -423,7 +426,7 @@ class TimeSeries:
         self, series: _Series, *, until: Micros | None, travel: Micros | None, at: Any, of: Mapping[str, Any]
     ) -> Known:
         """What was known: for each key and time the content that was known last."""
-        rows = self._tables.scan(series.table, history=True)
+        rows = self._tables.scan(series.table, history=True, ordered=False)
         if series.name not in rows.collect_schema().names():
             rows = rows.with_columns(pl.lit(None, pl.Float64).alias(series.name))
         by, known = series.by, pl.col(series.known).to_physical()
@@ -443,7 +446,7 @@ class TimeSeries:
         return Known(series.name, by, frame.filter(~following | last).select(*by, TIME, series.name))
 
     def _info(self, series: _Series) -> SeriesInfo:
-        rows, info = self._tables.scan(series.table, history=True), series.info
+        rows, info = self._tables.scan(series.table, history=True, ordered=False), series.info
         key = [each for each in (*series.by, TIME) if each in info.columns]
         told = rows.select(
             rows=pl.struct(key).n_unique() if info.rows else pl.lit(0),

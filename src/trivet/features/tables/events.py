@@ -219,8 +219,9 @@ class EventTables:
         since: datetime | str | None = None,
         history: bool = False,
         columns: Sequence[str] | None = None,
+        ordered: bool = True,
     ) -> pl.LazyFrame:
-        """As ``read``, lazily: for what is larger than memory."""
+        """As ``read``, lazily: for what is larger than memory. Without ``ordered`` a ``history`` comes as it lies there."""
         table = self._open(name)
         rules = table.rules or TableRules()
         rows, until = table.scan(), None
@@ -231,6 +232,8 @@ class EventTables:
         exist = rows.collect_schema().names()
         if unknown := [each for each in columns or () if each not in exist]:
             raise NotFound(f"column of table {name!r}", unknown[0], exist)
+        if history and not ordered:
+            return rows if columns is None else rows.select(columns)
         rows = rows.sort([rules.created, *rules.times, *(each for each in rules.key if each in exist)])
         if rules.key and rules.keep == "last" and not history and set(rules.key) <= set(exist):
             rows = rows.unique(subset=list(rules.key), keep="last", maintain_order=True)

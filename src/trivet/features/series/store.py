@@ -440,10 +440,12 @@ class TimeSeries:
             conditions.append(_is_member(key, values, rows.collect_schema()[key]))
         order = [*by, TIME, *dict.fromkeys([series.known, CREATED])]
         kept = rows.filter(conditions) if conditions else rows
-        frame = kept.select(*order, series.name).collect().sort(order, maintain_order=True)
-        following = pl.all_horizontal(pl.col(each).eq_missing(pl.col(each).shift(-1)) for each in (*by, TIME))
-        last = pl.int_range(pl.len()) == pl.len() - 1
-        return Known(series.name, by, frame.filter(~following | last).select(*by, TIME, series.name))
+        frame = kept.select(*order, series.name).collect()
+        if by or not _ascending(frame[TIME]):
+            frame = frame.sort(order, maintain_order=True)
+            following = pl.all_horizontal(pl.col(each).eq_missing(pl.col(each).shift(-1)) for each in (*by, TIME))
+            frame = frame.filter(~following | (pl.int_range(pl.len()) == pl.len() - 1))
+        return Known(series.name, by, frame.select(*by, TIME, series.name))
 
     def _info(self, series: _Series) -> SeriesInfo:
         rows, info = self._tables.scan(series.table, history=True, ordered=False), series.info
@@ -472,6 +474,11 @@ def _split(name: str) -> tuple[str, str | None]:
         raise Invalid(f"{name!r} names no series. Write 'energy:price'.")
     namespace, colon, series = name.partition(":")
     return check_series_name(namespace), check_series_name(series) if colon else None
+
+
+def _ascending(times: pl.Series) -> bool:
+    """Whether each time is later than the one before, as in most series that were never corrected."""
+    return bool((times.to_physical().diff().drop_nulls() > 0).all())
 
 
 def _is_member(key: str, values: Any, kind: pl.DataType) -> pl.Expr:

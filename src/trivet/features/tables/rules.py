@@ -22,7 +22,7 @@ corrects; ``first`` a mistake, set aside; ``all`` nothing: every row counts, and
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _NAMES = re.compile(rf"{_NAME.pattern}(\.{_NAME.pattern})?")
-_MOST = 100
+_MOST = 50
 
 
 class TableRules(msgspec.Struct, frozen=True):
@@ -124,7 +124,7 @@ def check_table_name(name: object) -> str:
     Raises:
         Invalid: it is not small letters, digits and single underscores, perhaps with a namespace: ``energy.price``.
     """
-    if not isinstance(name, str) or not _NAMES.fullmatch(name) or len(name) > _MOST:
+    if not isinstance(name, str) or not _NAMES.fullmatch(name) or max(map(len, name.split("."))) > _MOST:
         raise Invalid(f"{str(name)[:80]!r} is not the name of a table. Write small letters, digits and single '_'.")
     return name
 

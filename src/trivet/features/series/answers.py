@@ -112,11 +112,12 @@ def _of_engine(spine: pl.DataFrame, known: Known, features: dict[str, Aggregate]
     keys, rows = known.by, known.rows
     if not keys:
         keys, spine, rows = (_ALL,), spine.with_columns(pl.lit(0).alias(_ALL)), rows.with_columns(pl.lit(0).alias(_ALL))
+    own = {f"column_{place}": each for place, each in enumerate(features.values())}  # any text may name a column
     source = Source(known.series, event_time=TIME)
-    view = FeatureView(known.series, entity=Entity("series", keys=keys), source=source, features=features)
+    view = FeatureView(known.series, entity=Entity("series", keys=keys), source=source, features=own)
     joined = LocalEngine().point_in_time(spine.select(*keys, TIME), select_all([view]), {source.name: rows}, time=TIME)
     frame: pl.DataFrame = joined.frame
-    return {name: frame[name] for name in features}
+    return {name: frame[column] for name, column in zip(features, own, strict=True)}
 
 
 def _exact(spine: pl.DataFrame, known: Known, rows: pl.DataFrame, fill: Fill) -> pl.Series:

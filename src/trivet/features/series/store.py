@@ -7,7 +7,7 @@ How names and frames come in is ``incoming``'s, the moments of a grid are ``grid
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -34,6 +34,7 @@ from trivet.features.series.incoming import (
     taken,
 )
 from trivet.features.series.sources import Part, source_of
+from trivet.features.series.transforms import Transform, keep, kept
 from trivet.features.tables import EventTables, Ingested, TableInfo
 from trivet.pipelines.context import Context
 from trivet.types import Duration, Micros, as_duration, as_utc, to_micros
@@ -178,6 +179,7 @@ class TimeSeries:
             [31.0, 31.0, 35.5]
         """
         namespace, only = _split(name)
+        computed = kept(self._context)
         there = [each for each in self._all(namespace) if only in (None, each.name)]
         keys = columns_of(by) if by is not None else there[0].by if there else ()
         rows = taken(
@@ -193,6 +195,8 @@ class TimeSeries:
             raise Invalid(f"The data for {name!r} have times and keys but no values. Add a column for each series.")
         earlier = {each.name: each for each in there}
         for each in rows.series:
+            if f"{namespace}:{each}" in computed:
+                raise Invalid(f"'{namespace}:{each}' is computed from other series and cannot be written. Rename one.")
             _check_alike(earlier.get(each), rows)
         return Written({f"{namespace}:{each}": self._write(namespace, each, rows) for each in rows.series})
 
@@ -266,11 +270,12 @@ class TimeSeries:
         """
         if to not in ("polars", "pandas"):
             raise NotFound("kind of table", str(to), ("polars", "pandas"))
-        asked = self._asked(series)
+        wanted, computed = self._asked(series), kept(self._context)
+        asked = _base(wanted, computed)
         found = {each.of: self._get(each.of) for each in asked.values()}
         by = _common_keys(list(found.values()))
         zone = _check_zone(timezone) if timezone is not None else _zone(list(found.values()))
-        if clash := next((name for name in asked if name in (TIME, *by)), None):
+        if clash := next((name for name in wanted if name in (TIME, *by)), None):
             raise Invalid(f"A column of the answer would be called {clash!r}, as a key or the time. Name it otherwise.")
         grid = None if freq is None else Grid(as_duration(freq), None if zone == "UTC" else zone)
         rule = _check_fill(fill or ("none" if freq is None else "previous"), max_gap)
@@ -282,8 +287,57 @@ class TimeSeries:
         spine = moments(known, grid, low, high)
         length = None if max_gap is None else as_duration(max_gap)
         table = aligned(spine, known, asked, fill=rule, max_gap=length, skip_nulls=skip_nulls)
+        made = [_value(table, name, each, computed) for name, each in wanted.items()]
+        table = table.select(*by, TIME).with_columns(made)
         table = table.with_columns(pl.col(TIME).dt.convert_time_zone(zone or "UTC"))
         return table if to == "polars" else _pandas(table, by)
+
+    def transform(
+        self, name: str, of: str | Sequence[str] | Mapping[str, str | Feature]
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Make a function into a series that is computed when it is read, from others, row by row of the aligned table.
+
+        Its parameters are NumPy arrays of numbers, NaN for null, called as the inputs; it answers one array. It is stored
+        with all that it needs of the project, and may be the input of others.
+
+        Args:
+            name: of the new series: ``"energy:cost"``.
+            of: its inputs: series, or by the names of parameters what ``read`` takes, windows and lags included.
+
+        Raises:
+            NotFound: there is no such series, or a parameter is no input.
+            Invalid: the name is that of a written series, or the function cannot be stored or used.
+
+        Example:
+            >>> import tempfile
+            >>> import polars as pl, trivet as tv
+            >>> project = tv.open(tempfile.mkdtemp())
+            >>> rows = {"time": ["2026-11-20T10:00Z"], "price": [30.0], "load": [2.5]}
+            >>> project.series.write("energy", pl.DataFrame(rows)).new
+            2
+            >>> @project.series.transform("energy:cost", ["energy:price", "energy:load"])
+            ... def cost(price, load):
+            ...     "What it costs."
+            ...     return price * load
+            >>> project.series.read("energy:cost")["cost"].to_list()
+            [75.0]
+        """
+        namespace, series = _split(name)
+        if series is None or self._exists(f"{namespace}.{series}"):
+            raise Invalid(f"{name!r} cannot name a computed series. Write 'energy:cost', a name that no series has.")
+        inputs = {each: one.aggregate or one.of for each, one in self._asked(of).items()}
+
+        def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+            made = Transform.of(name, inputs, function)
+            _base({"": Asked(name)}, {**kept(self._context), name: made})
+            keep(self._context, made)
+            return function
+
+        return declare
+
+    def transforms(self) -> Mapping[str, Transform]:
+        """The computed series, by name."""
+        return kept(self._context)
 
     def last(
         self,
@@ -371,6 +425,10 @@ class TimeSeries:
             raise NotFound("series", reference, self._names(), hint=self._hint())
         return _Series(namespace, name, self._tables.describe(table))
 
+    def _reference(self, name: str) -> str:
+        """``name`` if it is that of a series, written or computed."""
+        return name if name in kept(self._context) else self._get(name).reference
+
     def _asked(self, series: Wanted) -> dict[str, Asked]:
         """The columns of the answer by name."""
         if isinstance(series, Mapping):
@@ -383,23 +441,23 @@ class TimeSeries:
                 raise Invalid(
                     f"{reference!r} has no name here. Give columns by name: {{'mean_1d': tv.mean('energy:price', '1d')}}."
                 )
-            for each in self._matching(reference):
-                name = each.name
-                if name in asked and asked[name].of != each.reference:
+            for namespace, name, one in self._matching(reference):
+                if name in asked and asked[name].of != one:
                     raise Invalid(
-                        f"{asked[name].of!r} and {each.reference!r} would both be called {name!r}. Give columns by name: "
-                        f"{{'{each.namespace}_{name}': {each.reference!r}, ...}}."
+                        f"{asked[name].of!r} and {one!r} would both be called {name!r}. Give columns by name: "
+                        f"{{'{namespace}_{name}': {one!r}, ...}}."
                     )
-                asked[name] = Asked(each.reference)
+                asked[name] = Asked(one)
         if not asked:
             raise Invalid("No series is asked for. Name at least one, for example 'energy:price'.")
         return asked
 
-    def _matching(self, reference: str) -> Sequence[_Series]:
+    def _matching(self, reference: str) -> Sequence[tuple[str, str, str]]:
+        """Namespace, name and reference of what a reference means."""
         namespace, name = _split(reference.removesuffix(":*"))
         if name is not None:
-            return [self._get(reference)]
-        found = self._all(namespace)
+            return [(namespace, name, self._reference(reference))]
+        found = [(each.namespace, each.name, each.reference) for each in self._all(namespace)]
         if not found:
             raise NotFound("series", reference, self._names(), hint=self._hint())
         return found
@@ -408,7 +466,7 @@ class TimeSeries:
         asked: dict[str, Asked] = {}
         for name, wanted in columns.items():
             if isinstance(wanted, str):
-                asked[name] = Asked(self._get(wanted).reference)
+                asked[name] = Asked(self._reference(wanted))
                 continue
             if not isinstance(wanted, Aggregate | Several):
                 raise Invalid(
@@ -487,6 +545,40 @@ def _is_member(key: str, values: Any, kind: pl.DataType) -> pl.Expr:
         return pl.col(key).is_in(pl.Series(members, strict=False).cast(kind).implode())
     except (pl.exceptions.PolarsError, TypeError) as exc:
         raise Invalid(f"The key {key!r} holds {kind}, and {members!r} is asked for. Give values of that type.") from exc
+
+
+def _base(
+    wanted: Mapping[str, Asked], computed: Mapping[str, Transform], below: tuple[str, ...] = ()
+) -> dict[str, Asked]:
+    """The columns of written series that are needed: those wanted, and ``REFERENCE PARAMETER`` for computed ones."""
+    columns: dict[str, Asked] = {}
+    for name, each in wanted.items():
+        if each.aggregate is not None or each.of not in computed:
+            columns[name] = each
+            continue
+        if each.of in below:
+            raise Invalid(f"The transform {each.of!r} would be computed from itself, through {', '.join(below)}.")
+        columns |= _base(_inputs(computed[each.of]), computed, (*below, each.of))
+    return columns
+
+
+def _inputs(transform: Transform) -> dict[str, Asked]:
+    return {f"{transform.name} {name}": _asked_of(each) for name, each in transform.inputs.items()}
+
+
+def _asked_of(each: str | Aggregate) -> Asked:
+    return Asked(each) if isinstance(each, str) else Asked(each.column or "", each)
+
+
+def _value(table: pl.DataFrame, name: str, asked: Asked, computed: Mapping[str, Transform]) -> pl.Series:
+    if name in table.columns and (asked.aggregate is not None or asked.of not in computed):
+        return table[name]
+    transform = computed[asked.of]
+    columns = {
+        parameter: _value(table, full, each, computed)
+        for parameter, (full, each) in zip(transform.inputs, _inputs(transform).items(), strict=True)
+    }
+    return transform.compute(columns, table.height).alias(name)
 
 
 def _check_alike(there: _Series | None, rows: Incoming) -> None:

@@ -18,6 +18,7 @@ COMMANDS = {
     "features": "List feature views and services, show one, check, import.",
     "tables": "List the project's tables; ingest, erase, compact.",
     "check": "Check what is expected of sources and feature views.",
+    "series": "List time series, show one, read or write.",
     "models": "List registered models, or show one.",
     "promote": "Point an alias of a model at a version.",
     "serve": "Answer predictions of a model, or features, over HTTP.",

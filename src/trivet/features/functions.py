@@ -473,7 +473,8 @@ def _is_ours(decorator: ast.expr, values: Mapping[str, Any]) -> bool:
     chain = chain_of(decorator.func if isinstance(decorator, ast.Call) else decorator)
     value = values.get(chain[0]) if chain else None
     name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None) or ""
-    return name.partition(".")[0] == "trivet"
+    of_series = chain is not None and chain[-2:] == ("series", "transform")  # of a project that a local variable holds
+    return of_series or name.partition(".")[0] == "trivet"
 
 
 def _defines(space: _Namespace, name: str) -> bool:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from trivet.features.reader import FeatureVector
     from trivet.features.references import Definition, Selection
     from trivet.features.search import Found
+    from trivet.features.series import TimeSeries
     from trivet.features.statistics import Statistics
     from trivet.features.tables import EventTables
     from trivet.features.training_set import TrainingSet
@@ -520,6 +521,13 @@ class Data(Records):
         from trivet.features.tables import EventTables
 
         return EventTables(self.context, lambda: self._online, self.quality.row_check)
+
+    @cached_property
+    def series(self) -> TimeSeries:
+        """Values over time under a name: ``write`` and ``read``, on a grid where ``freq`` is given."""
+        from trivet.features.series import TimeSeries
+
+        return TimeSeries(self.context, self.tables)
 
     def watermark(self, view: FeatureView) -> datetime | None:
         """Up to when a view was last materialized, None if never."""

@@ -226,8 +226,9 @@ class EventTables:
         since: datetime | str | None = None,
         history: bool = False,
         columns: Sequence[str] | None = None,
+        ordered: bool = True,
     ) -> pl.LazyFrame:
-        """As ``read``, lazily: for what is larger than memory."""
+        """As ``read``, lazily: for what is larger than memory. Without ``ordered`` a ``history`` comes as it lies there."""
         table = self._open(name)
         rules = table.rules or TableRules()
         rows, until = table.scan(), None
@@ -238,6 +239,8 @@ class EventTables:
         exist = rows.collect_schema().names()
         if unknown := [each for each in columns or () if each not in exist]:
             raise NotFound(f"column of table {name!r}", unknown[0], exist)
+        if history and not ordered:
+            return rows if columns is None else rows.select(columns)
         rows = rows.sort([rules.created, *rules.times, *(each for each in rules.key if each in exist)])
         if rules.key and rules.keep == "last" and not history and set(rules.key) <= set(exist):
             rows = rows.unique(subset=list(rules.key), keep="last", maintain_order=True)
@@ -255,7 +258,8 @@ class EventTables:
         folder = self._folder / name
         path = folder.relative_to(self._context.root) if folder.is_relative_to(self._context.root) else folder
         event_time = rules.event_time or rules.created
-        return Source(name, path, event_time=event_time, known_at=rules.known_at, created=rules.created)
+        called = name.replace(".", "_")
+        return Source(called, path, event_time=event_time, known_at=rules.known_at, created=rules.created)
 
     def names(self) -> list[str]:
         """The tables there are, sorted; those of refused rows are not among them."""

@@ -21,6 +21,7 @@ Keep: TypeAlias = Literal["first", "last", "all"]
 corrects; ``first`` a mistake, set aside; ``all`` nothing: every row counts, and batches are told apart as wholes."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_NAMES = re.compile(rf"{_NAME.pattern}(\.{_NAME.pattern})?")
 _MOST = 50
 
 
@@ -121,9 +122,9 @@ def check_table_name(name: object) -> str:
     """``name`` if it can name a table of events.
 
     Raises:
-        Invalid: it is not small letters, digits and single underscores.
+        Invalid: it is not small letters, digits and single underscores, perhaps with a namespace: ``energy.price``.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > _MOST:
+    if not isinstance(name, str) or not _NAMES.fullmatch(name) or max(map(len, name.split("."))) > _MOST:
         raise Invalid(f"{str(name)[:80]!r} is not the name of a table. Write small letters, digits and single '_'.")
     return name
 

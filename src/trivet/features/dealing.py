@@ -7,7 +7,7 @@ machine (``trivet.features.pieces``) or lie on many (``trivet.features.engines.s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from trivet.errors import NotFound
+from trivet.errors import Invalid, NotFound
 from trivet.features.definitions import FeatureView, Source
 from trivet.features.engines.contract import Report
 from trivet.features.engines.keys import key_columns
@@ -23,7 +23,19 @@ from trivet.features.engines.prepared import Clock
 from trivet.features.references import Selected
 from trivet.features.sources import Snapshot, Snapshots, read
 
-__all__ = ["ROW", "Group", "added", "groups_of", "in_parts", "lazy_rows", "number_of", "present", "together"]
+__all__ = [
+    "ROW",
+    "Group",
+    "added",
+    "groups_of",
+    "in_batches",
+    "in_parts",
+    "lazy_rows",
+    "number_of",
+    "present",
+    "size_of",
+    "together",
+]
 
 ROW = "__row"
 """The column with a row's place in the spine."""
@@ -65,20 +77,22 @@ class Group(NamedTuple):
 def groups_of(selected: Sequence[Selected]) -> list[Group]:
     """The sources and kinds of keys that answer, in the order in which they are asked."""
     groups: dict[tuple[Source, tuple[str, ...]], Group] = {}
+    views: dict[int, FeatureView] = {}  # each made once, and never hashed: some have thousands of features
     for each in selected:
         source, keys = each.view.source, each.view.entity.keys
+        if id(each.view) not in views:
+            views[id(each.view)] = _over_rows(each.view)
         first = [*keys, *([source.created] if source.created else [])]
         group = groups.setdefault((source, keys), Group(source, keys, first, []))
         group.columns.extend([*Clock.of(source, each.aggregate).columns, *each.aggregate.columns])
-        group.features.append(_over_rows(each, source))
+        group.features.append(replace(each, view=views[id(each.view)]))
     return [group._replace(columns=list(dict.fromkeys(group.columns))) for group in groups.values()]
 
 
-def _over_rows(each: Selected, source: Source) -> Selected:
-    spec = source.to_spec()
+def _over_rows(view: FeatureView) -> FeatureView:
+    spec = view.source.to_spec()
     kept = {name: spec[name] for name in ("name", *_MEANING) if name in spec}
-    view = FeatureView.from_spec({**each.view.to_spec(), "source": kept})
-    return replace(each, view=view)
+    return FeatureView.from_spec({**view.to_spec(), "source": kept})
 
 
 def number_of(rows: pl.DataFrame, keys: Sequence[str], parts: int, owner: str) -> npt.NDArray[Any]:
@@ -98,6 +112,22 @@ def in_parts(rows: pl.DataFrame, numbers: npt.NDArray[Any]) -> list[tuple[int, p
     different, starts = np.unique(numbers, return_index=True)
     ends = [*starts[1:], len(numbers)][: len(starts)]
     return [(int(n), rows[int(start) : int(end)]) for n, start, end in zip(different, starts, ends, strict=True)]
+
+
+def in_batches(rows: pl.LazyFrame, size: int, owner: str) -> Iterator[pl.DataFrame]:
+    """The rows in order, ``size`` at a time; of none one empty frame, for its types."""
+    try:
+        waiting = rows.collect_schema().to_frame()
+        yielded = False
+        for batch in rows.collect_batches(chunk_size=size, maintain_order=True):
+            waiting = pl.concat([waiting, batch]) if waiting.height else batch
+            while waiting.height >= size:
+                yield waiting[:size].rechunk()
+                waiting, yielded = waiting[size:], True
+    except (pl.exceptions.PolarsError, OSError) as exc:
+        raise Invalid(f"The data of {owner} cannot be read: {str(exc).splitlines()[0]}.") from exc
+    if waiting.height or not yielded:
+        yield waiting.rechunk()
 
 
 def lazy_rows(source: Source, columns: Sequence[str], snapshots: Snapshots) -> pl.LazyFrame:
@@ -125,6 +155,13 @@ def present(rows: pl.LazyFrame, columns: Sequence[str], owner: str) -> list[str]
         if column not in exist:
             raise NotFound(f"column in {owner} called", column, exist)
     return list(columns)
+
+
+def size_of(rows: pl.LazyFrame) -> tuple[int, int]:
+    """How many rows there are, and about how many bytes each takes."""
+    first = rows.head(10_000).collect()
+    width = first.estimated_size() // max(first.height, 1) + 1
+    return int(rows.select(pl.len()).collect().item()), int(width)
 
 
 def added(reports: Sequence[Report]) -> Report:

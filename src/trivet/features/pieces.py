@@ -15,7 +15,7 @@ import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,25 @@ import pyarrow.parquet as pq
 
 from trivet.errors import Invalid, NotFound, TrivetError
 from trivet.features.computed import with_computed
-from trivet.features.dealing import ROW, Group, added, groups_of, in_parts, lazy_rows, number_of, present, together
+from trivet.features.dealing import (
+    ROW,
+    Group,
+    added,
+    groups_of,
+    in_batches,
+    in_parts,
+    lazy_rows,
+    number_of,
+    present,
+    size_of,
+    together,
+)
 from trivet.features.engines.contract import Engine, Report
 from trivet.features.logs import with_logs
 from trivet.features.references import Selected, Selection
 from trivet.features.sources import Snapshots
 
-__all__ = ["Parts", "StoredTable", "as_bytes", "in_batches", "join_in_pieces", "needed"]
+__all__ = ["Parts", "StoredTable", "as_bytes", "join_in_pieces", "needed"]
 
 _DEAL = 1 << 17  # rows dealt out at a time
 _MOST_PIECES = 512
@@ -87,10 +99,10 @@ def needed(spine: pl.LazyFrame, selected: Sequence[Selected], sources: Snapshots
     takes already.
     """
     budget = max((memory - _resident()) // 2, _SMALLEST)
-    rows, width = _size(spine)
+    rows, width = size_of(spine)
     answer = width + 9 * len(selected)
     read = [lazy_rows(group.source, group.columns, sources) for group in groups_of(selected)]
-    largest = max((_engine_bytes(*_size(rows)) for rows in read), default=0)
+    largest = max((_engine_bytes(*size_of(rows)) for rows in read), default=0)
     whole = largest + rows * (answer + width + 64)
     if whole <= budget:
         return None
@@ -237,29 +249,6 @@ def _deal(rows: pl.LazyFrame, keys: Sequence[str], pieces: int, folder: Path, ow
         dealt.write(batch, number_of(batch, keys, pieces, owner))
     dealt.close()
     return dealt
-
-
-def in_batches(rows: pl.LazyFrame, size: int, owner: str) -> Iterator[pl.DataFrame]:
-    """The rows in order, ``size`` at a time; of none one empty frame, for its types."""
-    try:
-        waiting = rows.collect_schema().to_frame()
-        yielded = False
-        for batch in rows.collect_batches(chunk_size=size, maintain_order=True):
-            waiting = pl.concat([waiting, batch]) if waiting.height else batch
-            while waiting.height >= size:
-                yield waiting[:size].rechunk()
-                waiting, yielded = waiting[size:], True
-    except (pl.exceptions.PolarsError, OSError) as exc:
-        raise Invalid(f"The data of {owner} cannot be read: {str(exc).splitlines()[0]}.") from exc
-    if waiting.height or not yielded:
-        yield waiting.rechunk()
-
-
-def _size(rows: pl.LazyFrame) -> tuple[int, int]:
-    """How many rows there are, and about how many bytes each takes."""
-    first = rows.head(10_000).collect()
-    width = first.estimated_size() // max(first.height, 1) + 1
-    return int(rows.select(pl.len()).collect().item()), int(width)
 
 
 def _engine_bytes(rows: int, width: int) -> int:

@@ -23,7 +23,6 @@ from urllib.parse import parse_qsl
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
@@ -167,6 +166,8 @@ def _small_batches(session: SparkSession) -> Iterator[None]:
 @contextmanager
 def _in_sentences(what: str = "") -> Iterator[None]:
     """What Spark raises, as an error of ours."""
+    from py4j.protocol import Py4JError
+
     try:
         yield
     except (PySparkException, Py4JError) as exc:

@@ -67,7 +67,7 @@ def test_a_mistake_of_ours_is_not_called_a_missing_library(monkeypatch):
     assert not isinstance(caught.value, MissingExtra)
 
 
-def test_spark_is_an_extra_that_nothing_brings_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spark_is_an_extra_that_nothing_brings_by_itself(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyspark", None)
     monkeypatch.setitem(sys.modules, "pyspark.errors", None)
     for url in ("spark:local[2]", "spark://host:7077", "sc://host:15002"):

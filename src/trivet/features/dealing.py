@@ -22,6 +22,7 @@ from trivet.features.engines.keys import key_columns
 from trivet.features.engines.prepared import Clock
 from trivet.features.references import Selected
 from trivet.features.sources import Snapshot, Snapshots, read
+from trivet.features.sources.contract import unreadable
 
 __all__ = [
     "ROW",
@@ -140,8 +141,11 @@ def lazy_rows(source: Source, columns: Sequence[str], snapshots: Snapshots) -> p
     snapshot = snapshots.get(source.name)
     if source.derived or source.view is not None or not isinstance(snapshot, Snapshot):
         return read(source, columns, snapshots).lazy()
-    rows = snapshot.scan()
-    return rows.select(present(rows, columns, f"source {source.name!r}"))
+    try:
+        rows = snapshot.scan()
+        return rows.select(present(rows, columns, f"source {source.name!r}"))
+    except (pl.exceptions.PolarsError, OSError) as exc:
+        raise unreadable(source.name, exc) from exc
 
 
 def present(rows: pl.LazyFrame, columns: Sequence[str], owner: str) -> list[str]:

@@ -69,7 +69,7 @@ def views(data, planes):
         },
     )
     route = FeatureView("route", entity=ROUTE, source=source, features={"n": tv.count("3h"), "of": tv.latest("delay")})
-    busy = "SELECT tail, date_trunc('hour', dep) AS hour, count(*) AS many FROM flights GROUP BY ALL"
+    busy = "SELECT tail, date_trunc('hour', dep::TIMESTAMPTZ) AS hour, count(*) AS many FROM flights GROUP BY ALL"
     query = Source("busy", sql=busy, inputs=[source], event_time="hour", known_after="1h")
     return [
         plane,

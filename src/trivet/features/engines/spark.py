@@ -128,9 +128,9 @@ class SparkEngine:
             builder = builder.config(key, value)
         with _in_sentences(f"Spark cannot be started on {self.master or 'its default master'!r}"):
             session: SparkSession = builder.getOrCreate()
-        if self.master and not remote and session.conf.get("spark.master") != self.master:
+        if self.master and not remote and session.sparkContext.master != self.master:
             raise ConfigError(
-                f"This process has a Spark session on {session.conf.get('spark.master')!r} already, and {self.master!r} "
+                f"This process has a Spark session on {session.sparkContext.master!r} already, and {self.master!r} "
                 'is asked for. Stop that one, or say engine = "spark:" to use it.'
             )
         return session

@@ -1,6 +1,6 @@
 # Everything a newcomer needs, each a sentence. With Python 3.11 to 3.13, git and make, any target sets itself up.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test stories lint docs bench clean
+.PHONY: help setup demo ui test stories spark lint docs bench clean
 SHELL := /bin/sh
 BIN := .venv/bin
 READY := .venv/ready
@@ -26,6 +26,9 @@ test: $(READY)  ## run the tests that a change must pass (a few minutes)
 
 stories: $(READY)  ## run the slow tests: whole stories from end to end
 	$(BIN)/pytest -q -m slow
+
+spark: $(READY)  ## run the tests on Spark, in an environment of their own (needs Java 17 or newer)
+	TRIVET_CI=1 $(BIN)/pytest -q -m slow tests/stories/test_on_spark.py
 
 lint: $(READY)  ## check style, types and who imports whom
 	$(BIN)/ruff check .

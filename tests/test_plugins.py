@@ -65,3 +65,12 @@ def test_a_mistake_of_ours_is_not_called_a_missing_library(monkeypatch):
     with pytest.raises(ModuleNotFoundError, match="no_such_module") as caught:
         load("blobs", "broken")
     assert not isinstance(caught.value, MissingExtra)
+
+
+def test_spark_is_an_extra_that_nothing_brings_by_itself(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyspark", None)
+    monkeypatch.setitem(sys.modules, "pyspark.errors", None)
+    for url in ("spark:local[2]", "spark://host:7077", "sc://host:15002"):
+        monkeypatch.delitem(sys.modules, "trivet.features.engines.spark", raising=False)
+        with pytest.raises(MissingExtra, match=r"needs the package 'pyspark.*pip install 'trivet\[spark\]'"):
+            open_url("engine", url, tmp_path)

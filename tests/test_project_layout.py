@@ -47,7 +47,7 @@ def test_no_name_says_nothing() -> None:
     assert [module for module in MODULES if SAYS_NOTHING & set(module.split("."))] == []
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - {"trivet.features.engines.spark"}))  # needs PySpark
 def test_what_a_module_exports_exists(module: str) -> None:
     found = import_module(module)
     missing = [each for each in getattr(found, "__all__", []) if not hasattr(found, each)]

@@ -35,7 +35,11 @@ BUILTIN: dict[str, dict[str, tuple[str, str]]] = {
         "file": ("trivet.ledger.blobs.local:open_blobs", ""),
         "s3": ("trivet.ledger.blobs.s3:open_blobs", "s3"),
     },
-    "engine": {"local": ("trivet.features.engines.local:open_engine", "features")},
+    "engine": {
+        "local": ("trivet.features.engines.local:open_engine", "features"),
+        "spark": ("trivet.features.engines.spark:open_engine", "spark"),
+        "sc": ("trivet.features.engines.spark:open_engine", "spark"),
+    },
     "online": {
         "memory": ("trivet.features.online.memory:open_store", ""),
         "lmdb": ("trivet.features.online.lmdb:open_store", "features"),

@@ -10,7 +10,7 @@ from trivet.errors import Invalid
 
 __all__ = ["as_polars", "is_frame"]
 
-_MAKERS = ("pandas", "polars", "pyarrow")
+_MAKERS = ("pandas", "polars", "pyarrow", "pyspark")
 
 
 def is_frame(value: object) -> bool:
@@ -37,6 +37,7 @@ def as_polars(value: Any, what: str = "the data") -> pl.DataFrame:
         raise Invalid(f"{what} is a {type(value).__qualname__}. Give a pandas or Polars data frame, or an Arrow table.")
     maker = type(value).__module__.partition(".")[0]
     try:
+        value = value.toArrow() if maker == "pyspark" else value
         frame = pl.from_pandas(value) if maker == "pandas" else pl.from_arrow(value)
     except (pl.exceptions.PolarsError, ValueError, TypeError) as exc:
         raise Invalid(f"{what} cannot be read as a table: {exc}.") from exc

@@ -15,8 +15,8 @@ import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,33 +28,31 @@ import pyarrow.parquet as pq
 
 from trivet.errors import Invalid, NotFound, TrivetError
 from trivet.features.computed import with_computed
-from trivet.features.definitions import FeatureView, Source
+from trivet.features.dealing import (
+    ROW,
+    Group,
+    added,
+    groups_of,
+    in_batches,
+    in_parts,
+    lazy_rows,
+    number_of,
+    present,
+    size_of,
+    together,
+)
 from trivet.features.engines.contract import Engine, Report
-from trivet.features.engines.keys import key_columns
-from trivet.features.engines.prepared import Clock
 from trivet.features.logs import with_logs
 from trivet.features.references import Selected, Selection
-from trivet.features.sources import Snapshot, Snapshots, read
+from trivet.features.sources import Snapshots
 
-__all__ = ["Parts", "StoredTable", "as_bytes", "in_batches", "join_in_pieces", "needed"]
+__all__ = ["Parts", "StoredTable", "as_bytes", "join_in_pieces", "needed"]
 
-ROW = "__row"
 _DEAL = 1 << 17  # rows dealt out at a time
 _MOST_PIECES = 512
 _WASTE = 16 << 20  # bytes of pieces done with before they are looked for
 _SMALLEST = 32 << 20  # bytes below which no budget is of use
 _SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_MEANING = (
-    "event_time",
-    "known_at",
-    "known_after",
-    "created",
-    "column_times",
-    "timezone",
-    "ambiguous",
-    "nonexistent",
-)
-_COUNTS = [name for name in Report.__struct_fields__ if name not in ("rows", "duplicates", "null_times")]
 
 
 def as_bytes(size: str | int) -> int:
@@ -101,9 +99,10 @@ def needed(spine: pl.LazyFrame, selected: Sequence[Selected], sources: Snapshots
     takes already.
     """
     budget = max((memory - _resident()) // 2, _SMALLEST)
-    rows, width = _size(spine)
+    rows, width = size_of(spine)
     answer = width + 9 * len(selected)
-    largest = max((_engine_bytes(*_size(_lazy(s, c, sources))) for s, _, c in _groups(selected)), default=0)
+    read = [lazy_rows(group.source, group.columns, sources) for group in groups_of(selected)]
+    largest = max((_engine_bytes(*size_of(rows)) for rows in read), default=0)
     whole = largest + rows * (answer + width + 64)
     if whole <= budget:
         return None
@@ -157,22 +156,19 @@ class _Work:
         if self.time not in schema:
             raise NotFound("column in the spine called", self.time, schema.names())
         answers, reports = [], []
-        for number, group in enumerate(_groups(self.selection.read)):
+        for number, group in enumerate(groups_of(self.selection.read)):
             answers.append(_Dealt(self.folder / str(number) / "answer"))
-            reports.append(self._group(number, answers[-1], *group))
+            reports.append(self._group(number, answers[-1], group))
         nulls = self._assemble(path, answers)
-        return msgspec.structs.replace(_together(reports), nulls=nulls)
+        return msgspec.structs.replace(together(reports), nulls=nulls)
 
-    def _group(
-        self, number: int, answers: _Dealt, source: Source, keys: tuple[str, ...], columns: Sequence[str]
-    ) -> Report:
+    def _group(self, number: int, answers: _Dealt, group: Group) -> Report:
         """Answer the features of one source and one kind of key, and leave them dealt out by ranges of rows."""
+        source, keys, columns, features = group
         home, pieces = self.folder / str(number), self.parts.keys
-        wanted = dict.fromkeys([*_present(self.spine, keys, "the spine"), self.time])
+        wanted = dict.fromkeys([*present(self.spine, keys, "the spine"), self.time])
         asked = _deal(self.spine.select(list(wanted)).with_row_index(ROW), keys, pieces, home / "spine", "the spine")
-        owner = f"source {source.name!r}"
-        known = _deal(_lazy(source, columns, self.sources), keys, pieces, home / "source", owner)
-        features = [_over_rows(each, source) for each in self.selection.read if _belongs(each, source, keys)]
+        known = _deal(lazy_rows(source, columns, self.sources), keys, pieces, home / "source", group.owner)
         reports, waste = [], 0
         for piece in range(pieces):
             rows = {source.name: known.take(piece)}
@@ -186,7 +182,7 @@ class _Work:
                 gc.collect()  # what the engine prepared refers to itself: piece would come upon piece
                 waste = 0
         answers.close()
-        return _added(reports)
+        return added(reports)
 
     def _assemble(self, path: Path, answers: Sequence[_Dealt]) -> dict[str, int]:
         """The spine with all answers, a range of rows at a time; counts the nulls of each column."""
@@ -219,12 +215,8 @@ class _Dealt:
     def write(self, frame: pl.DataFrame, numbers: np.ndarray[Any, Any]) -> None:
         """Append each row to the file of its number, in order."""
         self._empty = frame.clear()
-        order = np.argsort(numbers, kind="stable")
-        frame, numbers = frame[order], numbers[order]
-        different, starts = np.unique(numbers, return_index=True)
-        ends = [*starts[1:], len(numbers)][: len(starts)]
-        for number, start, end in zip(different, starts, ends, strict=True):
-            self._append(int(number), frame[int(start) : int(end)].to_arrow())
+        for number, rows in in_parts(frame, numbers):
+            self._append(number, rows.to_arrow())
 
     def _append(self, number: int, table: pa.Table) -> None:
         if number not in self._writers:
@@ -254,71 +246,9 @@ def _deal(rows: pl.LazyFrame, keys: Sequence[str], pieces: int, folder: Path, ow
     """Deal rows out into files by the hash of their keys; rows of a key stay together and in order."""
     dealt = _Dealt(folder)
     for batch in in_batches(rows, _DEAL, owner):
-        dealt.write(batch, (key_columns(batch, keys, owner).hash_rows(seed=0) % pieces).to_numpy())
+        dealt.write(batch, number_of(batch, keys, pieces, owner))
     dealt.close()
     return dealt
-
-
-def in_batches(rows: pl.LazyFrame, size: int, owner: str) -> Iterator[pl.DataFrame]:
-    """The rows in order, ``size`` at a time; of none one empty frame, for its types."""
-    try:
-        waiting = rows.collect_schema().to_frame()
-        yielded = False
-        for batch in rows.collect_batches(chunk_size=size, maintain_order=True):
-            waiting = pl.concat([waiting, batch]) if waiting.height else batch
-            while waiting.height >= size:
-                yield waiting[:size].rechunk()
-                waiting, yielded = waiting[size:], True
-    except (pl.exceptions.PolarsError, OSError) as exc:
-        raise Invalid(f"The data of {owner} cannot be read: {str(exc).splitlines()[0]}.") from exc
-    if waiting.height or not yielded:
-        yield waiting.rechunk()
-
-
-def _groups(selected: Sequence[Selected]) -> list[tuple[Source, tuple[str, ...], list[str]]]:
-    """The sources and kinds of keys that answer, with the columns that are read."""
-    groups: dict[tuple[Source, tuple[str, ...]], list[str]] = {}
-    for each in selected:
-        source, keys = each.view.source, each.view.entity.keys
-        columns = groups.setdefault((source, keys), [*keys, *([source.created] if source.created else [])])
-        columns += [*Clock.of(source, each.aggregate).columns, *each.aggregate.columns]
-    return [(source, keys, list(dict.fromkeys(columns))) for (source, keys), columns in groups.items()]
-
-
-def _belongs(each: Selected, source: Source, keys: tuple[str, ...]) -> bool:
-    return each.view.source == source and each.view.entity.keys == keys
-
-
-def _over_rows(each: Selected, source: Source) -> Selected:
-    """The same feature over rows at hand: of a query or a file nothing is left but what its times mean."""
-    spec = source.to_spec()
-    kept = {name: spec[name] for name in ("name", *_MEANING) if name in spec}
-    view = FeatureView.from_spec({**each.view.to_spec(), "source": kept})
-    return replace(each, view=view)
-
-
-def _lazy(source: Source, columns: Sequence[str], snapshots: Snapshots) -> pl.LazyFrame:
-    """The rows of a source in some columns. What is derived is in memory as a whole."""
-    snapshot = snapshots.get(source.name)
-    if source.derived or source.view is not None or not isinstance(snapshot, Snapshot):
-        return read(source, columns, snapshots).lazy()
-    rows = snapshot.scan()
-    return rows.select(_present(rows, columns, f"source {source.name!r}"))
-
-
-def _present(rows: pl.LazyFrame, columns: Sequence[str], owner: str) -> list[str]:
-    exist = rows.collect_schema().names()
-    for column in columns:
-        if column not in exist:
-            raise NotFound(f"column in {owner} called", column, exist)
-    return list(columns)
-
-
-def _size(rows: pl.LazyFrame) -> tuple[int, int]:
-    """How many rows there are, and about how many bytes each takes."""
-    first = rows.head(10_000).collect()
-    width = first.estimated_size() // max(first.height, 1) + 1
-    return int(rows.select(pl.len()).collect().item()), int(width)
 
 
 def _engine_bytes(rows: int, width: int) -> int:
@@ -333,23 +263,3 @@ def _resident() -> int:
     except (OSError, ValueError, IndexError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def _added(reports: Sequence[Report]) -> Report:
-    """What the pieces of a source met, counted together."""
-    return _combined(reports, rows=sum(each.rows for each in reports), timeless=sum(r.null_times for r in reports))
-
-
-def _together(reports: Sequence[Report]) -> Report:
-    """What the whole spine met at its sources, each of which saw all its rows."""
-    return _combined(reports, rows=reports[0].rows, timeless=reports[0].null_times, once=("source_rows",))
-
-
-def _combined(reports: Sequence[Report], *, rows: int, timeless: int, once: Sequence[str] = ()) -> Report:
-    counts: dict[str, Any] = {}
-    for name in _COUNTS:
-        total: dict[str, int] = {}
-        for where, number in (item for each in reports for item in getattr(each, name).items()):
-            total[where] = number if name in once else total.get(where, 0) + number
-        counts[name] = total
-    return Report(rows=rows, null_times=timeless, **counts)

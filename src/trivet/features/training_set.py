@@ -24,12 +24,13 @@ from trivet import plugins
 from trivet.errors import Corrupt, Invalid, NotFound
 from trivet.features.catalogue import Catalogue
 from trivet.features.computed import with_computed
+from trivet.features.dealing import in_batches
 from trivet.features.definitions import FeatureView, Source
 from trivet.features.deprecation import Deprecations
 from trivet.features.engines.contract import Engine, Report
 from trivet.features.frames import as_polars
 from trivet.features.on_demand import OnDemand
-from trivet.features.pieces import StoredTable, as_bytes, in_batches, join_in_pieces, needed
+from trivet.features.pieces import StoredTable, as_bytes, join_in_pieces, needed
 from trivet.features.references import Definition, Selected, resolve
 from trivet.features.services import FeatureService
 from trivet.features.snapshots import record_source, source_as_of

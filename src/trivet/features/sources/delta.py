@@ -66,7 +66,7 @@ class DeltaSnapshot(Snapshot):
 
     def rows(self) -> pl.LazyFrame:
         """All rows, not read yet."""
-        return pl.scan_pyarrow_dataset(self._dataset())
+        return pl.scan_pyarrow_dataset(self.dataset())
 
     def keep(self, blobs: Blobs) -> Saved:
         """The rows as Parquet, or where they are too many, the names of the table's files."""
@@ -84,7 +84,12 @@ class DeltaSnapshot(Snapshot):
         """The table's identity, place and version."""
         return f"delta {self.place} {self.table.metadata().id} {self.version} {self.table.table_uri}"
 
-    def _dataset(self) -> ds.Dataset:
+    def dataset(self) -> ds.Dataset:
+        """The version as a table for Arrow, its files in the order of their rows.
+
+        Raises:
+            Invalid: it cannot be read.
+        """
         place = {path: number for number, (_, path, _) in enumerate(self.files)}
         try:
             found = self.table.to_pyarrow_dataset()
@@ -97,7 +102,7 @@ class DeltaSnapshot(Snapshot):
 
     def _copy(self, to: Path) -> None:
         try:
-            dataset = self._dataset()
+            dataset = self.dataset()
             with pq.ParquetWriter(to, dataset.schema) as writer:
                 for rows in _in_groups(dataset):
                     writer.write_table(rows)

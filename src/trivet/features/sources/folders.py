@@ -44,8 +44,16 @@ class FolderSnapshot(Snapshot):
 
     def rows(self) -> pl.LazyFrame:
         """All rows, not read yet."""
+        return pl.scan_pyarrow_dataset(self.dataset(self.files))
+
+    def dataset(self, files: Sequence[Path]) -> ds.Dataset:
+        """Some of the files as one table for Arrow.
+
+        Raises:
+            Invalid: one of them cannot be read.
+        """
         try:
-            return pl.scan_pyarrow_dataset(_dataset(self.data, self.files))
+            return _dataset(self.data, files)
         except (pa.ArrowException, OSError) as exc:
             raise unreadable(self.name, exc) from exc
 

@@ -37,6 +37,7 @@ def test_every_key_can_be_set_in_the_environment(tmp_path):
     for section, shape in SECTIONS.items():
         for field in msgspec.structs.fields(shape):
             text = "answer" if get_origin(field.type) is Literal else "7s" if field.type is str else "7"
+            text = "0.5" if isinstance(field.default, float) else text
             settings = load_settings(tmp_path, {f"TRIVET_{section}_{field.name}".upper(): text})
             assert str(getattr(getattr(settings, section), field.name)) == text
 

@@ -145,6 +145,10 @@ def watch(project: tv.Project, predictions: pl.DataFrame) -> Any:
         time.sleep(float(MAX_SILENCE.removesuffix("s")) + 1)
         report = project.monitor("delay")
         console.print(str(report))
+        audit = project.audit("delay")
+        console.print(str(audit))
+        if not audit.ok:
+            raise SystemExit("What was served is not what training sees.")
     return report
 
 

@@ -48,11 +48,13 @@ class Features(msgspec.Struct, frozen=True):
     """The engine of training sets, and the online store that answers at prediction time.
 
     ``memory`` bounds what making a training set takes (``"2GB"``); without it everything is joined in one piece.
+    ``delay`` declares how far the online store may be behind: an audit reports such values and calls them no skew.
     """
 
     engine: str = "local:"
     online: str = f"lmdb:{FOLDER}/online"
     memory: str | None = None
+    delay: str = "0s"
 
 
 class Pipelines(msgspec.Struct, frozen=True):
@@ -83,10 +85,15 @@ class Server(msgspec.Struct, frozen=True):
 
 
 class Monitoring(msgspec.Struct, frozen=True):
-    """Watching what is deployed. A column is an alarm once it drifts in ``drift_windows`` consecutive windows."""
+    """Watching what is deployed. A column is an alarm once it drifts in ``drift_windows`` consecutive windows, a feature
+    once the share of served values that training would not see is certainly above ``skew``. ``audit_every`` is how old
+    the last audit may be before `trivet monitor --audit` makes another.
+    """
 
     max_silence: str = "1d"
     drift_windows: _Count = 2
+    skew: Annotated[float, msgspec.Meta(ge=0)] = 0.01
+    audit_every: str = "1d"
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -207,7 +214,9 @@ def _almost(name: str, names: Iterable[str]) -> list[str]:
 def _check_durations(settings: Settings) -> None:
     durations = {
         "[serving] flush_every": settings.serving.flush_every,
+        "[features] delay": settings.features.delay,
         "[monitoring] max_silence": settings.monitoring.max_silence,
+        "[monitoring] audit_every": settings.monitoring.audit_every,
     }
     for key, text in durations.items():
         try:

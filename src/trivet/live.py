@@ -18,7 +18,7 @@ from trivet.clock import new_id
 from trivet.errors import Conflict, Invalid, NotFound, Refused
 from trivet.ledger import Artifact, Run, RunQuery
 from trivet.pipelines.context import Context
-from trivet.types import Digest, as_duration, from_micros
+from trivet.types import Digest, as_duration, from_micros, to_micros
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from trivet.features.quality.report import QualityReport
     from trivet.features.reader import FeatureReader
     from trivet.features.references import Definition, Selection
+    from trivet.features.skew.report import SkewReport
     from trivet.ledger.tables import Tables
+    from trivet.monitoring.alarms import Alarm
     from trivet.monitoring.heartbeats import Heartbeat
     from trivet.monitoring.report import MonitorReport
     from trivet.serving.deployment import Deployment
@@ -173,7 +175,8 @@ class Live:
         versions = {(each.name, each.version) for each in self.deployments() if each.state not in {"failed", "retired"}}
         if (retired.name, retired.version) not in versions:
             subject = f"{retired.name}@{retired.version}"
-            settle_alarms(self._context, [], checked=[("silence.prediction", subject), ("drift", subject)])
+            kinds = ("silence.prediction", "drift", "skew")
+            settle_alarms(self._context, [], checked=[(kind, subject) for kind in kinds])
         return retired
 
     # -- answering --------------------------------------------------------------------------------------------
@@ -466,6 +469,54 @@ class Live:
         )
         context.ledger.write(run)
 
+    # -- skew -------------------------------------------------------------------------------------------------
+
+    def audit(
+        self,
+        deployment: Deployment,
+        *,
+        rows: int,
+        seed: int,
+        since: datetime | None,
+        tolerance: float,
+        delay: str | None,
+    ) -> SkewReport:
+        """Compute what a deployment was served again as training would, and raise or clear the alarm about it."""
+        from trivet.features.skew.audit import audit
+        from trivet.features.skew.offline import Vector
+        from trivet.monitoring.alarms import settle_alarms
+        from trivet.pipelines.values import load
+
+        if rows < 1 or not 0 <= tolerance < 1:
+            raise Invalid(f"An audit needs rows >= 1 and 0 <= tolerance < 1, not rows={rows}, tolerance={tolerance}.")
+        allowed = as_duration(delay or self._context.settings.features.delay)
+        model: Any = load(self._context.ledger.artifact(deployment.digest), self._context.blobs)
+        self.adopt()
+        drawn = self.history.sample(rows, deployment=deployment.id, seed=seed, since=since)
+        report = audit(
+            self._context,
+            self._selected(model),
+            [Vector(**_vector(row)) for row in drawn.iter_rows(named=True)],
+            deployment=deployment.id,
+            model=f"{deployment.name}@{deployment.version}",
+            watermark=lambda view: self._online.watermark(view.online_name),
+            since=since,
+            rows=rows,
+            seed=seed,
+            tolerance=tolerance,
+            delay=allowed,
+        )
+        if report.rows and deployment.state != "retired":
+            alarms = _skew_alarms(report, self._context.settings.monitoring.skew)
+            settle_alarms(self._context, alarms, checked=[("skew", report.model)])
+        return report
+
+    def last_audit(self, deployment: Deployment) -> SkewReport | None:
+        """The newest audit of a deployment."""
+        from trivet.features.skew.audit import last_audit
+
+        return last_audit(self._context, deployment.id)
+
     # -- labels -----------------------------------------------------------------------------------------------
 
     def add_labels(self, frame: Any) -> int:
@@ -558,6 +609,44 @@ def _heartbeat(deployment: Deployment, received: Sequence[datetime]) -> Heartbea
         false_alarms=false_alarm_rate(received, expected) if len(received) > _FEW else None,
         rate=rate_per_hour(received),
     )
+
+
+def _vector(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of ``predictions`` as the features that were served."""
+    decoded = {name: msgspec.json.decode(row[name]) for name in _JSON if name != "output"}
+    return {
+        "id": row["id"],
+        "at": to_micros(row["at"]),
+        "received": to_micros(row["received"]),
+        "entities": decoded["entities"],
+        "request": decoded["request"],
+        "values": decoded["features"],
+        "times": decoded["feature_times"],
+        "status": decoded["feature_status"],
+    }
+
+
+def _skew_alarms(report: SkewReport, bound: float) -> list[Alarm]:
+    """One alarm about the features whose share of wrong values is certainly above the bound."""
+    from trivet.features.skew.report import beyond
+    from trivet.monitoring.alarms import Alarm
+
+    found = beyond(report, bound)
+    if not found:
+        return []
+    named = "; ".join(f"{each.feature} {each.share:.1%} ({each.reason})" for each in found[:3])
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return [
+        Alarm(
+            kind="skew",
+            subject=report.model,
+            since=min(example.at for each in found for example in each.examples),
+            message=f"What {report.model} is served differs from its training: {named}{more}.",
+            evidence={each.feature: {"share": each.share, "low": each.low, "rows": each.rows} for each in found}
+            | {"audit": report.artifact},
+            false_alarms=0.05,
+        )
+    ]
 
 
 def _suitable_period(moments: pl.Series) -> str:

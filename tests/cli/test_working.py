@@ -13,7 +13,8 @@ from urllib.request import urlopen
 import pytest
 
 import trivet as tv
-from tests.server.small_project import PIPELINE
+from tests.server.small_project import PIPELINE, START
+from trivet.features.skew.report import FeatureSkew, SkewReport
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -177,3 +178,25 @@ def test_reproduce_a_prediction_here(small, trivet, answer):
     assert done.exit_code == 0, done.output
     assert "bytes" in done.stdout
     assert trivet("reproduce", name, "--environment", "other").exit_code == 2
+
+
+def test_an_audit_compares_what_was_served(small, trivet, answer):
+    assert "never audited" in trivet("monitor", "delay").stdout
+    done = trivet("features", "audit", "delay", "--rows", 30)
+    assert done.exit_code == 0, done.output
+    assert "30 served predictions computed again, 30 values: no skew" in done.stdout
+    [report] = answer("features", "audit", "--rows", 20, "--seed", 1)
+    assert (report["ok"], report["cells"], report["features"][0]["feature"]) == (True, 20, "weather:wind_1h")
+    [report] = answer("monitor", "delay", "--audit", code=1)
+    assert report["skew"]["rows"] == 20  # it was not due
+    assert "0 of 20 values differ, audited" in trivet("monitor", "delay").stdout
+    assert trivet("features", "audit", "nobody").exit_code == 1
+
+
+def test_an_audit_that_finds_skew_leaves_with_1(small, trivet, monkeypatch):
+    skew = FeatureSkew(feature="weather:wind_1h", rows=120, mismatches=3, causes={"unknown": 3})
+    found = SkewReport(deployment=small.deployment, model="delay@1", at=START, rows=120, features=[skew])
+    monkeypatch.setattr(tv.Project, "audit", lambda *_, **__: found)
+    done = trivet("features", "audit", "delay")
+    assert done.exit_code == 1
+    assert "3 DIFFERENT" in done.stdout

@@ -11,7 +11,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import trivet as tv
-from tests.server.small_project import HOSTILE
+from tests.server.small_project import HOSTILE, START
+from trivet.features.skew.report import Example, FeatureSkew, SkewReport
 from trivet.ledger import Run
 from trivet.server.app import PAGES
 
@@ -165,6 +166,36 @@ def test_the_deployment_page(client, small):
     assert data["heartbeats"][0]["state"] == "dead"
     assert 0 < data["base_rate"] < 1
     assert len(data["predictions"]) == 20
+
+
+def test_the_deployment_page_shows_the_last_audit(client, small):
+    assert "Never audited" in client.get(f"/deployments/{small.deployment}").text
+    with tv.open(small.root) as project:
+        clean = project.audit(small.deployment)
+        assert clean.ok, str(clean)
+    page = text_of(client.get(f"/deployments/{small.deployment}").text)
+    assert "120 served predictions, computed again as a training set" in page
+    assert "Examples" not in page
+    data = client.get(f"/api/deployments/{small.deployment}").json()["skew"]
+    assert [(each["feature"], each["verdict"], each["rows"]) for each in data["features"]] == [
+        ("weather:wind_1h", "same", 120)
+    ]
+
+
+def test_the_deployment_page_shows_what_differs_with_examples(client, small, monkeypatch):
+    example = Example(
+        prediction=small.predictions[0], at=START, entities={"place": "<b>A"}, online=1.5, offline=2.5, status="present",
+        cause="unknown",
+    )  # fmt: skip
+    skew = FeatureSkew(
+        feature="weather:wind_1h", rows=120, mismatches=3, low=0.01, high=0.07, absolute_error=1.0, relative_error=0.5,
+        causes={"unknown": 3}, examples=[example],
+    )  # fmt: skip
+    found = SkewReport(deployment=small.deployment, model="delay@1", at=START, rows=120, features=[skew])
+    monkeypatch.setattr(tv.Project, "last_audit", lambda *_: found)
+    page = client.get(f"/deployments/{small.deployment}").text
+    for fact in ("nothing on record explains it", f'href="/predictions/{small.predictions[0]}"', "&lt;b&gt;A", "2.5 %"):
+        assert fact in page
 
 
 def test_the_prediction_page_goes_back_to_raw_files(client, small):

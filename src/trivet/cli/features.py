@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from trivet.cli.monitor import watched
 from trivet.cli.output import Noun, Output, table
 from trivet.cli.output import command as trivet_command
 from trivet.errors import Invalid
@@ -140,6 +141,29 @@ def check(output: Output, training_set: str, *, rows: int, seed: int) -> None:
     report = output.project.check_leaks(training_set, rows=rows, seed=seed)
     output.say(report.to_json(), str(report))
     if not report.ok:
+        sys.exit(1)
+
+
+@command.add_command
+@trivet_command("audit", short_help="Compare what was served with what training sees.")
+@click.argument("deployment", required=False)
+@click.option("--rows", default=500, show_default=True, help="How many served predictions to draw.")
+@click.option("--seed", default=0, show_default=True, help="Which ones are drawn.")
+@click.option("--since", metavar="TIME", help="Only of those received from then on.")
+@click.option(
+    "--tolerance", default=0.0, help="The relative distance up to which numbers are the same. [default: none]"
+)
+@click.option("--delay", metavar="DURATION", help="How far the online store may be behind. [default: [features] delay]")
+def audit(output: Output, deployment: str | None, **options: Any) -> None:
+    """Draw predictions that DEPLOYMENT served, compute their features again as training would, and compare bit for bit.
+
+    DEPLOYMENT is a model's name or a deployment's id; all that are not retired by default. Exits with 1 where a value
+    differs.
+    """
+    project = output.project
+    reports = [project.audit(each, **options) for each in ([deployment] if deployment else watched(project))]
+    output.say([report.to_json() for report in reports], *(map(str, reports) if reports else ["Nothing is deployed."]))
+    if not all(report.ok for report in reports):
         sys.exit(1)
 
 

@@ -150,10 +150,13 @@ class _Live:
         return Answer(nothing, np.zeros(size, np.int64), np.zeros(size, np.bool_))
 
 
-def record_materialization(context: Context, views: Sequence[FeatureView], sources: Snapshots | None = None) -> Run:
+def record_materialization(
+    context: Context, views: Sequence[FeatureView], sources: Snapshots | None = None, *, until: datetime | None = None
+) -> Run:
     """Record from which views and data the online store is filled, so that what is served can be traced to its files.
 
     ``sources`` are the data that the ``Materializer`` was given: a database or a function is not asked a second time.
+    ``until`` is the moment that the store is brought to, where it is brought to one.
 
     Raises:
         Invalid: a source has no data, or its file cannot be used.
@@ -178,6 +181,7 @@ def record_materialization(context: Context, views: Sequence[FeatureView], sourc
         host=context.host,
         inputs=inputs,
         outputs={"online_features": made.digest},
+        parameters={} if until is None else {"until": to_micros(until)},
     )
     context.ledger.write(*declared.values(), made, run)
     return run

@@ -375,17 +375,22 @@ class Data(Records):
         ``afresh`` forgets first what the store has of these views, for a replay of the past. What is expected of views
         and sources is checked as of ``until``; ``why`` goes on where that does not hold.
         """
+        return self._materializer(features, checked=until, afresh=afresh, why=why)
+
+    def _materializer(
+        self, features: Any, *, checked: datetime | None, until: datetime | None = None, afresh: bool = False, why: str
+    ) -> Materializer:
         from trivet.features.materialize import Materializer, record_materialization
         from trivet.features.sources import snapshots_of
 
         views = self._selected(features).views
         sources = snapshots_of([view.source for view in views], self.root)
-        guarded = self.quality.guard(views, sources, at=until, why=why)
+        guarded = self.quality.guard(views, sources, at=checked, why=why)
         if afresh:
             for view in views:
                 self._online.drop(view.online_name)
         materializer = Materializer(views, guarded.sources, self._online)
-        record_materialization(self.context, views, sources)
+        record_materialization(self.context, views, guarded.sources, until=until)
         return materializer
 
     def materialize(
@@ -415,11 +420,11 @@ class Data(Records):
         )
         moment = self.context.clock() if until is None else as_utc(until)
         with Progress("materializing"):
-            given = None if until is None else moment
-            written = self.materializer(wanted, until=given, why=why).advance(moment)
+            checked = None if until is None else moment
+            written = self._materializer(wanted, checked=checked, until=moment, why=why).advance(moment)
             for each in Usage(self.context).served() if features is None else ():
-                [rows] = self.materializer([each], until=given, why=why).advance(moment).values()
-                written[each] = rows
+                older = self._materializer([each], checked=checked, until=moment, why=why)
+                [written[each]] = older.advance(moment).values()
             return written
 
     def online_features(
@@ -513,7 +518,7 @@ class Data(Records):
         """Tables of events of the project's own: ``ingest``, ``read``, ``erase``."""
         from trivet.features.tables import EventTables
 
-        return EventTables(self.context, lambda: self._online)
+        return EventTables(self.context, lambda: self._online, self.quality.row_check)
 
     def watermark(self, view: FeatureView) -> datetime | None:
         """Up to when a view was last materialized, None if never."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trivet.ledger import Artifact
 from trivet.progress import Progress
+from trivet.types import as_duration, as_utc, to_micros
 
 if TYPE_CHECKING:
+    from trivet.features.skew.report import SkewReport
     from trivet.features.training_set import TrainingSet
     from trivet.monitoring.alarms import OpenAlarm
     from trivet.monitoring.report import MonitorReport
@@ -244,6 +247,55 @@ class Delivery(Data, Tracking):
             NotFound: there is no such deployment.
         """
         return self._live.monitor(self.deployment(reference), every=every, record=record)
+
+    def audit(
+        self,
+        reference: str,
+        *,
+        rows: int = 500,
+        seed: int = 0,
+        since: datetime | str | None = None,
+        tolerance: float = 0.0,
+        delay: str | None = None,
+    ) -> SkewReport:
+        """Draw served predictions, compute their features again as training would, and compare bit for bit; recorded.
+
+        A share of differences that is certainly above ``[monitoring] skew`` raises an alarm.
+
+        Args:
+            reference: a deployment's id, or a model's name for its newest deployment.
+            rows: how many predictions to draw.
+            seed: which ones.
+            since: of those received from then on.
+            tolerance: the relative distance up to which numbers are the same.
+            delay: how far the online store may be behind (``"15m"``); ``[features] delay`` by default.
+
+        Raises:
+            NotFound: there is no such deployment.
+            Invalid: a source's data cannot be read and are not on record either.
+        """
+        moment = None if since is None else as_utc(since)
+        found = self.deployment(reference)
+        with Progress("auditing"):
+            return self._live.audit(found, rows=rows, seed=seed, since=moment, tolerance=tolerance, delay=delay)
+
+    def last_audit(self, reference: str) -> SkewReport | None:
+        """The newest audit of a deployment, None if there was none.
+
+        Raises:
+            NotFound: there is no such deployment.
+        """
+        return self._live.last_audit(self.deployment(reference))
+
+    def audit_is_due(self, reference: str) -> bool:
+        """Whether the last audit of a deployment is older than ``[monitoring] audit_every``, or there is none.
+
+        Raises:
+            NotFound: there is no such deployment.
+        """
+        last = self.last_audit(reference)
+        every = as_duration(self.context.settings.monitoring.audit_every)
+        return last is None or to_micros(self.context.clock()) - to_micros(last.at) >= every
 
     def base_rate(self, deployment: Deployment) -> float | None:
         """The share of positive labels in training of a deployment's model; None where the label is a number."""

@@ -64,6 +64,28 @@ class History:
             asked.append(("received", ">=", moments.top_k(max(limit, 1)).min()))
         return self._rows(None, asked).sort("received", "id", descending=True).head(limit)
 
+    def sample(
+        self, size: int, *, deployment: str, seed: int, since: datetime | None = None, until: datetime | None = None
+    ) -> pl.DataFrame:
+        """Predictions of a deployment drawn at random, each as likely as any other, in the order of their ids.
+
+        Args:
+            size: how many at most.
+            deployment: whose.
+            seed: the same seed draws the same of the same predictions.
+            since: received at this moment or later.
+            until: received before this moment.
+        """
+        import random
+
+        asked: list[tuple[str, str, Any]] = [("deployment", "=", deployment)]
+        asked += [("received", ">=", since)] if since is not None else []
+        asked += [("received", "<", until)] if until is not None else []
+        ids = self._rows(["id"], asked)["id"].unique().sort().to_list()
+        drawn = random.Random(seed).sample(ids, size) if len(ids) > size else ids
+        rows = self._rows(None, [*asked, ("id", "in", drawn)]) if drawn else self._rows(None, asked).clear()
+        return rows.sort("received").unique("id", keep="last").sort("id")
+
     def one(self, id: str) -> dict[str, Any]:  # noqa: A002 - the field's name
         """The row of the prediction with this id, or the only one whose id starts so.
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import trivet as tv
 from trivet.errors import Invalid
 from trivet.features.quality.expectation import expect, expect_fresh
 from trivet.features.quality.refusing import RowCheck, keep_refused, refused_name
@@ -78,3 +79,11 @@ def test_the_quarantine_of_ingestion_is_used_as_it_is(tmp_path):
     tables.append("flights__refused", pa.table(there))
     assert keep_refused(tables, "flights", pl.DataFrame({"x": [1]}), pl.Series(["a"]), run="01A", at=NOW) == 1
     assert tables.read("flights__refused").num_rows == 2
+
+
+def test_a_table_refuses_what_is_expected_otherwise_of_the_source_of_its_name(tmp_path):
+    with tv.open(tmp_path) as project:
+        project.define(tv.Expectations(tv.Source("orders"), [tv.expect("amount").between(0, 10)]))
+        rows = pl.DataFrame({"id": [1, 2], "amount": [5, 99]})
+        assert project.tables.ingest("orders", rows, key="id").reasons == {"expected: amount between 0 and 10": 1}
+        assert project.tables.ingest("others", rows, key="id").reasons == {}

@@ -7,7 +7,7 @@ speaks Delta; here is what people do with them, how rows come in is ``ingestion`
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -84,8 +84,13 @@ class EventTables:
         online: where features are served from, for erasure; see ``erase``.
     """
 
-    def __init__(self, context: Context, online: OnlineRows | None = None) -> None:
-        self._context, self._online = context, online
+    def __init__(
+        self,
+        context: Context,
+        online: OnlineRows | None = None,
+        checks: Callable[[str], Check | None] = lambda _: None,
+    ) -> None:
+        self._context, self._online, self._checks = context, online, checks
         self._folder = context.root / context.settings.serving.records
         self._near = threading.local()  # tables this thread has open: to open one costs more than to commit a row
 
@@ -155,7 +160,8 @@ class EventTables:
             created: as ``create``.
             keep: as ``create``.
             timezone: as ``create``.
-            checks: is given each batch as a Polars frame, and answers for each row why to refuse it, or null.
+            checks: is given each batch as a Polars frame, and answers for each row why to refuse it, or null. By
+                default, what is expected of the source called like the table.
             batch: under ``keep="all"``, where rows are not compared, what this delivery is called: one of the same
                 name is not taken twice. The content of the file by default.
 
@@ -177,6 +183,7 @@ class EventTables:
         """
         rules = self._rules(name, key, event_time, known_at, created, keep, timezone)
         rows = incoming(data, self._context.root)
+        checks = checks or self._checks(name)
         ingestion = Ingestion(self._context, self._folder, name, rules, checks, batch or rows.digest)
         ingestion.table = self._kept(name)
         return ingestion.take(rows)

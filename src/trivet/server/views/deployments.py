@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from trivet.server.drawing import Point, draw_line
 from trivet.server.views.shapes import alarm_row
 from trivet.types import duration_text
 
 if TYPE_CHECKING:
+    from trivet.features.skew.report import SkewReport
     from trivet.monitoring.heartbeats import Heartbeat
     from trivet.project import Project
 
@@ -45,6 +48,7 @@ def deployment(project: Project, id: str) -> dict[str, Any]:  # noqa: A002 - the
         "d": found.to_json(),
         "at": data["at"],
         "alarms": [alarm_row(alarm) for alarm in project.alarms() if alarm.alarm.subject == report.subject.name],
+        "skew": _skew(project.last_audit(found.id)),
         "found": [alarm.to_json() for alarm in report.alarms],
         "labels": {"joined": labels.joined, "predictions": labels.predictions},
         "base_rate": base_rate,
@@ -53,6 +57,31 @@ def deployment(project: Project, id: str) -> dict[str, Any]:  # noqa: A002 - the
         "drift": sorted(data["drift"], key=lambda each: _ORDER.get(each["verdict"], 3)),
         "heartbeats": [_heartbeat(beat, report.at) for beat in report.heartbeats],
         "predictions": project.predictions(deployment=found.id, limit=_LATEST),
+    }
+
+
+def _skew(last: SkewReport | None) -> dict[str, Any] | None:
+    """The last audit, what differs first."""
+    if last is None:
+        return None
+    features = sorted(last.features, key=lambda each: -each.mismatches)
+    return {
+        "at": last.at.isoformat(),
+        "rows": last.rows,
+        "artifact": last.artifact,
+        "mismatches": last.mismatches,
+        "notes": last.notes,
+        "features": [
+            {
+                **msgspec.to_builtins(each),
+                "share": each.share,
+                "verdict": "skew" if each.mismatches else "stale" if each.stale else "same",
+                "reason": each.reason,
+                "behind": None if each.oldest is None else duration_text(each.oldest),
+                "examples": [{**msgspec.to_builtins(one), "why": one.why} for one in each.examples],
+            }
+            for each in features
+        ],
     }
 
 

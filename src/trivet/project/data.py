@@ -424,9 +424,8 @@ class Data(Records):
             checked = None if until is None else moment
             written = self._materializer(wanted, checked=checked, until=moment, why=why).advance(moment)
             for each in Usage(self.context).served() if features is None else ():
-                made = self._materializer([each], checked=checked, until=moment, why=why)
-                [rows] = made.advance(moment).values()
-                written[each] = rows
+                older = self._materializer([each], checked=checked, until=moment, why=why)
+                [written[each]] = older.advance(moment).values()
             return written
 
     def online_features(

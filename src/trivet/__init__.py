@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from trivet.features.definitions import Source as Source
     from trivet.features.definitions import Times as Times
     from trivet.features.on_demand import on_demand as on_demand
+    from trivet.features.quality.expectation import expect as expect
+    from trivet.features.quality.expectation import expect_fresh as expect_fresh
+    from trivet.features.quality.expectation import expect_rows as expect_rows
+    from trivet.features.quality.expectations import Expectations as Expectations
     from trivet.features.services import FeatureService as FeatureService
     from trivet.features.training_set import TrainingSet as TrainingSet
     from trivet.pipelines.task import pipeline as pipeline
@@ -62,6 +66,8 @@ _HOMES = {
     "trivet.features.aggregates": (
         *("count", "first", "last", "latest", "max", "mean", "min", "nunique", "quantile", "std", "sum"),
     ),
+    "trivet.features.quality.expectation": ("expect", "expect_fresh", "expect_rows"),
+    "trivet.features.quality.expectations": ("Expectations",),
     "trivet.features.training_set": ("TrainingSet",),
     # what runs: plain functions, models
     "trivet.pipelines.task": ("pipeline", "task"),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from trivet.features.online.contract import OnlineStore
+    from trivet.features.quality.report import QualityReport
     from trivet.features.reader import FeatureReader
     from trivet.features.references import Definition, Selection
     from trivet.ledger.tables import Tables
@@ -589,3 +590,12 @@ def _plain(row: Mapping[str, Any], labels: Mapping[str, float]) -> dict[str, Any
         for name, moment in plain["feature_times"].items()
     }
     return plain | {"label": labels.get(row["id"])}
+
+
+def settle_quality(context: Context, report: QualityReport) -> None:
+    """Raise the alarm of what a check found broken; clear it where the check finds it no longer."""
+    from trivet.monitoring.alarms import Alarm, settle_alarms
+
+    broken = [each.expectation for each in report.failed if each.severity == "refuse"]
+    alarm = Alarm("quality", report.subject, report.at, report.trouble, {"expectations": broken})
+    settle_alarms(context, [alarm] if broken else [], checked=[("quality", report.subject)])

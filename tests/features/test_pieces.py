@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trivet.errors import Invalid, NotFound
-from trivet.features import Entity, FeatureView, Source, count, mean, nunique, select_all
+from trivet.features import Entity, FeatureView, Source, count, mean, nunique, resolve, select_all
 from trivet.features import sum as total
 from trivet.features.engines.local import LocalEngine
 from trivet.features.pieces import Parts, as_bytes, join_in_pieces, needed
@@ -92,9 +92,9 @@ def test_pieces_answer_the_same_bits_and_counts(tmp_path_factory, rows, seed, ke
     folder = tmp_path_factory.mktemp("pieces")
     written(folder, *tables(rows, seed))
     found = views()
-    selected, data = select_all(found), snapshots_of([view.source for view in found], folder)
+    selected, data = resolve(found), snapshots_of([view.source for view in found], folder)
     spine = pl.scan_parquet(folder / "spine.parquet")
-    whole = LocalEngine().point_in_time(spine.collect(), selected, data, time="t", strict=strict)
+    whole = LocalEngine().point_in_time(spine.collect(), selected.read, data, time="t", strict=strict)
     parts = Parts(keys, at_a_time)
     stored, report = join_in_pieces(LocalEngine(), spine, selected, data, time="t", strict=strict, parts=parts)
     assert stored.scan().collect().equals(whole.frame)
@@ -169,8 +169,8 @@ def test_bad_input_gets_a_sentence(context, tmp_path):
     written(context.root, *tables(40))
     with pytest.raises(Invalid, match="'2 apples' is no size of memory"):
         training_set(context, "spine.parquet", views(), time="t", memory="2 apples")
-    selected = select_all(views())
-    data = snapshots_of([each.view.source for each in selected], context.root)
+    selected = resolve(views())
+    data = snapshots_of([each.source for each in selected.views], context.root)
     spine = pl.scan_parquet(context.root / "spine.parquet")
 
     def joined(spine, data=data, time="t"):

@@ -99,7 +99,7 @@ def test_the_code_runs_and_means_the_same(repository, monkeypatch):
     (repository / "imported.py").write_text(import_feast(repository).code)
     monkeypatch.syspath_prepend(repository)
     names = vars(__import__("imported"))
-    hourly, pairs, sums = names["hourly"], names["driver_car_2"], names["sums"]
+    hourly, pairs, sums = names["hourly"], names["driver_car"], names["sums"]
     assert hourly.entity == tv.Entity("driver", key="driver_id", type="int")
     assert (hourly.owner, hourly.tags, hourly.description) == ("ada", {"team": 'it\'s "us"'}, "per hour")
     assert list(hourly.features) == ["conv_rate", "acc_rate"]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from trivet.features.definitions import FeatureView
-from trivet.features.engines.prepared import Prepared
+from trivet.features.engines.prepared import Clock, Prepared
 from trivet.features.engines.timeline import Ints, Timeline
 from trivet.types import Micros
 
@@ -34,15 +34,15 @@ class Past:
 
     def __init__(self, view: FeatureView, prepared: Prepared) -> None:
         self._version = f"1 polars {pl.__version__}"  # its hashes may change with the version
-        columns: dict[Any, list[str]] = {}
+        columns: dict[Clock, list[str]] = {}
         for each in view.features.values():
-            columns.setdefault(view.source.times_of(each.column), []).extend([each.column] if each.column else [])
+            columns.setdefault(Clock.of(view.source, each), []).extend(each.columns)
         self._kinds = [
             _sums(
-                prepared.timeline(view.entity.keys, times),
+                prepared.timeline(view.entity.keys, clock),
                 _hashes(prepared, [*view.entity.keys, *dict.fromkeys(names)]),
             )
-            for times, names in columns.items()
+            for clock, names in columns.items()
         ]
 
     def up_to(self, moment: Micros) -> list[Any]:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from trivet.features.definitions import Entity, FeatureView, Source
     from trivet.features.leaks import LeakReport
     from trivet.features.materialize import Materializer
+    from trivet.features.quality.checks import Defined, Quality
+    from trivet.features.quality.expectations import Expectations
+    from trivet.features.quality.report import QualityReport
     from trivet.features.reader import FeatureVector
     from trivet.features.references import Definition, Selection
     from trivet.features.statistics import Statistics
@@ -33,14 +36,14 @@ __all__ = ["Data"]
 class Data(Records):
     """Access to data."""
 
-    def define(self, *definitions: Definition, why: str = "") -> list[Listed]:
-        """Store feature views, on-demand views and services; an edited one becomes a new version.
+    def define(self, *definitions: Definition | Expectations, why: str = "") -> list[Any]:
+        """Store feature views, on-demand views, services and expectations; an edited one becomes a new version.
 
         From then on references such as ``"visits:*"`` and ``"visits:count_7d"`` name their features. What they were
         declared with as objects is stored too, and their functions are tried in a clean process.
 
         Args:
-            definitions: what ``tv.feature_view``, ``tv.on_demand`` or ``tv.FeatureService`` declared.
+            definitions: what ``tv.feature_view``, ``tv.on_demand``, ``tv.FeatureService`` or ``tv.Expectations`` declared.
             why: the reason, kept in the history of each name.
 
         Raises:
@@ -56,7 +59,30 @@ class Data(Records):
             ...     listed.version, listed.features
             (1, ['visits:spent'])
         """
-        return self._catalogue.apply(*definitions, why=why)
+        from trivet.features.quality.expectations import Expectations
+
+        plain = [each for each in definitions if not isinstance(each, Expectations)]
+        listed: list[Listed | Defined] = list(self._catalogue.apply(*plain, why=why))
+        for place, each in enumerate(definitions):
+            if isinstance(each, Expectations):
+                listed.insert(place, self.quality.define(each, why=why))
+        return listed
+
+    @cached_property
+    def quality(self) -> Quality:
+        """What is expected of sources and views: ``all``, ``check``, ``learn``, ``profile``, ``row_check``, ``guard``."""
+        from trivet.features.quality.checks import Quality
+        from trivet.live import settle_quality
+
+        return Quality(self.context, lambda report: settle_quality(self.context, report))
+
+    def check(self, of: str | Source | FeatureView, *, at: datetime | str | None = None) -> QualityReport:
+        """Check what is expected of a source or a view, and record the report; see ``Quality.check``."""
+        return self.quality.check(of, at=at)
+
+    def learn_expectations(self, of: str | Source | FeatureView, **period: datetime | str | None) -> Expectations:
+        """Propose expectations from a period (``since=``, ``before=``) that was good; see ``Quality.learn``."""
+        return self.quality.learn(of, **period)
 
     def feature_views(self) -> list[Listed]:
         """The current version of every stored feature view, by name."""
@@ -199,21 +225,28 @@ class Data(Records):
         return statistics(self.context, found)
 
     def materializer(
-        self, features: Sequence[Definition | str] | Definition | str, *, afresh: bool = False
+        self,
+        features: Sequence[Definition | str] | Definition | str,
+        *,
+        afresh: bool = False,
+        until: datetime | None = None,
+        why: str = "",
     ) -> Materializer:
         """What brings the online store up to a moment, again and again, without reading its sources anew.
 
-        ``afresh`` forgets first what the store has of these views, for a replay of the past.
+        ``afresh`` forgets first what the store has of these views, for a replay of the past. What is expected of views
+        and sources is checked as of ``until``; ``why`` goes on where that does not hold.
         """
         from trivet.features.materialize import Materializer, record_materialization
         from trivet.features.sources import snapshots_of
 
         views = self._selected(features).views
+        sources = snapshots_of([view.source for view in views], self.root)
+        guarded = self.quality.guard(views, sources, at=until, why=why)
         if afresh:
             for view in views:
                 self._online.drop(view.online_name)
-        sources = snapshots_of([view.source for view in views], self.root)
-        materializer = Materializer(views, sources, self._online)
+        materializer = Materializer(views, guarded.sources, self._online)
         record_materialization(self.context, views, sources)
         return materializer
 
@@ -222,15 +255,18 @@ class Data(Records):
         features: Sequence[Definition | str] | Definition | str | None = None,
         *,
         until: datetime | str | None = None,
+        why: str = "",
     ) -> dict[str, int]:
         """Bring the online store up to ``until`` (now by default) and answer how many rows each view wrote.
 
         Args:
             features: views, or references to them; all stored views by default.
             until: an aware time or its text; what was known at that moment is written.
+            why: a reason to write although what is expected of the data does not hold; recorded.
 
         Raises:
             NotFound: an unknown view.
+            Refused: a refusing expectation is broken as a whole; the store keeps what it had.
             Invalid: ``until`` has no zone, or a source cannot be read.
         """
         wanted = (
@@ -238,7 +274,8 @@ class Data(Records):
         )
         moment = self.context.clock() if until is None else as_utc(until)
         with Progress("materializing"):
-            return self.materializer(wanted).advance(moment)
+            made = self.materializer(wanted, until=None if until is None else moment, why=why)
+            return made.advance(moment)
 
     def online_features(
         self,

@@ -90,7 +90,7 @@ def test_pushed_is_offline_at_every_moment(view, pushes, later, until):
         known += rows
         push(store, view, known)
         if number == until:  # a materialization in between changes nothing
-            None and Materializer([view], {"events": pl.DataFrame(known, SCHEMA)}, store).advance(START + timedelta(hours=12))
+            Materializer([view], {"events": pl.DataFrame(known, SCHEMA)}, store).advance(START + timedelta(hours=12))
         if store.watermark(LiveView(view).name) is None:
             continue
         for ahead in (0, *later):

@@ -8,7 +8,7 @@ way when they are pushed to first. How a state is made and read is ``trivet.feat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -17,17 +17,19 @@ import numpy.typing as npt
 import polars as pl
 
 from trivet.errors import Invalid, NotFound
+from trivet.features.catalogue import CURRENT
 from trivet.features.definitions import FeatureView, Source
 from trivet.features.engines.keys import key_columns
 from trivet.features.engines.prepared import Clock, Prepared
 from trivet.features.keytypes import check_keys
-from trivet.features.live import Contest, LiveView, Series, arithmetic
+from trivet.features.live import Contest, LiveView, Series, arithmetic, live_name
 from trivet.features.online.contract import Batch, OnlineStore
 from trivet.features.online.encoding import encode_keys
 from trivet.features.tables import EventTables, Ingested
 from trivet.features.tiles import Event
 from trivet.features.times import Rules, to_micros
-from trivet.types import Micros
+from trivet.pipelines.context import Context
+from trivet.types import Digest, Micros
 
 __all__ = ["Push", "Pushed", "states"]
 
@@ -56,14 +58,14 @@ class Push:
     """Pushes to the tables of a project. Any number of these, in any number of processes, may work at once.
 
     Args:
+        context: the project.
         tables: of the project.
         store: the online store.
-        views: the views that are kept up to date, asked for at every push.
     """
 
-    def __init__(self, tables: EventTables, store: OnlineStore, views: Callable[[], Sequence[FeatureView]]) -> None:
-        self._tables, self._store, self._views = tables, store, views
-        self._known: dict[str, LiveView] = {}
+    def __init__(self, context: Context, tables: EventTables, store: OnlineStore) -> None:
+        self._ledger, self._tables, self._store = context.ledger, tables, store
+        self._known: dict[Digest, LiveView | None] = {}
 
     def __call__(self, source: str | Source, events: Any) -> Pushed:
         """Add events to the table ``source`` and to the views that read it.
@@ -87,6 +89,7 @@ class Push:
 
         Raises:
             NotFound: there is no such table, or it lacks a column that a view reads.
+            Invalid: a column does not fit a view, for example a key of another type than declared.
         """
         live = self._over(name)
         marks = {each.name: self._store.watermark(each.name) for each in live}
@@ -120,11 +123,33 @@ class Push:
             raise Invalid(f"Source {name!r} is not the table of that name. Push to project.tables.source({name!r}).")
         return name
 
+    def catch_up_with(self, views: Sequence[FeatureView]) -> None:
+        """Take what arrived into those of some views that were pushed to before."""
+        pushed = [view for view in views if self._store.watermark(live_name(view)) is not None]
+        for name in dict.fromkeys(view.source.name for view in pushed):
+            if name in self._tables.names():
+                self.catch_up(name)
+
     def _over(self, name: str) -> list[LiveView]:
+        """The current views over a table, and older versions that were pushed to and may still be asked for."""
         table = self._tables.source(name)
-        found = [view for view in self._views() if _same(view.source, table)]
-        served = [view for view in found if view.served_features]
-        return [self._known.setdefault(view.online_name, LiveView(view)) for view in served]
+        found = [(self._view(digest), current) for digest, current in self._stored().items()]
+        over = [(live, current) for live, current in found if live is not None and _same(live.view.source, table)]
+        kept = set() if all(current for _, current in over) else set(self._store.views())
+        by_name = {live.name: live for live, current in over if current or live.name in kept}
+        return list(by_name.values())
+
+    def _stored(self) -> dict[Digest, bool]:
+        """All versions of all views, and whether each is current."""
+        ever = self._ledger.pointers(name="feature_view/*", history=True)
+        now = {p.digest for p in self._ledger.pointers(name="feature_view/*") if p.label == CURRENT}
+        return {p.digest: p.digest in now for p in ever if p.digest is not None}
+
+    def _view(self, digest: Digest) -> LiveView | None:
+        if digest not in self._known:
+            view = FeatureView.from_spec(self._ledger.artifact(digest).spec)
+            self._known[digest] = LiveView(view) if view.served_features and view.source.created else None
+        return self._known[digest]
 
 
 def states(live: LiveView, rows: pl.DataFrame, position: Micros, store: OnlineStore) -> list[tuple[bytes, bytes]]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trivet.features.quality.checks import Defined, Quality
     from trivet.features.quality.expectations import Expectations
     from trivet.features.quality.report import QualityReport
+    from trivet.features.push import Push, Pushed
     from trivet.features.reader import FeatureVector
     from trivet.features.references import Definition, Selection
     from trivet.features.statistics import Statistics
@@ -245,7 +246,7 @@ class Data(Records):
         guarded = self.quality.guard(views, sources, at=until, why=why)
         if afresh:
             for view in views:
-                self._online.drop(view.online_name)
+                self._forget(view)
         materializer = Materializer(views, guarded.sources, self._online)
         record_materialization(self.context, views, sources)
         return materializer
@@ -275,7 +276,9 @@ class Data(Records):
         moment = self.context.clock() if until is None else as_utc(until)
         with Progress("materializing"):
             made = self.materializer(wanted, until=None if until is None else moment, why=why)
-            return made.advance(moment)
+            written = made.advance(moment)
+            self._push.catch_up_with(self._selected(wanted).views)
+        return written
 
     def online_features(
         self,
@@ -369,6 +372,42 @@ class Data(Records):
         from trivet.features.tables import EventTables
 
         return EventTables(self.context, lambda: self._online)
+
+    def push(self, source: str | Source, events: Any) -> Pushed:
+        """Add events to a table of the project and, in the same call, to the features online that are made from it.
+
+        Reading sees them when this returns, with windows that slide: at any later moment the values are those that a
+        training set has for that moment. A push that is repeated adds nothing, and one that was killed is completed
+        by the next.
+
+        Args:
+            source: the name of a table, or ``project.tables.source(name)``.
+            events: a frame, a list of dicts, one dict, or the path of a file.
+
+        Raises:
+            NotFound: there is no such table, or it lacks a column that a view reads.
+            Invalid: the rows do not fit the table; nothing of them is kept.
+
+        Example:
+            >>> import trivet as tv
+            >>> with tv.open() as project:
+            ...     table = project.tables.create("orders", key="order", event_time="at", keep="first")
+            ...     project.push("orders", {"order": 1, "customer": 42, "at": "2026-01-01T10:00Z", "amount": 20}).updated
+            {}
+        """
+        return self._push(source, events)
+
+    @cached_property
+    def _push(self) -> Push:
+        from trivet.features.push import Push
+
+        return Push(self.context, self.tables, self._online)
+
+    def _forget(self, view: FeatureView) -> None:
+        from trivet.features.live import live_name
+
+        self._online.drop(view.online_name)
+        self._online.drop(live_name(view))
 
     def watermark(self, view: FeatureView) -> datetime | None:
         """Up to when a view was last materialized, None if never."""

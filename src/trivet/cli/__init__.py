@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": "Show what differs among runs, side by side.",
     "features": "List feature views and services, show one, check, import.",
     "tables": "List the project's tables; ingest, erase, compact.",
+    "push": "Add events to a table and to the features online.",
     "check": "Check what is expected of sources and feature views.",
     "models": "List registered models, or show one.",
     "promote": "Point an alias of a model at a version.",

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from trivet.errors import Invalid, NotFound
+from trivet.errors import Invalid
 from trivet.features.catalogue import CURRENT
 from trivet.features.definitions import FeatureView, Source
 from trivet.features.engines.keys import key_columns
@@ -115,11 +115,8 @@ class Push:
 
     def _table(self, source: str | Source) -> str:
         name = source.name if isinstance(source, Source) else source
-        names = self._tables.names()
-        if name not in names:
-            hint = "Events are pushed to tables of the project: make it with project.tables.create(...)."
-            raise NotFound("table", str(name), names, hint=hint)
-        if isinstance(source, Source) and not _same(source, self._tables.source(name)):
+        table = self._tables.source(name)
+        if isinstance(source, Source) and not _same(source, table):
             raise Invalid(f"Source {name!r} is not the table of that name. Push to project.tables.source({name!r}).")
         return name
 
@@ -141,9 +138,9 @@ class Push:
 
     def _stored(self) -> dict[Digest, bool]:
         """All versions of all views, and whether each is current."""
-        ever = self._ledger.pointers(name="feature_view/*", history=True)
-        now = {p.digest for p in self._ledger.pointers(name="feature_view/*") if p.label == CURRENT}
-        return {p.digest: p.digest in now for p in ever if p.digest is not None}
+        pointers = self._ledger.pointers(name="feature_view/*", history=True)
+        now = {pointer.name: pointer.digest for pointer in pointers if pointer.label == CURRENT}  # the last one stands
+        return {each.digest: now[each.name] == each.digest for each in pointers if each.digest is not None}
 
     def _view(self, digest: Digest) -> LiveView | None:
         if digest not in self._known:

@@ -363,8 +363,8 @@ class Data(Records):
         port: int | None = None,
         ready: Callable[[str], None] | None = None,
     ) -> None:
-        """Answer features over HTTP without a model, until told to stop; arguments as for ``serve``."""
-        self._live.serve_features(self._selected(features), host=host, port=port, ready=ready)
+        """Answer features over HTTP without a model, and take pushed events, until told to stop; arguments as ``serve``."""
+        self._live.serve_features(self._selected(features), host=host, port=port, ready=ready, push=self.push)
 
     @cached_property
     def tables(self) -> EventTables:

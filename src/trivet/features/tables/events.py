@@ -244,7 +244,7 @@ class EventTables:
         Raises:
             NotFound: there is no such table or column.
         """
-        table = self._open(name)
+        table = self._near_by(name)
         created = (table.rules or TableRules()).created
         rows = table.scan() if since is None else table.scan_between(created, since + 1, 2**62)
         exist = rows.collect_schema().names()
@@ -263,7 +263,7 @@ class EventTables:
         Raises:
             NotFound: there is no such table.
         """
-        rules = self._described(self._open(name))
+        rules = self._described(self._near_by(name))
         folder = self._folder / name
         path = folder.relative_to(self._context.root) if folder.is_relative_to(self._context.root) else folder
         event_time = rules.event_time or rules.created
@@ -389,6 +389,11 @@ class EventTables:
                 return None
             held[name] = place, table
         return held[name][1]
+
+    def _near_by(self, name: str) -> StoredTable:
+        """The newest version, from what this thread has open: some milliseconds less than ``_open``."""
+        table = self._kept(check_table_name(name))
+        return self._open(name) if table is None else table.refresh()
 
     def _open(self, name: str) -> StoredTable:
         check_table_name(name.removesuffix("__refused"))

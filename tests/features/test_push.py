@@ -16,9 +16,9 @@ from tests.servers import redis_server
 from trivet.errors import Corrupt, Invalid, NotFound
 from trivet.features import Entity, FeatureView, Source, select_all
 from trivet.features.batch import read_frame
-from trivet.features.engines.local import LocalEngine
 from trivet.features.catalogue import Catalogue
-from trivet.features.live import SLACK, LiveView, decode_state, live_name
+from trivet.features.engines.local import LocalEngine
+from trivet.features.live import LiveView, decode_state, live_name
 from trivet.features.materialize import Materializer
 from trivet.features.online.contract import Batch
 from trivet.features.online.memory import MemoryStore
@@ -28,7 +28,7 @@ from trivet.features.push import Push, states
 from trivet.features.reader import FeatureReader
 from trivet.features.tables import EventTables
 from trivet.features.training_set import training_set
-from trivet.testing.engines import SCHEMA, START, moments, tables, views
+from trivet.testing.engines import SCHEMA, START, tables, views
 from trivet.types import to_micros
 
 KEYS = [{"a": a, "b": b} for a in (1, 2, 11, 7) for b in (1, 12)]
@@ -185,9 +185,10 @@ def test_a_push_that_died_before_the_store_is_completed_by_the_next(airport, mon
     view = airport.define({"n": tv.count("1d"), "total": tv.sum("delay", "1d")})
     airport.push("flights", [])
     airport.now += timedelta(seconds=10)
-    with monkeypatch.context() as broken, pytest.raises(OSError, match="killed"):
+    with monkeypatch.context() as broken:
         broken.setattr(airport.store, "put", lambda batches: (_ for _ in ()).throw(OSError("killed")))
-        airport.push("flights", flight(1, NOON))
+        with pytest.raises(OSError, match="killed"):
+            airport.push("flights", flight(1, NOON))
     assert airport.online(view) == {"n": 1, "total": 1.0}
     again = airport.push("flights", flight(1, NOON))
     assert (again.table.new, again.table.repeated, again.updated) == (0, 1, {"congestion": 1})

@@ -247,7 +247,8 @@ def _columns(live: Sequence[LiveView]) -> list[str]:
     names: dict[str, None] = {}
     for each in live:
         names |= dict.fromkeys([*each.view.entity.keys, each.view.source.created or ""])
-        for kind in (*each.series, *each.contests):
+        kinds: list[Series | Contest] = [*each.series, *each.contests]
+        for kind in kinds:
             names |= dict.fromkeys([*kind.clock.columns, *kind.columns])
         for name in each.view.served_features:
             names |= dict.fromkeys(each.view.features[name].columns)

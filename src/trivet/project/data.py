@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from trivet.features.definitions import Entity, FeatureView, Source
     from trivet.features.leaks import LeakReport
     from trivet.features.materialize import Materializer
+    from trivet.features.push import Push, Pushed
     from trivet.features.quality.checks import Defined, Quality
     from trivet.features.quality.expectations import Expectations
     from trivet.features.quality.report import QualityReport
-    from trivet.features.push import Push, Pushed
     from trivet.features.reader import FeatureVector
     from trivet.features.references import Definition, Selection
     from trivet.features.statistics import Statistics

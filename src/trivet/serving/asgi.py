@@ -7,8 +7,8 @@ in the log beside the trace. No trace ever leaves the process.
 from __future__ import annotations
 
 import logging
-from asyncio import to_thread
 from abc import ABC, abstractmethod
+from asyncio import to_thread
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 

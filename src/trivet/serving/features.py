@@ -151,6 +151,7 @@ class FeatureService(Service):
             return self._features(body)
         if self._push is not None and path.startswith(_PUSH):
             allow(scope["method"], "POST")
+            _refuse_pages(scope)
             return ok(self._push(path.removeprefix(_PUSH), _events(body)))
         if path in self._pages:
             allow(scope["method"], "GET", "HEAD")
@@ -160,6 +161,12 @@ class FeatureService(Service):
     def waits(self, scope: Scope) -> bool:
         """A push waits for the disk."""
         return str(scope["path"]).startswith(_PUSH)
+
+
+def _refuse_pages(scope: Scope) -> None:
+    """No page in a browser of this machine may write: browsers name the page that posts."""
+    if any(name == b"origin" for name, _ in scope["headers"]):
+        raise Failure(403, "Events are pushed by programs, not by pages in a browser.")
 
 
 def _events(body: bytes) -> list[dict[str, Any]]:

@@ -236,9 +236,7 @@ class EventTables:
             rows = rows.unique(subset=list(rules.key), keep="last", maintain_order=True)
         return rows if columns is None else rows.select(columns)
 
-    def arrived(
-        self, name: str, *, since: Micros | None = None, columns: Sequence[str] | None = None
-    ) -> pl.DataFrame:
+    def arrived(self, name: str, *, since: Micros | None = None, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Every content of every row that reached a table after the moment ``since``, in the order in which they did.
 
         Raises:

@@ -141,7 +141,8 @@ def inside(tiles: Iterable[Tile], length: Micros, start: Micros, end: Micros, ra
     Args:
         tiles: in order.
         length: of a tile.
-        start, end: of the window; ``end`` is the moment of looking, too.
+        start: of the window.
+        end: of the window, and the moment of looking.
         raw: give the events of all tiles.
     """
     parts: list[Tile | list[Event]] = []
@@ -193,15 +194,15 @@ def _compressed(values: Iterable[float]) -> list[float] | None:
     """Floats that do not overlap, with the same exact sum; None beyond the greatest float."""
     parts: list[float] = []
     for value in values:
-        kept = 0
+        total, kept = value, 0
         for part in parts:
-            small, great = (value, part) if abs(value) < abs(part) else (part, value)
-            value = great + small
-            if rest := small - (value - great):
+            small, great = (total, part) if abs(total) < abs(part) else (part, total)
+            total = great + small
+            if rest := small - (total - great):
                 parts[kept] = rest
                 kept += 1
-        parts[kept:] = [value]
-        if math.isinf(value):
+        parts[kept:] = [total]
+        if math.isinf(total):
             return None
     return parts
 

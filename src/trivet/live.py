@@ -221,7 +221,7 @@ class Live:
         from trivet.pipelines.values import load
 
         model: Any = load(self._context.ledger.artifact(deployment.digest), self._context.blobs)
-        selected = self._selected(model.signature)
+        selected = self._selected(model)
         return self._route_of(selected, {deployment.name: [each.reference for each in selected]}) if selected else None
 
     def _route_of(self, selected: Selection, services: Mapping[str, Sequence[str]]) -> FeatureRoute:

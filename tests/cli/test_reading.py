@@ -140,7 +140,7 @@ def test_compare_and_diff(small, trivet, answer):
         (["models", "delay@7"], 1, "delay@1"),
         (["features", "wether"], 1, "Did you mean 'weather'"),
         (["show", "prediction:nothing"], 1, "There is no prediction 'nothing'"),
-        (["show", "prediction:"], 1, "Give more of the id"),
+        (["show", "prediction:"], 1, "A shortened id needs 6 characters"),
         (["show", "!!"], 1, "is not a reference"),
         (["lineage", "zzzzzzz"], 1, "There is no"),
         (["compare", "delay@1"], 1, "only runs are compared"),
@@ -175,5 +175,5 @@ def test_markup_in_a_message_is_left_alone(small, trivet):
 def test_outside_a_project_nothing_is_wrong(trivet):
     assert lines(trivet("runs")) == ["Nothing is recorded yet."]
     assert lines(trivet("models")) == ["No model is registered yet."]
-    assert lines(trivet("features")) == ["No feature views are stored yet."]
+    assert lines(trivet("features")) == ["No features are defined yet."]
     assert lines(trivet("monitor")) == ["Nothing is deployed."]

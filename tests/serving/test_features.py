@@ -138,7 +138,7 @@ def test_pages_and_methods(client):
 
 
 def test_a_store_that_is_gone_is_a_fault_of_ours_with_an_id(caplog):
-    def gone(entities, at):
+    def gone(entities, at, request):
         raise TrivetError("Redis at 127.0.0.1:1/0 does not answer.")
 
     service = FeatureService(FeatureRoute(lambda wanted: gone, keys=["k"], features=["v:f"]))

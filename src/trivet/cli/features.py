@@ -74,9 +74,9 @@ def import_feast(output: Output, repository: Path, *, to: Path | None, force: bo
 
     The repository's Python files are executed; Feast itself need not be installed.
     """
-    from trivet.interop import feast
+    from trivet.interop.feast import import_feast as carry_over
 
-    done = feast.import_feast(repository)
+    done = carry_over(repository)
     file = to or repository / "features.py"
     if file.exists() and not force:
         raise Invalid(f"{file} exists already. Name another with --to, or replace it with --force.")

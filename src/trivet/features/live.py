@@ -213,6 +213,7 @@ class _Windows:
     def __init__(self, live: LiveView, state: State, at: Micros) -> None:
         self._live, self._state, self._at = live, state, at
         self._parts: dict[tuple[int, Micros, Micros, bool], list[Tile | list[Event]]] = {}
+        self._opened: list[dict[int, list[Event]]] = [{} for _ in state.series]
         self._partials: dict[tuple[int, Micros, Micros, int], Partial | None] = {}
 
     def value(self, feature: Aggregate, series: int, column: int | None) -> Any:
@@ -237,7 +238,8 @@ class _Windows:
         key = (series, window, lag, raw)
         if key not in self._parts:
             end, length = self._at - lag, self._live.series[series].tile
-            self._parts[key] = inside(self._state.series[series], length, end - window, end, raw)
+            tiles, opened = self._state.series[series], self._opened[series]
+            self._parts[key] = inside(tiles, length, end - window, end, opened, raw=raw)
         return self._parts[key]
 
     def _partial(self, series: int, window: Micros, lag: Micros, column: int) -> Partial | None:
@@ -248,7 +250,7 @@ class _Windows:
                 [
                     part.partials[column]
                     if isinstance(part, Tile)
-                    else Partial.of([event.values[column] for event in part])
+                    else Partial.of([event[4][column] for event in part], compressed=False)
                     for part in parts
                 ]
             )

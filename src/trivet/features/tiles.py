@@ -23,6 +23,7 @@ from trivet.types import Micros
 __all__ = ["Event", "Partial", "Tile", "add", "inside", "merged", "rounded"]
 
 _LARGEST = 1 << 63
+_NUMBERS = {int, float, bool}
 
 
 class Event(NamedTuple):
@@ -68,8 +69,12 @@ class Partial(msgspec.Struct, frozen=True, array_like=True):
     last: Any
 
     @classmethod
-    def of(cls, values: Sequence[Any]) -> Partial | None:
+    def of(cls, values: Sequence[Any], *, compressed: bool = True) -> Partial | None:
         """Of values in the order of events; None where all are null.
+
+        Args:
+            values: in the order of events.
+            compressed: keep as few floats of the sum as hold it; else all of them, for what is not kept.
 
         Example:
             >>> Partial.of([0.1, None, 0.2]).total
@@ -79,6 +84,8 @@ class Partial(msgspec.Struct, frozen=True, array_like=True):
         if not present:
             return None
         total, special = _sum(present)
+        if compressed and isinstance(total, list):
+            total = _compressed(total)
         ends = (present[0], present[-1])
         return cls(len(present), total, special, _extreme(min, present), _extreme(max, present), *ends)
 
@@ -135,7 +142,9 @@ def add(tiles: Iterable[Tile], fresh: Iterable[Event], length: Micros, oldest: M
     return [kept[number] for number in sorted(kept) if (number + 1) * length > oldest]
 
 
-def inside(tiles: Iterable[Tile], length: Micros, start: Micros, end: Micros, raw: bool) -> list[Tile | list[Event]]:
+def inside(
+    tiles: Iterable[Tile], length: Micros, start: Micros, end: Micros, opened: dict[int, list[Event]], *, raw: bool
+) -> list[Tile | list[Event]]:
     """What was visible at ``end`` of the window ``[start, end)``: whole tiles, and events of those that are cut.
 
     Args:
@@ -143,6 +152,7 @@ def inside(tiles: Iterable[Tile], length: Micros, start: Micros, end: Micros, ra
         length: of a tile.
         start: of the window.
         end: of the window, and the moment of looking.
+        opened: the events of tiles that were unpacked before; more are added.
         raw: give the events of all tiles.
     """
     parts: list[Tile | list[Event]] = []
@@ -153,7 +163,10 @@ def inside(tiles: Iterable[Tile], length: Micros, start: Micros, end: Micros, ra
         if not raw and begin >= start and begin + length <= end and tile.visible <= end:
             parts.append(tile)
         else:
-            parts.append([e for e in tile.events if start <= e[0] < end and e[1] <= end and e[2] <= end])
+            if tile.number not in opened:
+                opened[tile.number] = tile.events
+            events = opened[tile.number]
+            parts.append([e for e in events if start <= e[0] < end and e[1] <= end and e[2] <= end])
     return parts
 
 
@@ -181,13 +194,18 @@ def rounded(partial: Partial) -> int | float | None:
 
 
 def _sum(values: list[Any]) -> tuple[int | list[float] | None, float]:
-    if not isinstance(values[0], int | float):
+    """The terms of the sum, and what is not finite."""
+    kinds = set(map(type, values))
+    if not kinds <= _NUMBERS:
         return None, 0.0
-    if all(isinstance(value, int) for value in values):
+    if float not in kinds:
         whole = sum(values)
         return (whole if -_LARGEST <= whole < _LARGEST else None), 0.0
-    finite = [float(value) for value in values if math.isfinite(value)]
-    return _compressed(finite), float(sum(value for value in values if not math.isfinite(value)))
+    floats = list(map(float, values)) if len(kinds) > 1 else values
+    if math.isfinite(sum(floats)):
+        return floats, 0.0
+    finite = [value for value in floats if math.isfinite(value)]
+    return finite, sum(value for value in floats if not math.isfinite(value)) + 0.0
 
 
 def _compressed(values: Iterable[float]) -> list[float] | None:
@@ -230,6 +248,6 @@ def _nearest(terms: list[float]) -> float:
 
 def _extreme(choose: Any, values: Sequence[Any]) -> Any:
     """The least or the greatest; NaN where there is one."""
-    if type(values[0]) is float and any(value != value for value in values):
+    if isinstance(values[0], int | float) and math.isnan(sum(values)) and any(value != value for value in values):
         return math.nan
     return choose(values)

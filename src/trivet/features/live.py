@@ -24,7 +24,7 @@ from trivet.features.aggregates import ARITHMETIC, COUNTS, Aggregate
 from trivet.features.definitions import FeatureView
 from trivet.features.engines.prepared import Clock
 from trivet.features.online.contract import Row
-from trivet.features.tiles import Event, Partial, Tile, add, inside, merged, rounded
+from trivet.features.tiles import Event, Partial, Tile, add, inside, merged, nearest, rounded
 from trivet.types import Micros, as_duration
 
 __all__ = ["SLACK", "Contest", "LiveView", "Series", "State", "live_name"]
@@ -230,7 +230,7 @@ class _Windows:
         if feature.operation in ("sum", "mean"):
             total = rounded(partial)
             if total is None:
-                total = rounded_all(self._values(series, window, feature.lag, column))
+                total = _total(self._values(series, window, feature.lag, column))
             return total if feature.operation == "sum" else float(total) / partial.count
         return getattr(partial, _KEPT[feature.operation])
 
@@ -265,11 +265,9 @@ class _Windows:
 _KEPT = {"count": "count", "min": "low", "max": "high", "first": "first", "last": "last"}
 
 
-def rounded_all(values: list[Any]) -> int | float:
+def _total(values: list[Any]) -> int | float:
     """The sum of values that are too great for a partial."""
-    import math
-
-    return sum(values) if all(isinstance(value, int) for value in values) else math.fsum(values)
+    return sum(values) if all(isinstance(value, int) for value in values) else nearest([float(each) for each in values])
 
 
 def _different(values: list[Any]) -> set[Any]:

@@ -20,7 +20,7 @@ import msgspec
 
 from trivet.types import Micros
 
-__all__ = ["Event", "Partial", "Tile", "add", "inside", "merged", "rounded"]
+__all__ = ["Event", "Partial", "Tile", "add", "inside", "merged", "nearest", "rounded"]
 
 _LARGEST = 1 << 63
 _NUMBERS = {int, float, bool}
@@ -190,7 +190,7 @@ def rounded(partial: Partial) -> int | float | None:
     """The sum: exact for integers, for floats the nearest to the exact one; None where it was not kept."""
     if partial.special:
         return partial.special
-    return _nearest(partial.total) if isinstance(partial.total, list) else partial.total
+    return nearest(partial.total) if isinstance(partial.total, list) else partial.total
 
 
 def _sum(values: list[Any]) -> tuple[int | list[float] | None, float]:
@@ -235,7 +235,8 @@ def _added(totals: list[int | list[float] | None]) -> int | list[float] | None:
     return floats + [float(each) for each in whole]
 
 
-def _nearest(terms: list[float]) -> float:
+def nearest(terms: Sequence[float]) -> float:
+    """The float nearest to the exact sum of finite terms; infinite where it lies beyond them all."""
     try:
         return math.fsum(terms)
     except OverflowError:  # on the way, not necessarily in the end
@@ -243,7 +244,7 @@ def _nearest(terms: list[float]) -> float:
     try:
         return float(exact)
     except OverflowError:
-        return math.copysign(math.inf, exact)
+        return math.inf if exact > 0 else -math.inf
 
 
 def _extreme(choose: Any, values: Sequence[Any]) -> Any:

@@ -14,8 +14,8 @@ import pyarrow as pa
 from trivet.errors import Invalid, NotFound
 from trivet.features.definitions import FeatureView, Source
 from trivet.features.frames import as_polars, is_frame
-from trivet.features.functions import described_error
 from trivet.features.sources.contract import Snapshot, Snapshots, first_line, unreadable
+from trivet.features.sources.transforms import transformed
 
 __all__ = ["log_name", "read"]
 
@@ -93,24 +93,10 @@ def _query(source: Source, snapshots: Snapshots) -> pl.DataFrame:
 
 
 def _transform(source: Source, snapshots: Snapshots) -> pl.DataFrame:
-    """Run a function over Narwhals lazy frames."""
-    import narwhals as nw
-
+    """Run a function over lazy frames."""
     assert source.transform is not None
-    frames = {each.name: nw.from_native(_rows(each, snapshots)) for each in source.inputs}
-    try:
-        answer = source.transform.load()(**frames)
-        if not isinstance(answer, nw.LazyFrame | nw.DataFrame):
-            raise Invalid(
-                f"The function of {source.name!r} answers a {type(answer).__name__}. Return a Narwhals frame, as its "
-                "parameters are."
-            )
-        rows = pl.DataFrame(answer.lazy().collect().to_native())
-    except Invalid:
-        raise
-    except Exception as exc:
-        raise Invalid(f"The function of {source.name!r} fails: {described_error(exc)}") from exc
-    return _ordered(rows)
+    frames = {each.name: _rows(each, snapshots) for each in source.inputs}
+    return _ordered(transformed(source.name, source.transform, frames))
 
 
 def _ordered(rows: pl.DataFrame) -> pl.DataFrame:

@@ -144,13 +144,14 @@ class Live:
         host: str | None,
         port: int | None,
         ready: Callable[[str], None] | None,
+        push: Callable[[str, list[dict[str, Any]]], Any] | None = None,
     ) -> None:
-        """Answer features over HTTP, without a model, until told to stop."""
+        """Answer features over HTTP, without a model, and take events, until told to stop."""
         from trivet.serving.features import FeatureService
         from trivet.serving.service import run
 
         settings = self._context.settings.serving
-        app = FeatureService(self._route_of(selected, {}))
+        app = FeatureService(self._route_of(selected, {}), push=push)
         where = settings.port if port is None else port
         run(app, host or settings.host, where, on_ready=lambda h, p: ready(f"http://{h}:{p}") if ready else None)
 

@@ -163,3 +163,44 @@ def test_beside_a_model(route, log):
     assert {"FeatureRequest", "FeatureVector", "Request"} <= set(document["components"]["schemas"])
     alone = Client(App([Predictor(deployed(), read, score, log)]))
     assert ask(alone, entities={"origin": "JFK"}).status_code == 404
+
+
+class TestPush:
+    @pytest.fixture
+    def pushed(self):
+        return []
+
+    @pytest.fixture
+    def client(self, route, pushed):
+        def push(source, events):
+            if source != "flights":
+                raise NotFound("table", source, ["flights"])
+            pushed.extend(events)
+            return {"updated": {"congestion": len(events)}}
+
+        return Client(FeatureService(route, push=push, most_bytes=1000))
+
+    def test_one_event_or_several(self, client, pushed):
+        assert client("POST", "/push/flights", json={"n": 1}).json() == {"updated": {"congestion": 1}}
+        assert client("POST", "/push/flights", json=[{"n": 2}, {"n": 3}]).json() == {"updated": {"congestion": 2}}
+        assert [event["n"] for event in pushed] == [1, 2, 3]
+
+    def test_bad_pushes_are_sentences_and_push_nothing(self, client, pushed):
+        assert client("POST", "/push/orders", json={"n": 1}).status_code == 404
+        for body in (b"", b"[1]", b"3", b'{"n":'):
+            answer = client("POST", "/push/flights", content=body)
+            assert (answer.status_code, "holds no events" in answer.json()["error"]) == (400, True)
+        assert client("GET", "/push/flights").status_code == 405
+        assert client("POST", "/push/flights", json={"n": "x" * 2000}).status_code == 413
+        assert (
+            client("POST", "/push/flights", json={"n": 1}, headers={"origin": "http://evil.example"}).status_code == 403
+        )
+        assert pushed == []
+
+    def test_the_document_describes_it_where_it_is_there(self, client, route):
+        document = client("GET", "/openapi.json").json()
+        validate(document)
+        assert "/push/{source}" in document["paths"]
+        without = Client(FeatureService(route))
+        assert "/push/{source}" not in without("GET", "/openapi.json").json()["paths"]
+        assert without("POST", "/push/flights", json={}).status_code == 404

@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": "Show what differs among runs, side by side.",
     "features": "List feature views and services, show one, check, import.",
     "tables": "List the project's tables; ingest, erase, compact.",
+    "push": "Add events to a table and to the features online.",
     "check": "Check what is expected of sources and feature views.",
     "series": "List time series, show one, read or write.",
     "models": "List registered models, or show one.",

@@ -16,9 +16,9 @@ from trivet.errors import Invalid
 from trivet.features.computed import with_computed
 from trivet.features.engines.keys import key_columns
 from trivet.features.frames import as_polars
-from trivet.features.online.contract import Found, Row
-from trivet.features.online.encoding import decode_row, encode_keys
-from trivet.features.reader import Asked, AskedView, FeatureReader, check_moment
+from trivet.features.online.contract import Row
+from trivet.features.online.encoding import encode_keys
+from trivet.features.reader import Asked, AskedView, FeatureReader, Seen
 from trivet.types import Micros
 
 __all__ = ["read_frame"]
@@ -47,10 +47,9 @@ def read_frame(
     """
     frame = as_polars(entities, "The frame of entities")
     asked = [_keys(frame, view) for view in reader.views]
-    found = reader.store.get([(view.name, keys) for view, (_, keys) in zip(reader.views, asked, strict=True)])
+    found = reader.seen([keys for _, keys in asked], at)
     added: list[pl.Series] = []
     for view, (known, _), one in zip(reader.views, asked, found, strict=True):
-        check_moment(view.name, at, one.watermark)
         rows = _Rows(one, known, at)
         for feature in view.features:
             added += rows.columns(feature, times=times, status=status)
@@ -76,11 +75,11 @@ def _keys(frame: pl.DataFrame, view: AskedView) -> tuple[npt.NDArray[np.bool_], 
 class _Rows:
     """What one view answered for all entities."""
 
-    def __init__(self, found: Found, known: npt.NDArray[np.bool_], at: Micros) -> None:
+    def __init__(self, found: Seen, known: npt.NDArray[np.bool_], at: Micros) -> None:
         self._at, self._watermark, self._size = at, found.watermark, len(known)
-        there = np.fromiter((data is not None for data in found.rows), np.bool_, len(found.rows))
+        there = np.fromiter((row is not None for row in found.rows), np.bool_, len(found.rows))
         self._places = np.flatnonzero(known)[there]  # of entities with a row
-        decoded = [decode_row(data) for data in found.rows if data is not None]
+        decoded = [row for row in found.rows if row is not None]
         self._values = list(zip(*(row.values for row in decoded), strict=True))
         self._times = list(zip(*(row.times for row in decoded), strict=True))
         self._as_of = _as_of(decoded, found.watermark)

@@ -15,17 +15,18 @@ import msgspec
 
 from trivet.errors import Invalid
 from trivet.features.aggregates import COUNTS
-from trivet.features.definitions import Entity
+from trivet.features.definitions import Entity, FeatureView
 from trivet.features.keytypes import typed_key
-from trivet.features.online.contract import OnlineStore, Row
+from trivet.features.online.contract import Found, OnlineStore, Row
 from trivet.features.online.encoding import decode_row, encode_key
 from trivet.features.references import Selected, Selection
 from trivet.types import Micros, from_micros
 
 if TYPE_CHECKING:
     from trivet.features.computed import Computation
+    from trivet.features.live import LiveView
 
-__all__ = ["Asked", "AskedView", "FeatureReader", "FeatureVector", "Status", "check_moment"]
+__all__ = ["Asked", "AskedView", "FeatureReader", "FeatureVector", "Seen", "Status", "check_moment"]
 
 Status: TypeAlias = Literal["present", "null", "missing", "expired", "unmaterialized"]
 
@@ -58,11 +59,19 @@ class Asked(NamedTuple):
 
 
 class AskedView(NamedTuple):
-    """One view to read: under which name, by which keys, what of it."""
+    """One view to read: under which name, by which keys, what of it; and how, where events are pushed to it."""
 
     name: str
     entity: Entity
     features: list[Asked]
+    live: LiveView | None = None
+
+
+class Seen(NamedTuple):
+    """What one view has: up to when, None if never, and a row or None for each key."""
+
+    watermark: Micros | None
+    rows: list[Row | None]
 
 
 class FeatureReader:
@@ -84,7 +93,9 @@ class FeatureReader:
             each.view.check_served(each.feature)
         views = dict.fromkeys(each.view for each in features)
         self.views = [
-            AskedView(view.online_name, view.entity, [_feature(each) for each in features if each.view == view])
+            AskedView(
+                view.online_name, view.entity, [_feature(each) for each in features if each.view == view], _live(view)
+            )
             for view in views
         ]
 
@@ -105,17 +116,11 @@ class FeatureReader:
         """
         vectors = [FeatureVector({}, {}, {}) for _ in entities]
         keys = [[_key(entity, view.entity) for entity in entities] for view in self.views]
-        found = self.store.get(
-            [
-                (view.name, [key for key in wanted if key is not None])
-                for view, wanted in zip(self.views, keys, strict=True)
-            ]
-        )
-        for view, wanted, (watermark, rows) in zip(self.views, keys, found, strict=True):
-            check_moment(view.name, at, watermark)
+        asked = [[key for key in wanted if key is not None] for wanted in keys]
+        for view, wanted, (watermark, rows) in zip(self.views, keys, self.seen(asked, at), strict=True):
             if len(rows) == len(wanted):
-                for vector, data in zip(vectors, rows, strict=True):
-                    _answer(vector, view.features, data, watermark, at)
+                for vector, row in zip(vectors, rows, strict=True):
+                    _answer(vector, view.features, row, watermark, at)
             else:
                 rest = iter(rows)
                 for vector, key in zip(vectors, wanted, strict=True):
@@ -127,6 +132,39 @@ class FeatureReader:
             self._computation.fill(vectors, entities, request, at)
         return vectors
 
+    def seen(self, keys: Sequence[Sequence[bytes]], at: Micros) -> list[Seen]:
+        """The rows of some keys of each view, in one question to the store.
+
+        Raises:
+            Invalid: ``at`` is before the moment that the store was brought up to.
+        """
+        pushed = [(place, view.live) for place, view in enumerate(self.views) if view.live is not None]
+        asked = [(view.name, own) for view, own in zip(self.views, keys, strict=True)]
+        found = self.store.get([*asked, *((live.name, keys[place]) for place, live in pushed)])
+        seen: list[Seen | None] = [None] * len(asked)
+        for (place, live), states in zip(pushed, found[len(asked) :], strict=True):
+            if states.watermark is not None:
+                check_moment(live.name, at + live.slack, states.watermark)
+                wanted = [feature.place for feature in self.views[place].features]
+                seen[place] = Seen(at, [None if data is None else live.row(data, at, wanted) for data in states.rows])
+        rest = zip(seen, self.views, found[: len(asked)], strict=True)
+        return [own or _decoded(view.name, one, at) for own, view, one in rest]
+
+
+def _decoded(name: str, found: Found, at: Micros) -> Seen:
+    check_moment(name, at, found.watermark)
+    return Seen(found.watermark, [None if data is None else decode_row(data) for data in found.rows])
+
+
+def _live(view: FeatureView) -> LiveView | None:
+    """How to read a view to which events may be pushed: its source is, or looks like, a table of the project."""
+    source = view.source
+    if source.created is None or not isinstance(source.data, str) or source.derived or source.view is not None:
+        return None
+    from trivet.features.live import LiveView
+
+    return LiveView(view)
+
 
 def _computation(selection: Selection) -> Computation:
     from trivet.features.computed import Computation
@@ -135,10 +173,9 @@ def _computation(selection: Selection) -> Computation:
 
 
 def _answer(
-    vector: FeatureVector, features: list[Asked], data: bytes | None, watermark: Micros | None, at: Micros
+    vector: FeatureVector, features: list[Asked], row: Row | None, watermark: Micros | None, at: Micros
 ) -> None:
-    if data is not None:
-        row = decode_row(data)
+    if row is not None:
         _fill(vector, features, row, row.as_of if watermark is None else max(row.as_of, watermark), at)
     elif watermark is None:
         _fill_missing(vector, features, known=False, status="unmaterialized")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trivet.features.leaks import LeakReport
     from trivet.features.materialize import Materializer
     from trivet.features.plan import Plan
+    from trivet.features.push import Push, Pushed
     from trivet.features.quality.checks import Defined, Quality
     from trivet.features.quality.expectations import Expectations
     from trivet.features.quality.report import QualityReport
@@ -389,7 +390,7 @@ class Data(Records):
         guarded = self.quality.guard(views, sources, at=checked, why=why)
         if afresh:
             for view in views:
-                self._online.drop(view.online_name)
+                self._forget(view)
         materializer = Materializer(views, guarded.sources, self._online)
         record_materialization(self.context, views, guarded.sources, until=until)
         return materializer
@@ -426,7 +427,8 @@ class Data(Records):
             for each in Usage(self.context).served() if features is None else ():
                 older = self._materializer([each], checked=checked, until=moment, why=why)
                 [written[each]] = older.advance(moment).values()
-            return written
+            self._push.catch_up_with(self._selected(wanted).views)
+        return written
 
     def online_features(
         self,
@@ -511,8 +513,8 @@ class Data(Records):
         port: int | None = None,
         ready: Callable[[str], None] | None = None,
     ) -> None:
-        """Answer features over HTTP without a model, until told to stop; arguments as for ``serve``."""
-        self._live.serve_features(self._selected(features), host=host, port=port, ready=ready)
+        """Answer features over HTTP without a model, and take pushed events, until told to stop; arguments as ``serve``."""
+        self._live.serve_features(self._selected(features), host=host, port=port, ready=ready, push=self.push)
 
     @cached_property
     def tables(self) -> EventTables:
@@ -527,6 +529,42 @@ class Data(Records):
         from trivet.features.series import TimeSeries
 
         return TimeSeries(self.context, self.tables)
+
+    def push(self, source: str | Source, events: Any) -> Pushed:
+        """Add events to a table of the project and, in the same call, to the features online that are made from it.
+
+        Reading sees them when this returns, with windows that slide: at any later moment the values are those that a
+        training set has for that moment. A push that is repeated adds nothing, and one that was killed is completed
+        by the next.
+
+        Args:
+            source: the name of a table, or ``project.tables.source(name)``.
+            events: a frame, a list of dicts, one dict, or the path of a file.
+
+        Raises:
+            NotFound: there is no such table, or it lacks a column that a view reads.
+            Invalid: the rows do not fit the table; nothing of them is kept.
+
+        Example:
+            >>> import trivet as tv
+            >>> with tv.open() as project:
+            ...     table = project.tables.create("orders", key="order", event_time="at", keep="first")
+            ...     project.push("orders", {"order": 1, "customer": 42, "at": "2026-01-01T10:00Z", "amount": 20}).updated
+            {}
+        """
+        return self._push(source, events)
+
+    @cached_property
+    def _push(self) -> Push:
+        from trivet.features.push import Push
+
+        return Push(self.context, self.tables, self._online)
+
+    def _forget(self, view: FeatureView) -> None:
+        from trivet.features.live import live_name
+
+        self._online.drop(view.online_name)
+        self._online.drop(live_name(view))
 
     def watermark(self, view: FeatureView) -> datetime | None:
         """Up to when a view was last materialized, None if never."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from asyncio import to_thread
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -62,6 +63,10 @@ class Service(ABC):
     def route(self, scope: Scope, body: bytes) -> Answer:
         """The answer to one request."""
 
+    def waits(self, scope: Scope) -> bool:  # noqa: ARG002 - a service may have such, and need not
+        """Whether a request takes so long that others are answered meanwhile, by other threads."""
+        return False
+
     def counted(self, change: int) -> None:  # noqa: B027 - a service may count, and need not
         """Told of each request that begins (1) and ends (-1)."""
 
@@ -89,7 +94,7 @@ class Service(ABC):
             body = await self._body(scope, receive)
             if body is None:
                 return  # the caller has gone
-            answer = self._answer(scope, body)
+            answer = await to_thread(self._answer, scope, body) if self.waits(scope) else self._answer(scope, body)
         except Failure as failure:
             answer = failure.answer
         finally:

@@ -2,6 +2,8 @@
 
     POST /features  {"entities": {"origin": "JFK"}, "features": ["weather:*"]}
     ->              {"values": {"weather:temp": 21.5}, "times": {"weather:temp": "2013-..."}, "status": {...}}
+    POST /push/flights  {"flight": 1, "origin": "JFK", ...}   or a list of those
+    ->              {"table": {"new": 1, ...}, "updated": {"congestion": 1}}
 
 ``entities`` may be a list, then the answer is one. ``request`` has what on-demand features ask the caller for, once for
 all or as a list. ``features`` are references or the name of a service, all that is
@@ -41,6 +43,8 @@ class Vector(Protocol):
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
 Reader: TypeAlias = Callable[[Rows, int, Rows], Sequence[Vector]]
 """Entities, the moment in microseconds and the request's values for each entity."""
+Pusher: TypeAlias = Callable[[str, list[dict[str, Any]]], Any]
+"""The name of a table and events for it; what it answers can be written as JSON."""
 
 
 class _Request(msgspec.Struct, forbid_unknown_fields=True):
@@ -51,7 +55,9 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _decode = msgspec.json.Decoder(_Request).decode
+_decode_events = msgspec.json.Decoder(dict[str, Any] | list[dict[str, Any]]).decode
 _encode = msgspec.json.Encoder().encode
+_PUSH = "/push/"
 
 
 class FeatureRoute:
@@ -109,26 +115,32 @@ class FeatureService(Service):
 
     Args:
         features: the route.
+        push: takes the name of a table and a list of events; without it nothing can be pushed.
         on_close: called when the server stops.
         most_bytes: of a body.
     """
 
     def __init__(
-        self, features: FeatureRoute, *, on_close: Callable[[], object] | None = None, most_bytes: int = 4 << 20
+        self,
+        features: FeatureRoute,
+        *,
+        push: Pusher | None = None,
+        on_close: Callable[[], object] | None = None,
+        most_bytes: int = 4 << 20,
     ) -> None:
         super().__init__(on_close=on_close, most_bytes=most_bytes)
-        self._features = features
+        self._features, self._push = features, push
         served = {
             "features": features.features,
             "keys": features.keys,
             "request": features.request,
             "services": features.services,
         }
-        paths = ["/features", "/health", "/openapi.json"]
+        paths = ["/features", *([] if push is None else ["/push/{source}"]), "/health", "/openapi.json"]
         self._pages: dict[str, Any] = {
             "/": {"service": "trivet", "version": __version__, **served, "paths": paths},
             "/health": {"status": "ok"},
-            "/openapi.json": _document(features),
+            "/openapi.json": _document(features, pushes=push is not None),
         }
 
     def route(self, scope: Scope, body: bytes) -> Answer:
@@ -137,10 +149,32 @@ class FeatureService(Service):
         if path == "/features":
             allow(scope["method"], "POST")
             return self._features(body)
+        if self._push is not None and path.startswith(_PUSH):
+            allow(scope["method"], "POST")
+            _refuse_pages(scope)
+            return ok(self._push(path.removeprefix(_PUSH), _events(body)))
         if path in self._pages:
             allow(scope["method"], "GET", "HEAD")
             return ok(self._pages[path])
         raise Failure(404, f"There is nothing at {path}. GET / tells what there is.")
+
+    def waits(self, scope: Scope) -> bool:
+        """A push waits for the disk."""
+        return str(scope["path"]).startswith(_PUSH)
+
+
+def _refuse_pages(scope: Scope) -> None:
+    """No page in a browser of this machine may write: browsers name the page that posts."""
+    if any(name == b"origin" for name, _ in scope["headers"]):
+        raise Failure(403, "Events are pushed by programs, not by pages in a browser.")
+
+
+def _events(body: bytes) -> list[dict[str, Any]]:
+    try:
+        events = _decode_events(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise Invalid(f"The body holds no events: {exc}. Send one JSON object, or a list of them.") from exc
+    return events if isinstance(events, list) else [events]
 
 
 def _parsed(body: bytes) -> _Request:
@@ -247,13 +281,31 @@ def _described(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _document(route: FeatureRoute) -> dict[str, Any]:
+def _push_path() -> dict[str, Any]:
+    event = {"type": "object"}
+    events = {"oneOf": [event, {"type": "array", "items": event}]}
+    answers = {"200": "They count from now on.", "400": "Do not fit.", "404": "No such table.", "413": "Too large."}
+    return {
+        "post": {
+            "summary": "Adds events to a table, each once, and to the features that are made from it.",
+            "parameters": [{"name": "source", "in": "path", "required": True, "schema": {"type": "string"}}],
+            "requestBody": {"required": True, "content": {"application/json": {"schema": events}}},
+            "responses": {status: {"description": text} for status, text in answers.items()},
+        }
+    }
+
+
+def _document(route: FeatureRoute, *, pushes: bool) -> dict[str, Any]:
     path, schemas = describe(route)
     error = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
     health = {"summary": "Whether the service lives.", "responses": {"200": {"description": "It does."}}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Features", "version": __version__},
-        "paths": {"/features": path, "/health": {"get": health}},
+        "paths": {
+            "/features": path,
+            **({"/push/{source}": _push_path()} if pushes else {}),
+            "/health": {"get": health},
+        },
         "components": {"schemas": {**schemas, "Error": error}},
     }

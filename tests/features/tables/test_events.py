@@ -70,6 +70,11 @@ class TestOnce:
         report = tables.ingest("clicks", [{"page": "a", "n": 1}, {"page": "a", "n": 1}, {"page": "a", "n": 2}])
         assert counts(report) == {"new": 2, "repeated": 1}
 
+    def test_a_repeated_row_of_a_fraction_of_a_millisecond_is_found(self, tables):
+        rows = [{"page": "a", "at": "2026-11-20T10:00:00.123456Z"}]
+        tables.ingest("clicks", rows, event_time="at")
+        assert counts(tables.ingest("clicks", rows)) == {"repeated": 1}
+
     def test_nulls_and_nans_are_values_of_a_row(self, tables):
         rows = pl.DataFrame({"k": [1, 2], "x": [None, float("nan")]})
         tables.ingest("t", rows, key="k")

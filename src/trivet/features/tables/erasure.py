@@ -240,14 +240,27 @@ class Erasure:
         return all(column in row and _same(row[column], value) for column, value in self._values().items())
 
     def _from_online(self, keys: Mapping[FeatureView, Sequence[Key]]) -> dict[str, int]:
-        if self.online is None or not keys:
+        if self.online is None:
             return {}
         store = self.online()
         gone: dict[str, int] = {}
         for view, mine in keys.items():
             if rows := store.erase(view.online_name, mine):
                 gone[view.name] = gone.get(view.name, 0) + rows
+        self._from_states(store, keys)
         return gone
+
+    def _from_states(self, store: OnlineStore, keys: Mapping[FeatureView, Sequence[Key]]) -> None:
+        """What was pushed: the states of the entity; those of views that would lose rows among others are made anew."""
+        from trivet.features.live import live_name
+
+        kept = set(store.views())
+        for view in self._views():
+            name, ours = live_name(view), view.source.name == self.table.name
+            if name in kept and ours and view in keys:
+                store.erase(name, keys[view])
+            elif name in kept and (ours or view in keys):
+                store.drop(name)
 
     def _from_predictions(self, everywhere: bool) -> int:
         """Records of predictions that name the entity among their keys."""

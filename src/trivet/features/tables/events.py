@@ -246,6 +246,23 @@ class EventTables:
             rows = rows.unique(subset=list(rules.key), keep="last", maintain_order=True)
         return rows if columns is None else rows.select(columns)
 
+    def arrived(self, name: str, *, since: Micros | None = None, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Every content of every row that reached a table after the moment ``since``, in the order in which they did.
+
+        Raises:
+            NotFound: there is no such table or column.
+        """
+        table = self._near_by(name)
+        created = (table.rules or TableRules()).created
+        rows = table.scan() if since is None else table.scan_between(created, since + 1, 2**62)
+        exist = rows.collect_schema().names()
+        if unknown := [each for each in columns or () if each not in exist]:
+            raise NotFound(f"column of table {name!r}", unknown[0], exist)
+        if since is not None:
+            rows = rows.filter(pl.col(created).to_physical() > since)
+        rows = rows if columns is None else rows.select(columns)
+        return rows.collect().sort(created, maintain_order=True)
+
     def source(self, name: str) -> Source:
         """The table as a source of feature views: what happened when, and when it reached us.
 
@@ -254,7 +271,7 @@ class EventTables:
         Raises:
             NotFound: there is no such table.
         """
-        rules = self._described(self._open(name))
+        rules = self._described(self._near_by(name))
         folder = self._folder / name
         path = folder.relative_to(self._context.root) if folder.is_relative_to(self._context.root) else folder
         event_time = rules.event_time or rules.created
@@ -381,6 +398,11 @@ class EventTables:
                 return None
             held[name] = place, table
         return held[name][1]
+
+    def _near_by(self, name: str) -> StoredTable:
+        """The newest version, from what this thread has open: some milliseconds less than ``_open``."""
+        table = self._kept(check_table_name(name))
+        return self._open(name) if table is None else table.refresh()
 
     def _open(self, name: str) -> StoredTable:
         check_table_name(name.removesuffix("__refused"))

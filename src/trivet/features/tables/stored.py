@@ -36,6 +36,7 @@ NOTE = "trivet"
 SMALL = 8 * 2**20
 """Bytes under which a file is one of those that compaction by the way puts together."""
 MANY = 64
+_COARSE = 1000  # microseconds: Delta keeps the bounds of a file's times cut to milliseconds
 _ATTEMPTS = 100
 T = TypeVar("T")
 
@@ -188,7 +189,9 @@ class StoredTable:
         if column is None or low is None or high is None or f"min.{column}" not in files.columns:
             return self.scan()
         begin, end = (pl.col(f"{which}.{column}").cast(TIME).to_physical() for which in ("min", "max"))
-        near = files.filter(~(end < low).fill_null(value=False) & ~(begin > high).fill_null(value=False))
+        near = files.filter(
+            ~(end + _COARSE <= low).fill_null(value=False) & ~(begin - _COARSE >= high).fill_null(value=False)
+        )
         return self.scan(near["path"].to_list())
 
     # -- what changes it --------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-NEEDED = ["pyspark>=4,<5"]
+NEEDED = ["pandas>=2.2,<3", "pyspark>=4,<5"]
 
 
 def outside(arguments: list[str]) -> None:

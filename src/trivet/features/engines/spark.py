@@ -180,7 +180,7 @@ def _in_sentences(what: str = "") -> Iterator[None]:
         if "No module named 'trivet'" in said:
             raise ConfigError(
                 "The machines of the Spark cluster have no Trivet. Install the one of this process in their Python: "
-                f"pip install 'trivet[features]' with {' and '.join(versions())}."
+                f"pip install 'trivet[spark]' with {' and '.join(versions())}."
             ) from exc
         if what:
             raise ConfigError(f"{what}: {_last_line(said)}. Check [features] engine in trivet.toml.") from exc

@@ -15,7 +15,7 @@ __all__ = ["command"]
 @click.option(
     "--features", "wanted", metavar="NAMES", help="Answer these features without a model: 'weather:*,planes'."
 )
-@click.option("--port", type=int, help="[default: 8417, or [serving] port]")
+@click.option("--port", type=click.IntRange(0, 65_535), help="[default: 8417, or [serving] port]")
 @click.option("--host", help="[default: 127.0.0.1; other addresses are refused without authentication]")
 @click.option("--max-silence", metavar="DURATION", help="Longer without a prediction raises the dead-model alarm.")
 @click.option("--allow-ungated", metavar="REASON", help="Serve without a passing gate report; who and why is recorded.")

@@ -11,7 +11,7 @@ __all__ = ["command"]
 
 
 @trivet_command("server", short_help="Show the web pages and the API.")
-@click.option("--port", type=int, help="[default: 8416, or [server] port]")
+@click.option("--port", type=click.IntRange(0, 65_535), help="[default: 8416, or [server] port]")
 @click.option("--host", help="[default: 127.0.0.1; other addresses are refused without authentication]")
 def command(output: Output, port: int | None, host: str | None) -> None:
     """Show the project's pages on a loopback address, until interrupted."""

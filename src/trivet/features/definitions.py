@@ -329,6 +329,11 @@ class Source:
         return tuple(dict.fromkeys([*names, *([self.created] if self.created else [])]))
 
     @property
+    def told(self) -> tuple[str, ...]:
+        """The columns of which something of their own is told: their times, or that they are personal."""
+        return tuple(dict.fromkeys([*self.column_times, *self.personal]))
+
+    @property
     def cut(self) -> tuple[str, ...]:
         """The columns that are cut away when it is read."""
         return tuple(column for column, rule in self.personal.items() if rule == DO_NOT_STORE)

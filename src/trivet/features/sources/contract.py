@@ -7,7 +7,7 @@ because the order decides ties. Columns marked ``do not store`` are left out bef
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from io import BytesIO
 from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trivet.features.definitions import Source
     from trivet.ledger import Blobs
 
-__all__ = ["Place", "Snapshot", "Snapshots", "first_line"]
+__all__ = ["Place", "Snapshot", "Snapshots", "check_told", "first_line"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,17 +81,14 @@ class Snapshot(ABC):
         """Whether the content cannot change any more without changing the fingerprint."""
         return True
 
-    def check_cut(self) -> None:
-        """Refuse a misspelt column among those to be cut away: the one that was meant would be stored.
+    def check_columns(self, told: Iterable[str]) -> None:
+        """Refuse a misspelt column of which something is told: the one that was meant would be seen too early, or stored.
 
         Raises:
             NotFound: there is no such column; the nearest is named.
         """
-        if self.cut:
-            columns = self.rows().collect_schema().names()
-            for column in self.cut:
-                if column not in columns:
-                    raise NotFound(f"column of personal data in source {self.name!r} called", column, columns)
+        if told := list(told):
+            check_told(self.name, told, self.rows().collect_schema().names())
 
 
 Snapshots: TypeAlias = Mapping[str, "Snapshot | Any"]
@@ -129,3 +126,14 @@ def first_line(exc: BaseException) -> str:
 def unreadable(name: str, exc: BaseException) -> Invalid:
     """The sentence about data that a library cannot read."""
     return Invalid(f"The data of source {name!r} cannot be read: {first_line(exc)}")
+
+
+def check_told(source: str, told: Iterable[str], columns: Collection[str]) -> None:
+    """Refuse what a source tells of columns that it does not have (``column_times``, ``personal``).
+
+    Raises:
+        NotFound: there is no such column; the nearest is named.
+    """
+    for column in told:
+        if column not in columns:
+            raise NotFound(f"column in source {source!r} called", column, columns)

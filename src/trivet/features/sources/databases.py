@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +42,9 @@ class _Read(FileSnapshot):
         """Nothing but reading tells whether a database changed."""
         return None
 
-    def check_cut(self) -> None:
-        """The database was never asked for these columns, and knew their names."""
+    def check_columns(self, told: Iterable[str]) -> None:
+        """As for every source; the database was never asked for columns to be cut away, and knew their names."""
+        super().check_columns(column for column in told if column not in self.cut)
 
 
 class Databases:

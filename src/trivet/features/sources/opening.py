@@ -25,7 +25,7 @@ def snapshot_of(source: Source, root: Path = Path()) -> Snapshot:
 
     Raises:
         Invalid: it has no data, or they cannot be used.
-        NotFound: a table of a database, or a column marked ``do not store``, does not exist.
+        NotFound: a table of a database, or a column of which something is told, does not exist.
     """
     if source.data is None:
         lost = f" Its function {source.entry} is in another process; define it again there." if source.entry else ""
@@ -33,7 +33,7 @@ def snapshot_of(source: Source, root: Path = Path()) -> Snapshot:
     if isinstance(source.data, Snapshot):
         return source.data
     snapshot = next(place for place in PLACES if place.claims(source, root)).open(source, root)
-    snapshot.check_cut()
+    snapshot.check_columns(source.told)
     return snapshot
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from trivet.errors import Invalid, NotFound
 from trivet.features.definitions import FeatureView, Source
 from trivet.features.frames import as_polars, is_frame
-from trivet.features.sources.contract import Snapshot, Snapshots, first_line, unreadable
+from trivet.features.sources.contract import Snapshot, Snapshots, check_told, first_line, unreadable
 from trivet.features.sources.transforms import transformed
 
 __all__ = ["log_name", "read"]
@@ -41,6 +41,8 @@ def read(source: Source, columns: Iterable[str], snapshots: Snapshots) -> pl.Dat
     try:
         rows = _rows(source, snapshots)
         exist = rows.collect_schema().names()
+        if source.derived:
+            check_told(source.name, source.told, [*exist, *source.cut])
         for column in wanted:
             if column not in exist:
                 raise NotFound(f"column in source {source.name!r} called", column, exist)

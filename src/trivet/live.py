@@ -378,6 +378,11 @@ class Live:
         from trivet.monitoring.performance import Reference
         from trivet.monitoring.report import Subject, monitor
 
+        if deployment.state == "failed":
+            again = f"trivet serve {deployment.name}@{deployment.version}"
+            raise Conflict(
+                f"The deployment {deployment.id} never came to answer, so there is no health to tell: {again}."
+            )
         context = self._context
         remembered, retired = self._remembered(deployment), deployment.state == "retired"
         predictions = self._watched(deployment)

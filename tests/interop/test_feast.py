@@ -67,6 +67,7 @@ def repository(tmp_path):
     folder = tmp_path / "shop"
     folder.mkdir()
     (folder / "feature_store.yaml").write_text("project: shop\n")
+    (folder / "trivet.toml").write_text("")
     (folder / "drivers.py").write_text(DRIVERS)
     return folder
 

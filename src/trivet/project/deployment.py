@@ -245,6 +245,7 @@ class Delivery(Data, Tracking):
 
         Raises:
             NotFound: there is no such deployment.
+            Conflict: it never came to answer.
         """
         return self._live.monitor(self.deployment(reference), every=every, record=record)
 

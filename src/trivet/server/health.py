@@ -40,10 +40,12 @@ class Health:
 def watched(deployments: list[Deployment]) -> list[Deployment]:
     """Those that should be healthy: all that are alive, and of each model and role the newest. Each version once.
 
-    A version that was replaced is not watched any more; one that stopped and was not replaced is.
+    A version that was replaced is not watched any more; one that stopped and was not replaced is. What never came to
+    answer and what is retired is no concern.
     """
     newest: dict[tuple[str, str], str] = {}
-    for each in deployments:  # newest first
+    answering = [each for each in deployments if each.state not in {"failed", "retired"}]
+    for each in answering:  # newest first
         newest.setdefault((each.name, each.role), each.id)
-    wanted = [each for each in deployments if each.state == "alive" or newest[each.name, each.role] == each.id]
+    wanted = [each for each in answering if each.state == "alive" or newest[each.name, each.role] == each.id]
     return list({(each.name, each.version): each for each in reversed(wanted)}.values())

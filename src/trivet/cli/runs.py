@@ -34,5 +34,5 @@ def command(output: Output, kind: str | None, name: str | None, status: str | No
         for run in found
     ]
     shown = table(["run", "kind", "name", "status", "started", "took", "metrics"], rows, fold=["name", "metrics"])
-    nothing = "No such runs." if kind or name or status else "Nothing is recorded yet."
+    nothing = "No such runs." if kind or name or status else f"Nothing is recorded yet in {output.project.root}."
     output.say(msgspec.to_builtins(list(found)), shown if rows else nothing)

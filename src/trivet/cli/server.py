@@ -22,6 +22,6 @@ def command(output: Output, port: int | None, host: str | None) -> None:
 
     def ready(host: str, port: int) -> None:
         address = f"http://{host}:{port}"
-        output.say({"address": address}, f"The pages of {output.project.root} are at {address}. Stop with Ctrl-C.")
+        output.say({"address": address}, f"The pages of {output.project.root} are at {address} until Ctrl-C.")
 
     run(create_app(output.project), host or settings.host, settings.port if port is None else port, on_ready=ready)

@@ -46,6 +46,15 @@ class FeatureVector(msgspec.Struct):
     times: dict[str, Micros | None]
     status: dict[str, Status]
 
+    def __repr__(self) -> str:
+        """Each feature with its value, and why there is none."""
+        said = (f"{name}={value!r}" + self._reason(name) for name, value in self.values.items())
+        return f"<FeatureVector {', '.join(said)}>"
+
+    def _reason(self, name: str) -> str:
+        status = self.status.get(name, "present")
+        return "" if status == "present" else f" ({status})"
+
 
 class Asked(NamedTuple):
     """One feature to read, with what decides whether its value is still good."""

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from trivet.errors import Invalid
+from trivet.errors import Invalid, NotFound
 from trivet.ledger import Run
 from trivet.tracking import search
 from trivet.tracking.processes import BIRTH, process_tags
@@ -152,3 +152,12 @@ def test_it_reads_well():
 )
 def test_lengths_of_time_are_said_as_people_do(seconds, text):
     assert search._took(seconds) == text
+
+
+def test_a_kind_that_no_run_ever_had_gets_the_nearest(context):
+    context.ledger.write(a_run(kind="backfill"))
+    assert len(runs(context, kind="backfill")) == 1
+    assert len(runs(context, kind="gate")) == 0
+    assert len(runs(context, kind="backfill", name="other")) == 0
+    with pytest.raises(NotFound, match=r"no kind of runs 'expriment'\. Did you mean 'experiment'"):
+        runs(context, kind="expriment")

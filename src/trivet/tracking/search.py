@@ -11,13 +11,30 @@ from typing import Any, Literal, overload
 
 from msgspec.structs import replace
 
-from trivet.errors import Invalid
+from trivet.errors import Invalid, NotFound
 from trivet.ledger import Run, RunQuery, Status
 from trivet.pipelines.context import Context
 from trivet.tracking.processes import is_stale, status_of
 from trivet.tracking.tables import html_table, text_table
 
-__all__ = ["RunList", "as_table", "runs"]
+__all__ = ["KINDS", "RunList", "as_table", "check_kind", "runs"]
+
+KINDS = (
+    *("experiment", "pipeline", "task", "training_set", "gate", "serve", "predict", "monitor", "reproduce"),
+    *(
+        "materialize",
+        "ingest",
+        "erase",
+        "compact",
+        "statistics",
+        "profile",
+        "quality_check",
+        "leak_check",
+        "skew_audit",
+    ),
+    "retire",
+)
+"""What Trivet itself records. A run may be of any other kind, too."""
 
 SHOWN = 30  # rows of a printed list
 _PAGE = 200
@@ -106,6 +123,7 @@ def runs(
 
     Raises:
         Invalid: an unknown status, or a limit below 0.
+        NotFound: no run was ever of this kind, and Trivet knows none; the nearest is offered.
     """
     if status is not None and status not in _STATUSES:
         raise Invalid(f"{status!r} is not a status of a run. There are: {', '.join(_STATUSES)}.")
@@ -119,7 +137,19 @@ def runs(
         fits = status != "dead" or is_stale(run, host=context.host)
         if fits and (where is None or where(run)):
             found.append(run)
+    if kind is not None and not found:
+        check_kind(context, kind)
     return RunList(found, host=context.host)
+
+
+def check_kind(context: Context, kind: str) -> None:
+    """Refuse a word that is no kind of runs.
+
+    Raises:
+        NotFound: no run was ever of this kind, and Trivet knows none; the nearest is offered.
+    """
+    if kind not in KINDS and not context.ledger.runs(RunQuery(kind=kind, limit=1)):
+        raise NotFound("kind of runs", kind, KINDS)
 
 
 def as_table(found: Sequence[Run], *, host: str | None = None) -> list[dict[str, Any]]:

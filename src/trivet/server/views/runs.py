@@ -10,6 +10,7 @@ from trivet.errors import Invalid, NotFound
 from trivet.ledger import Run, RunQuery
 from trivet.server.drawing import Point, draw_line
 from trivet.server.views.shapes import artifact_row, run_row, text_of
+from trivet.tracking.search import KINDS, check_kind
 
 if TYPE_CHECKING:
     from trivet.project import Project
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["run", "runs"]
 
 PAGE = 50
-_KINDS = ("all", "experiment", "pipeline", "task", "training_set", "gate", "serve", "predict", "monitor", "reproduce")
+_KINDS = ("all", *KINDS)
 _HIDDEN = frozenset({"git.patch", "log", "pid", "pid_started"})
 """Tags by which Trivet finds its own things again."""
 _ID = re.compile(r"[0-9A-Za-z]{1,64}")
@@ -28,6 +29,7 @@ def runs(project: Project, kind: str = "all", before: str | None = None) -> dict
     """A page of runs, newest first.
 
     Raises:
+        NotFound: no run is of this kind; the nearest is offered.
         Invalid: ``kind`` cannot be a kind, or ``before`` cannot be the id of a run.
     """
     if not _KIND.fullmatch(kind):
@@ -36,6 +38,8 @@ def runs(project: Project, kind: str = "all", before: str | None = None) -> dict
         raise Invalid(f"before={before[:80]!r} is not the id of a run. It is the last id of the page before.")
     query = RunQuery(kind=None if kind == "all" else kind, before=before, limit=PAGE + 1)
     found = project.context.ledger.runs(query)
+    if not found and kind != "all":
+        check_kind(project.context, kind)
     shown = found[:PAGE]
     words = {"kind": kind} if kind != "all" else {}
     more = urlencode({**words, "before": shown[-1].id}) if len(found) > PAGE else None

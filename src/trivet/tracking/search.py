@@ -28,7 +28,7 @@ KINDS = (
         "compact",
         "statistics",
         "profile",
-        "quality_check",
+        "check",
         "leak_check",
         "skew_audit",
     ),

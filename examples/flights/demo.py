@@ -67,7 +67,7 @@ def main() -> None:
                 ),
                 "prediction": (
                     f"prediction:{predictions['prediction'][len(predictions) // 2]}",
-                    "traced back to raw files on its page",
+                    "traced back to its source files on its page",
                 ),
                 **{
                     f"reproduced {name}": (f"run:{found.attempt.id}", f"level: {found.level}")

@@ -67,7 +67,7 @@ def main() -> None:
                 ),
                 "prediction": (
                     f"prediction:{predictions['prediction'][len(predictions) // 2]}",
-                    "traced back to its source files on its page",
+                    "traced back to the raw files on its page",
                 ),
                 **{
                     f"reproduced {name}": (f"run:{found.attempt.id}", f"level: {found.level}")
@@ -81,8 +81,7 @@ def main() -> None:
 def training_set(project: tv.Project) -> tv.TrainingSet:
     """Raw files, feature views, and a training set that sees nothing known later."""
     with part(1, "Data: New York's flights of 2013"):
-        data.prepare()
-        spine = data.spine()
+        spine = data.prepare(project, *features.SOURCES)
     with part(2, "Features as they were known an hour before departure"):
         project.define(*features.VIEWS)
         return project.training_set(spine, features.VIEWS, time="t", label="late")
@@ -123,7 +122,7 @@ def gate_and_register(project: tv.Project, model: Any, baseline: Any, test: Any)
 def serve_and_replay(project: tv.Project) -> pl.DataFrame:
     """Serve the champion and send it real flights, with the online store brought up to each moment."""
     with part(5, "Serving: October to December through HTTP, moment by moment"):
-        flights = chosen_flights(data.spine())
+        flights = chosen_flights(pl.read_parquet(HERE / "data/spine.parquet"))
         store = project.materializer(features.VIEWS, afresh=True)
         answers = []
         with serving(project) as client, progress("moments", flights["t"].n_unique()) as step:

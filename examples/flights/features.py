@@ -19,6 +19,8 @@ weather_reports = tv.Source("weather", "data/weather.parquet", event_time="time_
 # One snapshot without times: a plane's age and seats date from its building, so they count as always known.
 registry = tv.Source("planes", "data/planes.parquet")
 
+SOURCES = [flights, weather_reports, registry]
+
 
 @tv.feature_view(entity=origin, source=flights)
 def congestion():

@@ -19,12 +19,12 @@ EDGES = ["2013-01-01", "2013-03-10", "2013-11-03", "2013-12-31"]
 
 @pytest.fixture(scope="module")
 def folder() -> Path:
-    return data.prepare()
+    return data.write()
 
 
 @pytest.fixture(scope="module")
 def spine(folder: Path) -> pl.DataFrame:
-    return data.spine(folder)
+    return pl.read_parquet(folder / "spine.parquet")
 
 
 @pytest.fixture(scope="module")

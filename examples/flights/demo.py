@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -179,9 +179,12 @@ class Client:
 
     def predict(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The answers to some requests."""
-        self.connection.request("POST", "/predict", json.dumps(requests), {"Content-Type": "application/json"})
-        response = self.connection.getresponse()
-        answer = json.loads(response.read())
+        try:
+            self.connection.request("POST", "/predict", json.dumps(requests), {"Content-Type": "application/json"})
+            response = self.connection.getresponse()
+            answer = json.loads(response.read())
+        except (OSError, HTTPException) as exc:
+            raise SystemExit(f"The served model is gone ({exc!r}). make demo starts it again.") from exc
         if response.status != 200:
             raise SystemExit(f"The model answered {response.status}: {answer['error']}")
         return answer

@@ -11,6 +11,8 @@ from trivet.cli.output import Output
 from trivet.cli.output import command as trivet_command
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from trivet.ledger import Artifact, Run
     from trivet.ledger.lineage import Lineage
 
@@ -69,6 +71,10 @@ class _Growth:
         """A run with what is beyond it, below ``tree``."""
         from rich.text import Text
 
+        if run.id in self.grown:
+            tree.add(_run_text(run).append(" (above)"))
+            return
+        self.grown.add(run.id)
         branch = tree.add(_run_text(run))
         for slot, other in (run.outputs if self.down else run.inputs).items():
             if other not in self.artifacts:
@@ -85,7 +91,7 @@ class _Growth:
         return steps or runs
 
 
-def _run_text(run: Run) -> Any:
+def _run_text(run: Run) -> Text:
     from rich.text import Text
 
     kind = "deployment" if run.kind == "serve" else run.kind

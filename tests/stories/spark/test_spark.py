@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import polars as pl
 import pytest
@@ -14,6 +15,9 @@ from trivet import plugins
 from trivet.errors import ConfigError, Invalid, TrivetError
 from trivet.features import Entity, FeatureView, Source, select_all
 from trivet.features.engines.local import LocalEngine
+from trivet.features.engines.spark import SparkEngine
+from trivet.features.materialize import Materializer
+from trivet.features.online.lmdb import LmdbStore
 from trivet.features.sources import snapshots_of
 from trivet.testing.engines import EngineContract
 
@@ -80,6 +84,14 @@ def views(data, planes):
     ]
 
 
+def served(data, planes):
+    """The same views, without what has no online form and with what may not be served."""
+    plane, *others = views(data, planes)
+    kept = {name: each for name, each in plane.features.items() if name not in ("clock", "legs")}
+    secret = Source("flights", data, event_time="dep", known_after="7m", personal={"seats": "do not serve"})
+    return [FeatureView("plane", entity=PLANE, source=secret, features=kept, ttl="2h"), *others]
+
+
 def inner(source):
     return FeatureView("inner", entity=PLANE, source=source, features={"last": tv.latest("delay")})
 
@@ -93,11 +105,38 @@ def check_same(all_views, spine, root=Path()):
     assert there.report == here.report
 
 
+def check_filled(all_views, folder, root=Path(), url=URL):
+    """A store filled by Spark, by steps and by data read anew, has the bytes of one that is filled here."""
+    for moment in (NOON + timedelta(hours=9), NOON + timedelta(hours=20)):
+        sources = snapshots_of([view.source for view in all_views], root)
+        assert filled(all_views, sources, folder / "there", moment, opened(url)) == filled(
+            all_views, sources, folder / "here", moment
+        )
+    assert in_store(folder / "there") == in_store(folder / "here")
+
+
+def filled(all_views, sources, folder, moment, engine=None):
+    store = LmdbStore(folder)
+    written = Materializer(all_views, sources, store, engine).advance(moment)
+    store.close()
+    assert any(written.values())
+    return written
+
+
+def in_store(folder):
+    with lmdb.open(str(folder), readonly=True) as environment, environment.begin() as transaction:
+        return dict(transaction.cursor())
+
+
 PLANES = pl.DataFrame({"tail": ["A", "B", "B", None], "age": [10, 20, 30, 40]})
 
 
 def test_frames_queries_and_logs_of_views_are_answered_as_here():
     check_same(views(flights(), PLANES), asked())
+
+
+def test_an_online_store_filled_by_spark_has_the_same_bytes(tmp_path):
+    check_filled(served(flights(), PLANES), tmp_path)
 
 
 def test_files_folders_and_delta_tables_are_read_where_they_are_answered(tmp_path):
@@ -107,6 +146,7 @@ def test_files_folders_and_delta_tables_are_read_where_they_are_answered(tmp_pat
     data.write_parquet(tmp_path / "flights.parquet")
     PLANES.write_csv(tmp_path / "planes.csv")
     check_same(views("flights.parquet", "planes.csv"), asked(), tmp_path)
+    check_filled(served("flights.parquet", "planes.csv"), tmp_path, tmp_path)
     for number, part in enumerate(data.iter_slices(150)):
         (tmp_path / f"folder/year={number}").mkdir(parents=True)
         part.write_parquet(tmp_path / f"folder/year={number}/rows.parquet")
@@ -119,12 +159,14 @@ def test_files_folders_and_delta_tables_are_read_where_they_are_answered(tmp_pat
 
 
 def test_what_is_large_goes_through_a_folder(tmp_path, monkeypatch):
-    from trivet.features.engines import spark, spread
+    from trivet.features.engines import filling, spark, spread
 
     monkeypatch.setattr(spark, "_DIRECT", 1_000)
     monkeypatch.setattr(spread, "_SENT", 100)
     monkeypatch.setattr(spread, "_PART", 1_000)
     check_same(views(flights(), PLANES), asked())
+    monkeypatch.setattr(filling, "_PUT", 1_000)
+    check_filled(served(flights(), PLANES), tmp_path)
 
 
 def test_the_spine_may_be_a_frame_of_spark():
@@ -146,6 +188,23 @@ def test_a_project_needs_one_line(tmp_path):
     local = tv.open(tmp_path).training_set(asked(), ["plane:*", "route:*"], time="t")
     assert made.artifact.content == local.artifact.content
     assert made.to_polars().equals(local.to_polars())
+
+
+def test_materialize_uses_the_engine_that_the_project_names(tmp_path, monkeypatch):
+    flights().write_parquet(tmp_path / "flights.parquet")
+    declared = served(str(tmp_path / "flights.parquet"), PLANES)[1::3]
+    jobs, fetch = [], SparkEngine.fetch
+    monkeypatch.setattr(SparkEngine, "fetch", lambda *arguments: jobs.append(1) or fetch(*arguments))
+    answers = []
+    for engine in (URL, "local:"):
+        (tmp_path / "trivet.toml").write_text(f'[features]\nengine = "{engine}"\nonline = "lmdb:{engine[:5]}"\n')
+        with tv.open(tmp_path) as project:
+            written = project.materialize(declared, until="2013-01-01T20:00Z")
+            keys = [{"tail": tail, "dest": "LGA"} for tail in "ABCZ"]
+            vectors = project.online_features(declared, keys, at="2013-01-01T20:00Z")
+            answers.append((written, [(each.values, each.status, each.times) for each in vectors]))
+    assert answers[0] == answers[1]
+    assert len(jobs) == 1
 
 
 def test_errors_of_spark_are_sentences():

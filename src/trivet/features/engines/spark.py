@@ -23,12 +23,15 @@ from urllib.parse import parse_qsl
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyspark import StorageLevel
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from trivet.errors import ConfigError, TrivetError
-from trivet.features.engines.contract import Engine, Joined
-from trivet.features.engines.executors import Message, Work, batch_of, messages_of, versions
+from trivet.features.definitions import FeatureView
+from trivet.features.engines.contract import Engine, Filling, Joined
+from trivet.features.engines.executors import Kind, Message, Work, batch_of, messages_of, versions
+from trivet.features.engines.filling import SpreadFilling
 from trivet.features.engines.spread import spread
 from trivet.features.frames import as_polars
 from trivet.features.logs import with_logs
@@ -88,11 +91,42 @@ class SparkEngine:
         return spread(frame, features, known, time=time, strict=strict, here=self.here, send=self.send)
 
     def send(self, work: Work, messages: Iterator[Message]) -> list[Message]:
-        """Have work done.
+        """Have work done, and take all answers.
 
         Raises:
             ConfigError, TrivetError: as ``point_in_time``.
         """
+        with self._answered(work, messages) as answers:
+            return list(messages_of(answers.toArrow().to_batches()))
+
+    def filling(self, views: Sequence[FeatureView], sources: Snapshots) -> Filling:
+        """Views to be moved forward in an online store, by work on Spark: see ``Filler``.
+
+        Raises:
+            NotFound, Invalid, ConfigError, TrivetError: as ``point_in_time``.
+        """
+        known = with_logs([view.source for view in views], sources, self.point_in_time)
+        return SpreadFilling(views, known, here=self.here, fetch=self.fetch)
+
+    @contextmanager
+    def fetch(self, work: Work, messages: Iterator[Message]) -> Iterator[tuple[list[Message], Iterator[Message]]]:
+        """Have work done, keep it on the disks of the cluster, and take the rows a part at a time.
+
+        Raises:
+            ConfigError, TrivetError: as ``point_in_time``.
+        """
+        with self._answered(work, messages, parts=work.parts) as answers:
+            kept = answers.persist(StorageLevel.DISK_ONLY)
+            try:
+                told = kept.where(f"kind != {Kind.ANSWER:d}").toArrow().to_batches()
+                rows = kept.where(f"kind = {Kind.ANSWER:d}").toLocalIterator()
+                yield list(messages_of(told)), map(_message, rows)
+            finally:
+                kept.unpersist()
+
+    @contextmanager
+    def _answered(self, work: Work, messages: Iterator[Message], *, parts: int | None = None) -> Iterator[DataFrame]:
+        """The data frame of all answers, in at most so many parts of Spark."""
         session = self.session()
         with (
             tempfile.TemporaryDirectory(prefix="trivet-spark-", dir=self.folder) as folder,
@@ -101,10 +135,10 @@ class SparkEngine:
         ):
             shared = Path(folder) if self.here or self.folder is not None else None
             rows = _handed_over(session, messages, shared)
-            spread = min(int(session.conf.get("spark.sql.shuffle.partitions")), work.parts)
-            dealt = rows.mapInArrow(work.deal, _DDL).repartition(spread, "share", "part")
+            most = parts or min(int(session.conf.get("spark.sql.shuffle.partitions")), work.parts)
+            dealt = rows.mapInArrow(work.deal, _DDL).repartition(most, "share", "part")
             ordered = dealt.sortWithinPartitions("share", "part", "kind", "place")
-            return list(messages_of(ordered.mapInArrow(work.answer, _DDL).toArrow().to_batches()))
+            yield ordered.mapInArrow(work.answer, _DDL)
 
     @property
     def here(self) -> bool:
@@ -134,6 +168,12 @@ class SparkEngine:
                 'is asked for. Stop that one, or say engine = "spark:" to use it.'
             )
         return session
+
+
+def _message(row: Any) -> Message:
+    """A row as Spark hands it over one at a time."""
+    share, part, kind, place, data = row
+    return Message(share, part, kind, place, bytes(data))
 
 
 def _handed_over(session: SparkSession, messages: Iterator[Message], folder: Path | None) -> Any:

@@ -12,14 +12,16 @@ another meaning. Invariant: the bits are those of the local engine.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -146,28 +148,64 @@ class SparkEngine:
         return self.master.startswith("local")
 
     def session(self) -> SparkSession:
-        """The session of this process, opened if there is none.
+        """The session of this process, opened if there is none; on a server of Spark Connect one of our own.
 
         Raises:
             ConfigError: there is no Java, the cluster cannot be reached, or there is a session on another one.
         """
-        remote = self.master.startswith("sc://")
-        builder = SparkSession.builder.appName("trivet")
-        if self.master:
-            builder = builder.remote(self.master) if remote else builder.master(self.master)
-        if self.here:
-            os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else Spark takes the first python3 of the path
-        own = {} if remote else _OURS | (_HERE if self.here else {})
-        for key, value in {**own, **self.settings}.items():
-            builder = builder.config(key, value)
         with _in_sentences(f"Spark cannot be started on {self.master or 'its default master'!r}"):
+            if self.master.startswith("sc://"):
+                return _connected(self.master, tuple(self.settings.items()))
+            builder = SparkSession.builder.appName("trivet")
+            if self.master:
+                builder = builder.master(self.master)
+            if self.here:
+                os.environ.setdefault(
+                    "PYSPARK_PYTHON", sys.executable
+                )  # else Spark takes the first python3 of the path
+            for key, value in (_OURS | (_HERE if self.here else {}) | dict(self.settings)).items():
+                builder = builder.config(key, value)
             session: SparkSession = builder.getOrCreate()
-        if self.master and not remote and session.sparkContext.master != self.master:
+        if self.master and session.sparkContext.master != self.master:
             raise ConfigError(
                 f"This process has a Spark session on {session.sparkContext.master!r} already, and {self.master!r} "
                 'is asked for. Stop that one, or say engine = "spark:" to use it.'
             )
         return session
+
+
+_sessions: dict[tuple[str, tuple[tuple[str, str], ...]], SparkSession] = {}  # on servers of Spark Connect
+
+
+def _connected(url: str, settings: tuple[tuple[str, str], ...]) -> SparkSession:
+    """Our session on a server of Spark Connect, whatever other sessions there are: a new one where it was forgotten."""
+    address = urlsplit(url.partition(";")[0])
+    try:  # Spark tries for ten minutes to reach what is not there
+        socket.create_connection((address.hostname or "", address.port or 15002), timeout=10).close()
+    except OSError as exc:
+        raise ConfigError(
+            f"No server of Spark Connect answers at {address.netloc}: {exc.strerror or exc}. Start it, or check "
+            "[features] engine in trivet.toml."
+        ) from exc
+    if find_spec("grpc") is None:
+        raise ConfigError("Spark Connect needs packages of its own: pip install 'pyspark[connect]'.")
+    from pyspark.sql.connect.session import SparkSession as Connected
+
+    session = _sessions.get((url, settings))
+    if session is None or not _lives(session):
+        session = _sessions[url, settings] = Connected(url)
+        for key, value in settings:
+            session.conf.set(key, value)
+    return session
+
+
+def _lives(session: SparkSession) -> bool:
+    """Whether the server knows a session: it forgets those that rest for an hour, and all when it is started again."""
+    try:
+        session.conf.get(_AT_A_TIME)
+    except PySparkException:
+        return False
+    return True
 
 
 def _message(row: Any) -> Message:

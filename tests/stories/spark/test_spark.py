@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -105,6 +106,14 @@ def test_materialize_uses_the_engine_that_the_project_names(tmp_path, monkeypatc
             answers.append((written, [(each.values, each.status, each.times) for each in vectors]))
     assert answers[0] == answers[1]
     assert len(jobs) == 1
+
+
+def test_the_page_is_true(tmp_path, monkeypatch):
+    page = (Path(__file__).resolve().parents[3] / "docs/how-to/grow-to-spark.md").read_text("utf-8")
+    [settings], [code] = (re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("toml", "python"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "trivet.toml").write_text(settings)
+    exec(code, {})
 
 
 def test_errors_of_spark_are_sentences():

@@ -13,6 +13,7 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -145,12 +146,9 @@ class SpreadFilling:
         waiting = _Waiting(self._names, moment)
         after = {each.number: None if each.past is None else each.watermark for each in begun}
         with self._moved(after, moment) as (pasts, rows):
-            stale = [
-                each.number for each in begun if len(pasts[each.number]) > 1 and pasts[each.number][0] != each.past
-            ]
-            yield from waiting.full(each for each in rows if each[0] not in stale)
-        with self._moved(dict.fromkeys(stale), moment) as (others, rows):
-            yield from waiting.full(rows)
+            stale = {n: None for n, _, past in begun if len(pasts[n]) > 1 and pasts[n][0] != past}
+            with self._moved(stale, moment) as (others, afresh):
+                yield from waiting.full(chain((each for each in rows if each[0] not in stale), afresh))
         yield waiting.last({number: past[-1] for number, past in (pasts | others).items()})
 
     @contextmanager

@@ -99,7 +99,7 @@ class Fill(Work):
             yield pl.DataFrame(rows, _SCHEMA, orient="row")
 
 
-class _Kind(NamedTuple):
+class _Alike(NamedTuple):
     """The views of one source and one kind of keys."""
 
     group: Group
@@ -107,7 +107,7 @@ class _Kind(NamedTuple):
     moves: list[Move]
 
     @classmethod
-    def of(cls, views: Mapping[int, FeatureView], sources: Snapshots) -> _Kind:
+    def of(cls, views: Mapping[int, FeatureView], sources: Snapshots) -> _Alike:
         [group] = groups_of(select_all(list(views.values())))
         over = {id(each.view): each.view for each in group.features}.values()
         moves = [Move(n, rows, view.served_features, None) for (n, view), rows in zip(views.items(), over, strict=True)]
@@ -138,7 +138,7 @@ class SpreadFilling:
         kinds: dict[Any, dict[int, FeatureView]] = {}
         for number, view in enumerate(views):
             kinds.setdefault((view.source, view.entity.keys), {})[number] = view
-        self._kinds = [_Kind.of(own, sources) for own in kinds.values()]
+        self._kinds = [_Alike.of(own, sources) for own in kinds.values()]
         self._nothing = {number: past for kind in self._kinds for number, past in kind.nothing().items()}
 
     def puts(self, begun: Sequence[Begun], moment: Micros) -> Puts:
@@ -166,7 +166,7 @@ class SpreadFilling:
             raise_first(sorted(told))
             yield self._summed(told, after), ((each.place // PLACES, unpacked(each.data)) for each in answers)
 
-    def _messages(self, kinds: Sequence[_Kind]) -> Iterator[Message]:
+    def _messages(self, kinds: Sequence[_Alike]) -> Iterator[Message]:
         for number, (group, rows, _) in enumerate(kinds):
             yield from source_messages(number, group, rows, self._sources, here=self._here)
 

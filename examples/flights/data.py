@@ -92,9 +92,8 @@ def spine(flights: pl.DataFrame) -> pl.DataFrame:
     """The 327,346 flights whose arrival delay is known: an id, the keys, what the schedule says, ``t`` and ``late``."""
     import polars as pl
 
-    schedule = ["month", "weekday", "hour", "minute", "minute_of_day", "distance"]
+    schedule = ["month", "weekday", "hour", "minute", "distance"]
     wanted = ["id", "origin", "carrier", "dest", "tailnum", *schedule, "t", "late"]
-    flights = flights.with_columns(minute_of_day=pl.col("hour") * 60 + pl.col("minute"))
     return flights.filter(pl.col("late").is_not_null()).select(wanted)
 
 

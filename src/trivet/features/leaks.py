@@ -161,7 +161,8 @@ def check_leaks(context: Context, train: TrainingSet | Artifact, *, rows: int = 
             "Only a recorded training set can be checked. Check the whole that project.training_set answered."
         )
     made = run_that_made(context.ledger, artifact)
-    inputs = {slot: context.ledger.artifact(digest) for slot, digest in made.inputs.items() if slot != "spine"}
+    needed = {slot: digest for slot, digest in made.inputs.items() if slot.startswith(("sources.", "views."))}
+    inputs = {slot: context.ledger.artifact(digest) for slot, digest in needed.items()}
     inputs["training_set"] = artifact
     parameters: dict[str, Json] = {"rows": rows, "seed": seed}
     name = artifact.spec.get("label") or "training set"
@@ -348,7 +349,9 @@ class _Checked:
             times = [name for name, dtype in schema.items() if name in source.time_columns or _is_moment(dtype)]
             rows, rules = read(source, [*keys, *shared, *times], self.sources), _rules(source)
             moments = [to_micros(rows[name], rules).alias(f"__time_{name}") for name in times]
-            there = key_columns(rows, keys, rules.owner).with_columns(*(comparable(rows[name]) for name in shared), *moments)
+            there = key_columns(rows, keys, rules.owner).with_columns(
+                *(comparable(rows[name]) for name in shared), *moments
+            )
             here = self.keys_of(keys).with_columns(*map(comparable, own.select(shared).collect()), self.at)
             here = here.with_row_index(OWN)[:: _stride(here.height)].drop_nulls(AT)
             ways = Ways(here, there.with_row_index(ROW), keys, [each.name for each in moments])
@@ -515,10 +518,15 @@ def _telling(own: pl.DataFrame, column: str) -> pl.DataFrame | None:
     comparable = label.dtype == values.dtype or (_is_number(label) and _is_number(values))
     if comparable and (label == values).all():
         return own
-    by_chance = 2 / math.comb(own.height, int((label == label[0]).sum()))  # of a line between two classes
-    if by_chance > _BY_CHANCE or not _is_number(values):
+    if _by_chance(own.height, int((label == label[0]).sum())) > _BY_CHANCE or not _is_number(values):
         return None
     return own if label.n_unique() == 2 and _association(label, values)[1] == 1 else None
+
+
+def _by_chance(rows: int, of_one_class: int) -> float:
+    """How likely a line between two classes is by chance: two of all orders, whose number is a binomial coefficient."""
+    orders = math.lgamma(rows + 1) - math.lgamma(of_one_class + 1) - math.lgamma(rows - of_one_class + 1)
+    return 2 * math.exp(-orders)
 
 
 def _association(label: pl.Series, values: pl.Series) -> tuple[str, float]:

@@ -15,19 +15,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import http.client
 import json
 import os
-import re
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +30,7 @@ import msgspec
 import numpy as np
 from _environment import environment, plain_variables
 from _environment import load as machine_load
+from _load import Server, burst, source, wait_for
 
 VIEWS, FEATURES = ("a", "b", "c"), 10
 COLUMNS = [f"{view}{number}" for view in VIEWS for number in range(FEATURES)]
@@ -46,19 +42,6 @@ BODIES = {
 }
 MLFLOW = ("mlflow==3.17.2", "scikit-learn")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-
-
-@dataclass(frozen=True)
-class Server:
-    """One that answers on a port; ``pid`` is the first of its processes."""
-
-    name: str
-    port: int
-    pid: int
-
-    def cpu(self) -> float:
-        """Seconds of CPU time that all its processes have taken so far (Linux; elsewhere 0)."""
-        return sum(map(_cpu, _family(self.pid)))
 
 
 def fitted() -> Any:
@@ -203,17 +186,6 @@ def mlflow(folder: Path) -> Iterator[Server]:
             os.killpg(process.pid, 15)
 
 
-def wait_for(port: int) -> None:
-    end = time.monotonic() + 90
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError), contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as ping:
-            ping.request("GET", "/ping")
-            ping.getresponse()
-            return
-        time.sleep(0.2)
-    raise TimeoutError(f"nothing answers on port {port}")
-
-
 # --- the load ------------------------------------------------------------------------------------------------------
 
 
@@ -222,71 +194,6 @@ def load(server: Server, connections: int, seconds: float, folder: Path) -> dict
     before = server.cpu()
     found = burst(server.port, *BODIES[server.name], connections, seconds, folder)
     return {**found, "cpu": (server.cpu() - before) / found["rps"] / seconds * 1e6}
-
-
-def burst(port: int, path: str, body: str, connections: int, seconds: float, folder: Path) -> dict[str, float]:
-    """One run of ``wrk``, or of what stands in for it."""
-    if shutil.which("wrk") is None:
-        return threads(port, path, body, connections, seconds)
-    script = folder / "load.lua"
-    script.write_text(
-        f'wrk.method="POST"; wrk.headers["Content-Type"]="application/json"; wrk.body=[==[{body}]==]\n'
-        'done=function(s,l,r) io.write(string.format("RESULT %d %d %d %d %d\\n", s.requests, s.duration, '
-        "l:percentile(50), l:percentile(99), s.errors.status+s.errors.connect+s.errors.read+s.errors.timeout)) end\n"
-    )
-    command = [
-        "wrk",
-        "-t1",
-        f"-c{connections}",
-        f"-d{seconds:.0f}s",
-        "-s",
-        str(script),
-        f"http://127.0.0.1:{port}{path}",
-    ]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    count, micros, p50, p99, errors = map(int, re.search(r"RESULT (.*)", output).group(1).split())  # type: ignore[union-attr]
-    if errors:
-        raise RuntimeError(f"{errors} of {count} requests failed")
-    return {"rps": count / micros * 1e6, "p50": p50, "p99": p99}
-
-
-def threads(port: int, path: str, body: str, connections: int, seconds: float) -> dict[str, float]:
-    taken: list[float] = []
-    end = time.perf_counter() + seconds
-
-    def ask() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port)
-        while (start := time.perf_counter()) < end:
-            connection.request("POST", path, body, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status != 200:
-                raise RuntimeError(f"status {answer.status}")
-            taken.append((time.perf_counter() - start) * 1e6)
-        connection.close()
-
-    workers = [threading.Thread(target=ask) for _ in range(connections)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    cuts = statistics.quantiles(taken, n=100)
-    return {"rps": len(taken) / seconds, "p50": cuts[49], "p99": cuts[98]}
-
-
-def _family(pid: int) -> Iterator[int]:
-    """A process and its descendants."""
-    yield pid
-    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in listed.read_text().split():
-            yield from _family(int(child))
-
-
-def _cpu(pid: int) -> float:
-    with contextlib.suppress(OSError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return 0.0
 
 
 def main() -> None:
@@ -328,8 +235,7 @@ def measure(servers: list[Server], rounds: int, seconds: float, folder: Path) ->
 
 def report(results: dict[tuple[str, int], Any]) -> None:
     """The table and the ratios."""
-    said = "wrk" if shutil.which("wrk") else "threads of this script (no wrk)"
-    print(f"{machine_load()}; load from {said}; MLflow {MLFLOW[0].partition('==')[2]}")
+    print(f"{machine_load()}; load from {source()}; MLflow {MLFLOW[0].partition('==')[2]}")
     print(
         f"{'system':8}{'connections':>12}{'requests/s':>12}{'p50 us':>10}{'p99 us':>10}{'CPU us':>9}{'x bare CPU':>12}"
     )

@@ -138,10 +138,13 @@ def test_pages_and_methods(client):
 
 
 def test_a_store_that_is_gone_is_a_fault_of_ours_with_an_id(caplog):
-    def gone(entities, at, request):
-        raise TrivetError("Redis at 127.0.0.1:1/0 does not answer.")
+    class Gone:
+        names = ("v:f",)
 
-    service = FeatureService(FeatureRoute(lambda wanted: gone, keys=["k"], features=["v:f"]))
+        def rows(self, entities, at, request):
+            raise TrivetError("Redis at 127.0.0.1:1/0 does not answer.")
+
+    service = FeatureService(FeatureRoute(lambda wanted: Gone(), keys=["k"], features=["v:f"]))
     answer = ask(Client(service), entities={"k": 1})
     assert answer.status_code == 500
     assert answer.json()["error"].startswith("Redis at 127.0.0.1:1/0 does not answer.")

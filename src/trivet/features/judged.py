@@ -67,7 +67,9 @@ class Judgement:
                     return Judged(values, (as_of,) * len(values), self._present)
             elif self._latest:
                 times: Any = self._chosen(row.times)
-                if None not in times and max(times) <= at and (oldest is None or min(times) > oldest):
+                time = times[0]  # of all of them, where they come from one row
+                good = time is not None and time <= at and (oldest is None or time > oldest)
+                if good and times.count(time) == len(times):
                     return Judged(values, times, self._present)
         return self._one_by_one(row, as_of, at)
 

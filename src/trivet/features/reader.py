@@ -8,7 +8,8 @@ by the same rule, columns at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -91,9 +92,15 @@ class FeatureReader:
             each.view.check_served(each.feature)
         views = dict.fromkeys(each.view for each in features)
         self.views = [_asked(view, [_feature(each) for each in features if each.view == view]) for view in views]
-        self._keys = {view.entity: _Keys(view.entity) for view in self.views}
-        read = [feature.name for view in self.views for feature in view.features]
-        self.names = tuple(read if self._computation is None else (each.reference for each in self.selection or ()))
+        self._names = [view.name for view in self.views]
+        self._pushed = [(place, view.live) for place, view in enumerate(self.views) if view.live is not None]
+        different = list(dict.fromkeys(view.entity for view in self.views))
+        self._keys = [_Keys(entity) for entity in different]
+        self._which = [different.index(view.entity) for view in self.views]
+        self._read = [feature.name for view in self.views for feature in view.features]
+        self.names = tuple(
+            self._read if self._computation is None else (each.reference for each in self.selection or ())
+        )
 
     def __call__(
         self, entities: Sequence[Mapping[str, Any]], at: Micros, request: Sequence[Mapping[str, Any]] = ()
@@ -110,9 +117,8 @@ class FeatureReader:
                 the moment that the store was brought up to: it keeps one row for each key, so it cannot tell what was
                 known before.
         """
-        names = [feature.name for view in self.views for feature in view.features]
         vectors = [
-            FeatureVector(*(dict(zip(names, each, strict=True)) for each in judged))
+            FeatureVector(*(dict(zip(self._read, each, strict=True)) for each in judged))
             for judged in self._judged(entities, at)
         ]
         if self._computation is not None:
@@ -137,17 +143,21 @@ class FeatureReader:
 
     def _judged(self, entities: Sequence[Mapping[str, Any]], at: Micros) -> Sequence[Judged]:
         """What each entity has of all views, one view after the other."""
-        keyed = {entity: [key(each) for each in entities] for entity, key in self._keys.items()}
-        asked = {entity: [key for key in keys if key is not None] for entity, keys in keyed.items()}
-        found = self.seen([asked[view.entity] for view in self.views], at)
-        columns = [
-            _column(view.judgement, keyed[view.entity], seen, at) for view, seen in zip(self.views, found, strict=True)
-        ]
-        if len(columns) == 1:
-            return columns[0]
-        if not columns:  # what is computed of the request alone
-            return [Judged((), (), ())] * len(entities)
-        return [Judged(*map(_joined, zip(*parts, strict=True))) for parts in zip(*columns, strict=True)]
+        keyed = [[key(each) for each in entities] for key in self._keys]
+        asked = [[each for each in keys if each is not None] for keys in keyed]
+        found = self.seen([asked[which] for which in self._which], at)
+        if len(found) == 1:
+            return _column(self.views[0].judgement, keyed[0], *found[0], at)
+        values: list[list[Any]] = [[] for _ in entities]
+        times: list[list[Micros | None]] = [[] for _ in entities]
+        status: list[list[Status]] = [[] for _ in entities]
+        for view, which, seen in zip(self.views, self._which, found, strict=True):
+            column = _column(view.judgement, keyed[which], *seen, at)
+            for place, part in enumerate(column):
+                values[place] += part.values
+                times[place] += part.times
+                status[place] += part.status
+        return list(map(Judged, values, times, status))
 
     def seen(self, keys: Sequence[Sequence[bytes]], at: Micros) -> list[Seen]:
         """The rows of some keys of each view, in one question to the store.
@@ -155,22 +165,30 @@ class FeatureReader:
         Raises:
             Invalid: ``at`` is before the moment that the store was brought up to.
         """
-        pushed = [(place, view.live) for place, view in enumerate(self.views) if view.live is not None]
-        asked = [(view.name, own) for view, own in zip(self.views, keys, strict=True)]
-        found = self.store.get([*asked, *((live.name, keys[place]) for place, live in pushed)])
-        seen: list[Seen | None] = [None] * len(asked)
-        for (place, live), states in zip(pushed, found[len(asked) :], strict=True):
+        asked = [*zip(self._names, keys, strict=True), *((live.name, keys[place]) for place, live in self._pushed)]
+        found = self.store.get(asked)
+        if not self._pushed:
+            return list(map(_decoded, self._names, found, repeat(at)))
+        pushed = self._from_states(found[len(self.views) :], at)
+        own = zip(self._names, found[: len(self.views)], strict=True)
+        return [pushed.get(place) or _decoded(name, one, at) for place, (name, one) in enumerate(own)]
+
+    def _from_states(self, found: Sequence[Found], at: Micros) -> dict[int, Seen]:
+        """The rows of views that were pushed to, by their place among the views."""
+        seen: dict[int, Seen] = {}
+        for (place, live), states in zip(self._pushed, found, strict=True):
             if states.watermark is not None:
                 check_moment(live.name, at + live.slack, states.watermark)
                 wanted = [feature.place for feature in self.views[place].features]
                 seen[place] = Seen(at, [None if data is None else live.row(data, at, wanted) for data in states.rows])
-        rest = zip(seen, self.views, found[: len(asked)], strict=True)
-        return [own or _decoded(view.name, one, at) for own, view, one in rest]
+        return seen
 
 
 def _decoded(name: str, found: Found, at: Micros) -> Seen:
-    check_moment(name, at, found.watermark)
-    return Seen(found.watermark, [None if data is None else decode_row(data) for data in found.rows])
+    watermark, rows = found
+    if watermark is not None and at < watermark:
+        check_moment(name, at, watermark)
+    return Seen(watermark, [None if data is None else decode_row(data) for data in rows])
 
 
 def _live(view: FeatureView) -> LiveView | None:
@@ -193,19 +211,20 @@ def _asked(view: FeatureView, features: list[Asked]) -> AskedView:
     return AskedView(view.online_name, view.entity, features, Judgement(features), _live(view))
 
 
-def _column(judgement: Judgement, keys: Sequence[bytes | None], seen: Seen, at: Micros) -> list[Judged]:
+def _column(
+    judgement: Judgement, keys: Sequence[bytes | None], watermark: Micros | None, rows: Sequence[Row | None], at: Micros
+) -> list[Judged]:
     """What one view has for each key, None among them where there is none."""
-    watermark, rows = seen
-    absent = judgement.absent("unmaterialized" if watermark is None else "missing", known=watermark is not None)
-    found = [absent if row is None else judgement.row(row, watermark, at) for row in rows]
+    judge = judgement.row
+    if None not in rows:
+        found = [judge(row, watermark, at) for row in rows if row is not None]
+    else:
+        absent = judgement.absent("unmaterialized" if watermark is None else "missing", known=watermark is not None)
+        found = [absent if row is None else judge(row, watermark, at) for row in rows]
     if len(rows) == len(keys):
         return found
     nobody, rest = judgement.absent("missing", known=False), iter(found)
     return [nobody if key is None else next(rest) for key in keys]
-
-
-def _joined(parts: Iterable[Sequence[Any]]) -> list[Any]:
-    return [each for part in parts for each in part]
 
 
 def check_moment(view: str, at: Micros, watermark: Micros | None) -> None:
@@ -232,7 +251,7 @@ def _feature(selected: Selected) -> Asked:
     return Asked(place, selected.reference, selected.column, limit, own.windowed, nothing)
 
 
-_EXACT = {"string": str, "int": int, "bool": bool}
+_PLAIN = frozenset((str, int, float, bool))
 
 
 class _Keys:
@@ -240,7 +259,6 @@ class _Keys:
 
     def __init__(self, entity: Entity) -> None:
         self._entity, self._names = entity, entity.keys
-        self._exact = [None if declared is None else _EXACT.get(declared) for declared in entity.types]
 
     def __call__(self, given: Mapping[str, Any]) -> bytes | None:
         """The encoded key, or None where it has a null and belongs to no one."""
@@ -251,8 +269,6 @@ class _Keys:
             raise Invalid(f"The entity {dict(given)!r} lacks the key {exc.args[0]!r}. Give {needed}.") from exc
         if None in key:
             return None
-        if [type(part) for part in key] == self._exact:
-            return encode_key(key)
         if self._entity.typed:
             return encode_key(typed_key(self._entity, key))
-        return encode_key(online_key(key))
+        return encode_key(key if _PLAIN.issuperset(map(type, key)) else online_key(key))

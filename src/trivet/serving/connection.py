@@ -28,6 +28,7 @@ __all__ = ["Connection"]
 
 PATIENCE = 60.0
 """Seconds that a connection may be idle, and that a request may take to arrive."""
+_LINGER = 2.0  # seconds in which the rest of what was refused is taken and forgotten
 _MOST_HEAD = 64 << 10  # bytes of a request before its body
 _CLOSE = (b"connection", b"close")
 
@@ -57,7 +58,7 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[_Request] = deque()
         self._busy = self._full = self._paused = False  # a thread answers; the client does not read; nor do we
         self._ending = False  # no more requests are taken
-        self._arriving, self._headed, self._received = False, False, 0
+        self._arriving, self._headed, self._size = False, False, 0
         self._url, self._headers, self._body = b"", list[tuple[bytes, bytes]](), list[bytes]()
 
     # --- the transport ---------------------------------------------------------------------------------------------
@@ -82,11 +83,11 @@ class Connection(asyncio.Protocol):
             return
         if not self._arriving:
             self._since = self._loop.time()
-        self._received += len(data)
+        unheaded = self._arriving and not self._headed
         try:
             self._parser.feed_data(data)
-            if self._arriving and not self._headed and self._received > _MOST_HEAD:
-                raise Failure(431, f"The headers are too large: {_MOST_HEAD} bytes is the most.")
+            if unheaded and not self._headed:
+                self._grown(len(data))
         except httptools.HttpParserUpgrade:
             pass  # answered as if nothing but HTTP/1.1 had been offered, and closed
         except httptools.HttpParserError as exc:
@@ -133,7 +134,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._arriving, self._headed = True, False
+        self._arriving, self._headed, self._size = True, False, 0
         self._url, self._headers, self._body = b"", [], []
 
     def on_url(self, url: bytes) -> None:
@@ -146,19 +147,21 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """The body follows."""
-        self._headed, self._received = True, 0
         expected = False
         for name, value in self._headers:
+            self._grown(len(name) + len(value) + 4)
             if name == b"content-length" and int(value) > self._service.most_bytes:
                 raise self._service.too_large()
             expected = expected or (name == b"expect" and value.lower() == b"100-continue")
         if expected and not (self._waiting or self._busy):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._headed, self._size = True, 0
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
         self._body.append(body)
-        if self._received > self._service.most_bytes and sum(map(len, self._body)) > self._service.most_bytes:
+        self._size += len(body)
+        if self._size > self._service.most_bytes:
             raise self._service.too_large()
 
     def on_message_complete(self) -> None:
@@ -168,7 +171,12 @@ class Connection(asyncio.Protocol):
         scope = _scope(parser.get_method(), self._url, self._headers)
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._waiting.append(_Request(scope, body, stays))
-        self._arriving, self._received = False, 0
+        self._arriving = False
+
+    def _grown(self, size: int) -> None:
+        self._size += size
+        if self._size > _MOST_HEAD:
+            raise Failure(431, f"The headers are too large: {_MOST_HEAD} bytes is the most.")
 
     # --- answering -------------------------------------------------------------------------------------------------
 
@@ -200,7 +208,7 @@ class Connection(asyncio.Protocol):
         self._send(request, answer)
         self._work()
 
-    def _send(self, request: _Request, answer: Answer) -> None:
+    def _send(self, request: _Request, answer: Answer, *, linger: float = 0.0) -> None:
         closes = not request.stays or (self._ending and not self._waiting) or _CLOSE in answer.headers
         head = b"%bcontent-length: %d\r\n%b\r\n" % (
             _JSON_HEADS[answer.status] if answer.headers is JSON else _head(answer),
@@ -212,13 +220,17 @@ class Connection(asyncio.Protocol):
         if closes:
             self._ending = True
             self._waiting.clear()
-            self._transport.close()
+            if linger:  # closing while the client still sends would reset the connection under the answer
+                self._transport.write_eof()
+                self._loop.call_later(linger, self._transport.close)
+            else:
+                self._transport.close()
 
     def _refuse(self, failure: Failure) -> None:
         """Answer what cannot be parsed, after what could be, and listen no more."""
         self._work()
         if not (self._busy or self._waiting or self._transport.is_closing()):
-            self._send(_Request({"method": ""}, b"", stays=False), failure.answer)
+            self._send(_Request({"method": ""}, b"", stays=False), failure.answer, linger=_LINGER)
         self._ending = True
 
 

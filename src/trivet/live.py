@@ -239,6 +239,7 @@ class Live:
             features=served.features,
             services=served.services,
             clock=self._context.clock,
+            waits=served.remote,
         )
 
     def _reader(self, selected: Selection) -> FeatureReader:

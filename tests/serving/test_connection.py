@@ -7,7 +7,7 @@ import time
 from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
@@ -113,6 +113,7 @@ PATHS = st.sampled_from(["/", "/slow", "/b?c=d"])
 BODIES = st.binary(max_size=40).map(lambda data: data.hex().encode())
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(PATHS, BODIES, st.booleans()), min_size=1, max_size=5), st.data())
 def test_requests_are_answered_in_order_however_they_arrive(requests, data):
     sent = b"".join(

@@ -1,7 +1,8 @@
 """What every service of ours does with HTTP: a bare ASGI application with limits, and errors as sentences.
 
-Invariant: a fault of the caller is a 4xx with ``{"error": sentence}``; a fault of ours is a 500 with an id that stands
-in the log beside the trace. No trace ever leaves the process.
+Invariant: a fault of the caller is a 4xx with ``{"error": sentence}``; what this rests on and does not answer, an online
+store for example, is a 503 with another; a fault of ours is a 500 with an id that stands in the log beside the trace. No
+trace ever leaves the process.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 import msgspec
 
 from trivet.clock import new_id
-from trivet.errors import Invalid, NotFound, Refused, TrivetError
+from trivet.errors import Invalid, NotFound, Refused, TrivetError, Unavailable
 
 __all__ = ["JSON", "Answer", "Failure", "Scope", "Service", "allow", "ok"]
 
@@ -53,7 +54,7 @@ class Service(ABC):
         most_bytes: of a body.
     """
 
-    unavailable: ClassVar[tuple[type[TrivetError], ...]] = ()
+    unavailable: ClassVar[tuple[type[TrivetError], ...]] = (Unavailable,)
     """Errors that are answered with 503: they will pass."""
 
     def __init__(self, *, on_close: Callable[[], object] | None = None, most_bytes: int = 4 << 20) -> None:

@@ -25,7 +25,7 @@ from trivet.errors import Invalid
 from trivet.serving.asgi import Answer, Failure, Scope, Service, allow, ok
 from trivet.types import as_utc, from_micros, to_micros
 
-__all__ = ["FeatureRoute", "FeatureService", "Wanted", "describe"]
+__all__ = ["STATUSES", "FeatureRoute", "FeatureService", "Wanted", "describe"]
 
 Wanted: TypeAlias = tuple[str, ...] | None
 """References or names of services; None for all that is served."""
@@ -81,6 +81,8 @@ _decode = msgspec.json.Decoder(_Request).decode
 _decode_events = msgspec.json.Decoder(dict[str, Any] | list[dict[str, Any]]).decode
 _encode = msgspec.json.Encoder().encode
 _PUSH = "/push/"
+STATUSES = ("present", "null", "missing", "expired", "unmaterialized")
+"""Whether a feature has a value, or why it has none."""
 _NESTED = frozenset((dict, list))
 
 
@@ -95,6 +97,7 @@ class FeatureRoute:
         services: the names of services among them.
         clock: what now is.
         most_rows: entities of one call.
+        waits: whether reading waits for a network, so that others are answered meanwhile.
     """
 
     def __init__(
@@ -107,11 +110,12 @@ class FeatureRoute:
         services: Sequence[str] = (),
         clock: Clock = system_clock,
         most_rows: int = 10_000,
+        waits: bool = False,
     ) -> None:
         self.keys, self.request = tuple(keys), tuple(request)
         self.features, self.services = tuple(features), tuple(services)
         self._form = lru_cache(256)(lambda wanted: _Form(readers(wanted)))
-        self._clock, self._most_rows = clock, most_rows
+        self._clock, self._most_rows, self.waits = clock, most_rows, waits
         readers(None)  # what cannot be read is told at the start
 
     def __call__(self, body: bytes) -> Answer:
@@ -215,8 +219,9 @@ class FeatureService(Service):
         raise Failure(404, f"There is nothing at {path}. GET / tells what there is.")
 
     def waits(self, scope: Scope) -> bool:
-        """A push waits for the disk."""
-        return str(scope["path"]).startswith(_PUSH)
+        """A push waits for the disk, and reading may wait for a network."""
+        path = str(scope["path"])
+        return path.startswith(_PUSH) or (self._features.waits and path == "/features")
 
 
 def _refuse_pages(scope: Scope) -> None:
@@ -272,7 +277,12 @@ def _wanted(features: str | list[str] | None) -> Wanted:
 def describe(route: FeatureRoute) -> tuple[dict[str, Any], dict[str, Any]]:
     """The path and the schemas of ``POST /features`` for OpenAPI 3.1."""
     one, many = _described("FeatureVector"), {"type": "array", "items": _described("FeatureVector")}
-    failures = {"400": "Does not fit.", "404": "Not served.", "413": "Too large."}
+    failures = {
+        "400": "Does not fit.",
+        "404": "Not served.",
+        "413": "Too large.",
+        "503": "The online store does not answer. Ask again.",
+    }
     error = {"application/json": {"schema": _described("Error")}}
     path = {
         "post": {
@@ -299,7 +309,7 @@ def _schemas(route: FeatureRoute) -> dict[str, Any]:
     sent = {"type": "object", "properties": dict.fromkeys(route.request, scalar)}
     by_reference = {"type": "object", "propertyNames": {"enum": list(route.features)}}
     time = {"type": ["string", "null"], "format": "date-time"}
-    status = {"enum": ["present", "null", "missing", "expired", "unmaterialized"]}
+    status = {"enum": list(STATUSES)}
     return {
         "FeatureRequest": {
             "type": "object",
@@ -331,7 +341,13 @@ def _described(name: str) -> dict[str, str]:
 def _push_path() -> dict[str, Any]:
     event = {"type": "object"}
     events = {"oneOf": [event, {"type": "array", "items": event}]}
-    answers = {"200": "They count from now on.", "400": "Do not fit.", "404": "No such table.", "413": "Too large."}
+    answers = {
+        "200": "They count from now on.",
+        "400": "Do not fit.",
+        "404": "No such table.",
+        "413": "Too large.",
+        "503": "The online store does not answer. Push again: nothing counts twice.",
+    }
     return {
         "post": {
             "summary": "Adds events to a table, each once, and to the features that are made from it.",

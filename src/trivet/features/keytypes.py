@@ -57,8 +57,8 @@ def _column_fits(column: pl.Series, declared: str) -> bool:
     return isinstance(dtype, accepted[declared]) or (declared == "float" and dtype.is_integer())
 
 
-def typed_key(entity: Entity, values: Sequence[Any]) -> tuple[Any, ...]:
-    """The key of a request, in the declared types; nulls stay.
+def typed_key(entity: Entity, values: Sequence[Any], *, known: str = "is declared as") -> tuple[Any, ...]:
+    """The key of a request, in the declared types; nulls stay. ``known`` says how they are known.
 
     Raises:
         Invalid: a value is of another type. The key and both types are named.
@@ -69,17 +69,17 @@ def typed_key(entity: Entity, values: Sequence[Any]) -> tuple[Any, ...]:
         (7, '2013-01-01')
     """
     return tuple(
-        value if value is None or declared is None else _typed(entity, name, declared, value)
+        value if value is None or declared is None else _typed(entity, name, declared, value, known)
         for name, declared, value in zip(entity.keys, entity.types, values, strict=True)
     )
 
 
-def _typed(entity: Entity, name: str, declared: str, value: Any) -> Any:
+def _typed(entity: Entity, name: str, declared: str, value: Any, known: str) -> Any:
     plain = value.item() if type(value).__module__ == "numpy" else value
     fitting = _CONVERTED[declared](plain)
     if fitting is None:
         raise Invalid(
-            f"Key {name!r} of entity {entity.name!r} is {plain!r}, of type {type(plain).__name__}, and is declared as "
+            f"Key {name!r} of entity {entity.name!r} is {plain!r}, of type {type(plain).__name__}, and {known} "
             f"{declared!r}. Give a {declared}, or nothing would be found."
         )
     return fitting

@@ -31,6 +31,7 @@ from trivet.features.online.encoding import decode_row, encode_key, encode_keys,
 from trivet.features.online.packing import TimesColumn, pack_rows
 from trivet.features.past import Past
 from trivet.features.sources import Snapshots, leaves_of
+from trivet.features.storedkeys import PAST, types_row
 from trivet.ledger import Artifact, Run
 from trivet.pipelines.context import Context
 from trivet.types import Micros, to_micros
@@ -38,7 +39,6 @@ from trivet.types import Micros, to_micros
 __all__ = ["Materializer", "record_materialization"]
 
 _PIECE = 200_000  # rows that are computed and encoded at a time
-_PAST = "#past"  # the view's companion: one row that says from what the rows were made
 _THE_ONE = encode_key(())
 
 
@@ -83,14 +83,14 @@ class Materializer:
         they were or where they should be. Going back in time changes nothing.
         """
         moment = to_micros(until)
-        names = [name for live in self._views for name in (live.name, live.name + _PAST)]
+        names = [name for live in self._views for name in (live.name, live.name + PAST)]
         found = self._store.get([(name, [_THE_ONE]) for name in names])
         batches, written = [], {live.view.name: 0 for live in self._views}
         for live, rows, past in zip(self._views, found[::2], found[1::2], strict=True):
             if rows.watermark is None or moment >= rows.watermark:
                 batches += live.step(rows.watermark, past.rows[0], moment)
         for name, count in zip((batch.view for batch in batches), self._store.put(batches), strict=True):
-            if not name.endswith(_PAST):
+            if not name.endswith(PAST):
                 written[next(live.view.name for live in self._views if live.name == name)] = count
         return written
 
@@ -120,7 +120,12 @@ class _Live:
         now = Row(moment, self._past.up_to(moment), [])
         return [
             Batch(self.name, encoded, moment, moment, watermark=moment),
-            Batch(self.name + _PAST, [(_THE_ONE, encode_row(now))], moment, moment),
+            Batch(
+                self.name + PAST,
+                [(_THE_ONE, encode_row(now)), *([] if same else [types_row(self._keys.schema, moment)])],
+                moment,
+                moment,
+            ),
         ]
 
     def changed(self, after: Micros | None, until: Micros) -> Ints:

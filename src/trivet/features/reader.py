@@ -22,6 +22,7 @@ from trivet.features.keytypes import typed_key
 from trivet.features.online.contract import Found, OnlineStore, Row
 from trivet.features.online.encoding import decode_row, encode_key, online_key
 from trivet.features.references import Selected, Selection
+from trivet.features.storedkeys import stored_types
 from trivet.types import Micros, from_micros
 
 if TYPE_CHECKING:
@@ -94,9 +95,9 @@ class FeatureReader:
         self.views = [_asked(view, [_feature(each) for each in features if each.view == view]) for view in views]
         self._names = [view.name for view in self.views]
         self._pushed = [(place, view.live) for place, view in enumerate(self.views) if view.live is not None]
-        different = list(dict.fromkeys(view.entity for view in self.views))
-        self._keys = [_Keys(entity) for entity in different]
-        self._which = [different.index(view.entity) for view in self.views]
+        self.entities = [view.entity for view in self.views]
+        self._untyped = any(None in entity.types for entity in self.entities)
+        self._arrange()
         self._read = [feature.name for view in self.views for feature in view.features]
         self.names = tuple(
             self._read if self._computation is None else (each.reference for each in self.selection or ())
@@ -141,17 +142,47 @@ class FeatureReader:
             for vector in vectors
         ]
 
+    def learn(self) -> bool:
+        """Take over the types that the store has for keys without declared ones into ``entities``; whether that changed any."""
+        if not self._untyped:
+            return False
+        entities = stored_types(self.store, [(view.name, view.entity) for view in self.views])
+        changed, self.entities = entities != self.entities, entities
+        self._arrange()
+        return changed
+
+    def _arrange(self) -> None:
+        """Prepare the keys of each different entity once for all its views."""
+        different = list(dict.fromkeys(self.entities))
+        declared = {view.entity for view in self.views}
+        keys = [_Keys(entity, "is declared as" if entity in declared else "is stored as") for entity in different]
+        self._keyed = keys, [different.index(entity) for entity in self.entities]
+        self._unsure = any(None in entity.types for entity in different)
+
     def _judged(self, entities: Sequence[Mapping[str, Any]], at: Micros) -> Sequence[Judged]:
+        """What each entity has of all views; types of keys are asked for where nothing is found without them."""
+        try:
+            judged = self._found(entities, at)
+        except Invalid:
+            if not self.learn():  # the store may have been filled anew, with keys of another type
+                raise
+            return self._found(entities, at)
+        if self._unsure and any("missing" in each.status for each in judged) and self.learn():
+            return self._found(entities, at)
+        return judged
+
+    def _found(self, entities: Sequence[Mapping[str, Any]], at: Micros) -> Sequence[Judged]:
         """What each entity has of all views, one view after the other."""
-        keyed = [[key(each) for each in entities] for key in self._keys]
+        makers, places = self._keyed
+        keyed = [[key(each) for each in entities] for key in makers]
         asked = [[each for each in keys if each is not None] for keys in keyed]
-        found = self.seen([asked[which] for which in self._which], at)
+        found = self.seen([asked[which] for which in places], at)
         if len(found) == 1:
             return _column(self.views[0].judgement, keyed[0], *found[0], at)
         values: list[list[Any]] = [[] for _ in entities]
         times: list[list[Micros | None]] = [[] for _ in entities]
         status: list[list[Status]] = [[] for _ in entities]
-        for view, which, seen in zip(self.views, self._which, found, strict=True):
+        for view, which, seen in zip(self.views, places, found, strict=True):
             column = _column(view.judgement, keyed[which], *seen, at)
             for place, part in enumerate(column):
                 values[place] += part.values
@@ -251,14 +282,15 @@ def _feature(selected: Selected) -> Asked:
     return Asked(place, selected.reference, selected.column, limit, own.windowed, nothing)
 
 
-_PLAIN = frozenset((str, int, float, bool))
+_EXACT = {"string": str, "int": int, "bool": bool}
 
 
 class _Keys:
-    """The encoded keys of one entity."""
+    """The encoded keys of one entity, and how their types are known."""
 
-    def __init__(self, entity: Entity) -> None:
-        self._entity, self._names = entity, entity.keys
+    def __init__(self, entity: Entity, known: str) -> None:
+        self._entity, self._names, self._known = entity, entity.keys, known
+        self._exact = tuple(None if declared is None else _EXACT.get(declared) for declared in entity.types)
 
     def __call__(self, given: Mapping[str, Any]) -> bytes | None:
         """The encoded key, or None where it has a null and belongs to no one."""
@@ -269,6 +301,8 @@ class _Keys:
             raise Invalid(f"The entity {dict(given)!r} lacks the key {exc.args[0]!r}. Give {needed}.") from exc
         if None in key:
             return None
+        if tuple(map(type, key)) == self._exact:
+            return encode_key(key)
         if self._entity.typed:
-            return encode_key(typed_key(self._entity, key))
-        return encode_key(key if _PLAIN.issuperset(map(type, key)) else online_key(key))
+            key = typed_key(self._entity, key, known=self._known)
+        return encode_key(online_key(key))

@@ -3,7 +3,7 @@
     python benchmarks/serving.py [--seconds 3] [--rounds 3] [--no-mlflow]
 
 * ``trivet``: the whole service: 3 views of 10 features from the online store, checks, model, metrics, prediction log.
-* ``bare``: the same Uvicorn, 30 numbers in the body, the model, and nothing else.
+* ``bare``: the same HTTP, 30 numbers in the body, the model, and nothing else.
 * ``mlflow``: ``mlflow models serve``, one worker, in an environment of its own.
 
 All have one process, and one thread in the numeric libraries. Load comes from ``wrk`` where it is installed, else from
@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,36 +59,25 @@ def fitted() -> Any:
 
 
 def serve_bare() -> None:
+    from trivet.serving.asgi import Answer, Scope, Service, ok
     from trivet.serving.service import run
 
     model, decode = fitted(), msgspec.json.Decoder(dict[str, float]).decode
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            for _ in range(2):
-                await send({"type": (await receive())["type"] + ".complete"})
-            return
-        values = decode((await receive())["body"])
-        chances = model.predict_proba(np.array([[values[name] for name in COLUMNS]]))[0].tolist()
-        body = msgspec.json.encode({"prediction": int(chances[1] > 0.5), "probability": chances})
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+    class Bare(Service):
+        def route(self, scope: Scope, body: bytes) -> Answer:  # noqa: ARG002
+            values = decode(body)
+            chances = model.predict_proba(np.array([[values[name] for name in COLUMNS]]))[0].tolist()
+            return ok({"prediction": int(chances[1] > 0.5), "probability": chances})
 
-    run(app, port=0, on_ready=lambda _, port: print(port, flush=True))
-
-
-class Vector(msgspec.Struct):
-    """The features of one entity."""
-
-    values: dict[str, Any]
-    times: dict[str, int | None]
-    status: dict[str, str]
+    run(Bare(), port=0, on_ready=lambda _, port: print(port, flush=True))
 
 
 def serve_trivet(folder: Path) -> None:
+    from trivet.features import Entity, FeatureView, Source, select_all
     from trivet.features.online.contract import Row
     from trivet.features.online.lmdb import LmdbStore
+    from trivet.features.reader import FeatureReader
     from trivet.ledger.tables import Tables
     from trivet.pipelines.values.model import Column, Model, Signature
     from trivet.serving.app import App
@@ -98,21 +87,14 @@ def serve_trivet(folder: Path) -> None:
     from trivet.serving.service import run
 
     store, now = LmdbStore(folder / "online"), time.time_ns() // 1000
-    names = {view: [f"{view}:{view}{number}" for number in range(FEATURES)] for view in VIEWS}
-    for place, view in enumerate(VIEWS):
+    key, views = Entity("key", type="string"), []
+    for place, name in enumerate(VIEWS):
+        features = [f"{name}{number}" for number in range(FEATURES)]
+        views.append(FeatureView(name, entity=key, source=Source(name, event_time="at"), features=features))
         values: list[Any] = ROW[place * FEATURES : (place + 1) * FEATURES]
-        store.write(view, [(("one",), Row(now, values, [now] * FEATURES))])
-
-    def read(entities: Sequence[Mapping[str, Any]], at: int) -> list[Vector]:  # noqa: ARG001
-        keys = [(entity["key"],) for entity in entities]
-        vectors = [Vector({}, {}, {}) for _ in keys]
-        for view in VIEWS:
-            for vector, row in zip(vectors, store.read(view, keys), strict=True):
-                if row is not None:
-                    vector.values.update(zip(names[view], row.values, strict=True))
-                    vector.times.update(zip(names[view], row.times, strict=True))
-                    vector.status.update(dict.fromkeys(names[view], "present"))
-        return vectors
+        row = Row(now, values, [now] * FEATURES)
+        store.write(views[-1].online_name, [(("one",), row)], watermark=now)
+    read = FeatureReader(select_all(views), store)
 
     columns = tuple(Column(name, "number", feature=f"{name[0]}:{name}") for name in COLUMNS)
     model = Model(fitted(), Signature(columns, "y", (0, 1)))

@@ -153,7 +153,7 @@ class TestKeysWithoutADeclaredType:
         at = self.filled(store, 7)
         reader = FeatureReader(select_all(self.VIEWS), store)
         assert read_frame(reader, pl.DataFrame({"flight": [7, 8]}), at)["delay"].to_list() == [1.5, None]
-        with pytest.raises(Invalid, match="'flight' of the frame of entities has type String"):
+        with pytest.raises(Invalid, match="has type String, and entity 'flight' is stored with 'int'"):
             read_frame(reader, pl.DataFrame({"flight": ["7"]}), at)
 
     def test_a_store_that_nobody_materialized_says_nothing_of_types(self):

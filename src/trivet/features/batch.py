@@ -48,8 +48,10 @@ def read_frame(
     """
     frame = as_polars(entities, "The frame of entities")
     reader.learn()
+    declared = {view.entity for view in reader.views}
     for entity in dict.fromkeys(reader.entities):
-        check_keys(entity, frame, "the frame of entities")
+        how = "declares" if entity in declared else "is stored with"
+        check_keys(entity, frame, "the frame of entities", known=how)
     asked = [_keys(frame, view) for view in reader.views]
     found = reader.seen([keys for _, keys in asked], at)
     added: list[pl.Series] = []

@@ -23,8 +23,10 @@ __all__ = ["KEY_TYPES", "check_keys", "typed_key"]
 KEY_TYPES = ("string", "int", "float", "bool", "date")
 
 
-def check_keys(entity: Entity, frame: pl.DataFrame, owner: str) -> None:
+def check_keys(entity: Entity, frame: pl.DataFrame, owner: str, *, known: str = "declares") -> None:
     """Refuse a table whose key columns are of other types than ``entity`` declares; missing ones are not asked about.
+
+    ``known`` says how the types are known.
 
     Raises:
         Invalid: a column is of another type. Column, owner and both types are named.
@@ -34,7 +36,7 @@ def check_keys(entity: Entity, frame: pl.DataFrame, owner: str) -> None:
             continue
         if not _column_fits(frame[column], declared):
             raise Invalid(
-                f"Key column {column!r} of {owner} has type {frame.schema[column]}, and entity {entity.name!r} declares "
+                f"Key column {column!r} of {owner} has type {frame.schema[column]}, and entity {entity.name!r} {known} "
                 f"{declared!r}, so no row would match. Convert the column, or declare another type."
             )
 

@@ -145,13 +145,14 @@ class SpreadFilling:
 
     def puts(self, begun: Sequence[Begun], moment: Micros) -> Puts:
         """See ``Filling.puts``. Some rows in each call."""
-        waiting = _Waiting(self._names, self._keys, moment)
+        waiting = _Waiting(self._names, moment)
         after = {each.number: None if each.past is None else each.watermark for each in begun}
         with self._moved(after, moment) as (pasts, rows):
             stale = {n: None for n, _, past in begun if len(pasts[n]) > 1 and pasts[n][0] != past}
             with self._moved(stale, moment) as (others, afresh):
                 yield from waiting.full(chain((each for each in rows if each[0] not in stale), afresh))
-        yield waiting.last({number: past[-1] for number, past in (pasts | others).items()})
+        whole = {n: self._keys[n] for n, since in (after | stale).items() if since is None}
+        yield waiting.last({number: past[-1] for number, past in (pasts | others).items()}, whole)
 
     @contextmanager
     def _moved(self, after: Mapping[int, Micros | None], moment: Micros) -> Iterator[tuple[_Pasts, Iterator[_Rows]]]:
@@ -182,8 +183,8 @@ class SpreadFilling:
 class _Waiting:
     """Rows on their way into a store."""
 
-    def __init__(self, names: Sequence[str], keys: Sequence[Mapping[str, pl.DataType]], moment: Micros) -> None:
-        self._names, self._keys, self._moment = names, keys, moment
+    def __init__(self, names: Sequence[str], moment: Micros) -> None:
+        self._names, self._moment = names, moment
         self._rows: dict[int, list[tuple[bytes, bytes]]] = {}
 
     def full(self, rows: Iterable[_Rows]) -> Iterator[list[Batch]]:
@@ -196,10 +197,10 @@ class _Waiting:
                 yield [Batch(self._names[n], own, self._moment, self._moment) for n, own in self._rows.items()]
                 self._rows, size = {}, 0
 
-    def last(self, pasts: Mapping[int, list[Any]]) -> list[Batch]:
-        """The rest of the rows, and that the views have arrived."""
+    def last(self, pasts: Mapping[int, list[Any]], whole: Mapping[int, Mapping[str, pl.DataType]]) -> list[Batch]:
+        """The rest of the rows, and that the views have arrived; with the types of keys those that are ``whole``."""
         arriving = [
-            arrived(self._names[n], self._rows.get(n, []), past, self._moment, self._keys[n])
+            arrived(self._names[n], self._rows.get(n, []), past, self._moment, whole.get(n))
             for n, past in pasts.items()
         ]
         return [batch for each in arriving for batch in each]

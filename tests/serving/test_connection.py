@@ -7,6 +7,7 @@ import time
 from functools import partial
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
@@ -15,6 +16,13 @@ from trivet.errors import Invalid
 from trivet.serving import connection
 from trivet.serving.asgi import Answer, Service, ok
 from trivet.serving.connection import Connection
+
+LOOP = [asyncio.new_event_loop]
+
+
+@pytest.fixture(autouse=True, scope="module", params=[asyncio.new_event_loop, uvloop.new_event_loop])
+def _loop(request):
+    LOOP[0] = request.param
 
 
 class Echo(Service):
@@ -74,7 +82,8 @@ def talk(story, *, most_bytes=1000):
             while state.connections:
                 await asyncio.sleep(0.01)
 
-    return asyncio.run(play())
+    with asyncio.Runner(loop_factory=LOOP[0]) as runner:
+        return runner.run(play())
 
 
 def asking(path="/", body=b"", *headers, method="POST", version="1.1"):

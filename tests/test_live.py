@@ -371,6 +371,11 @@ def test_labels_come_in_any_frame_and_the_last_word_counts(project: tv.Project, 
     assert project._live.labels().height == 8
 
 
+def test_labels_of_before_deliveries_were_told_apart_are_read(project: tv.Project) -> None:
+    project._live.tables.append("labels", labels().to_arrow())
+    assert project._live.labels().rows() == labels().rows()
+
+
 # --- periods, profiles -------------------------------------------------------------------------------------
 
 

@@ -591,6 +591,8 @@ class Live:
             return pl.DataFrame(schema={"prediction": pl.String, "label": pl.Float64, "at": pl.Datetime("us", "UTC")})
         among = [] if of is None else [("prediction", "in", list(of))]
         rows = pl.DataFrame(pl.from_arrow(self.tables.read(LABELS, where=among)))
+        if "batch" not in rows.columns:  # a table of before deliveries were told apart
+            return rows
         return rows.sort("batch", maintain_order=True).drop("batch")
 
     def _labels_of(self, ids: Collection[str]) -> dict[str, float]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
+
+import trivet as tv
 
 TEXT = """
 import trivet as tv
@@ -72,3 +75,38 @@ def test_deprecate_and_back(trivet, answer, declare):
     assert trivet("features", "deprecate", "weather:temp", "--undo").exit_code == 0
     assert "deprecated" not in trivet("features").stdout
     assert trivet("features", "deprecate", "weather:temp").exit_code == 2
+
+
+def test_join_materialize_and_read(trivet, answer, tmp_path):
+    rows = {"place": ["Graz", "8010"], "hour": ["2026-01-01T10:00Z"] * 2, "temp": [21.5, 20.0]}
+    pl.DataFrame(rows).write_csv(tmp_path / "readings.csv")
+    source = tv.Source("readings", "readings.csv", event_time="hour")
+    entity = tv.Entity("place", type="string")
+    with tv.open() as project:
+        project.define(tv.FeatureView("weather", entity=entity, source=source, features=["temp"], ttl="6h"))
+    pl.DataFrame({"place": ["Graz"], "t": ["2026-01-01T12:00Z"], "late": [1]}).write_csv(tmp_path / "spine.csv")
+    made = answer("features", "join", "spine.csv", "weather:*", "--time", "t", "--label", "late", "--to", "out.parquet")
+    assert (made["rows"], made["features"], made["nulls"]) == (1, ["weather:temp"], {"temp": 0})
+    assert pl.read_parquet(tmp_path / "out.parquet")["temp"].to_list() == [21.5]
+    assert answer("show", made["id"])["kind"] == "training_set"
+    assert answer("features", "materialize", "--until", "2026-01-01T12:00Z") == {"weather": 2}
+    at = ["--at", "2026-01-01T13:00Z"]
+    found = answer("features", "read", "weather:temp", "place=Graz", *at)
+    assert (found["values"], found["status"]) == ({"weather:temp": 21.5}, {"weather:temp": "present"})
+    assert found["times"] == {"weather:temp": "2026-01-01T10:00:00Z"}
+    assert answer("features", "read", "weather:temp", 'place="8010"', *at)["values"] == {"weather:temp": 20.0}
+    assert "expired" in trivet("features", "read", "weather:*", "place=Graz", "--at", "2026-01-01T17:00Z").stdout
+
+
+def test_join_and_read_with_wrong_words(trivet, tmp_path):
+    for words, code, said in (
+        (["join", "none.csv", "weather:*", "--time", "t"], 1, "which does not exist"),
+        (["join", "none.csv", "weather:*", "--time", "t", "--to", "x.txt"], 1, ".parquet or .csv"),
+        (["join", "none.csv", "weather:*"], 2, "--time"),
+        (["read", "weather:*"], 2, "Name features and the keys"),
+        (["read", "weather:*", "place=Graz"], 1, "no feature view or service 'weather'"),
+        (["materialize", "wether"], 1, "no feature view or service 'wether'"),
+    ):
+        done = trivet("features", *words)
+        assert done.exit_code == code, done.output
+        assert said in done.output

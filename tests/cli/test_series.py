@@ -40,6 +40,17 @@ def test_from_a_file_to_a_table(trivet):
     assert "and 1,361 more" in trivet("read", "energy:price", "--freq", "1m", "--end", "2026-11-21T09:21Z")
 
 
+def test_what_was_corrected(trivet, tmp_path):
+    trivet("write", "energy", "energy.csv")
+    assert trivet("revisions", "energy:price") == "energy:price was never corrected.\n"
+    (tmp_path / "again.csv").write_text("time,price\n2026-11-20T10:00Z,41\n")
+    trivet("write", "energy", "again.csv")
+    [row] = json.loads(trivet("revisions", "energy:price", "--json"))
+    assert (row["was"], row["value"], row["revision"]) == (31, 41, 1)
+    assert "41" in trivet("revisions", "energy:price")
+    assert "Did you mean 'energy:price'" in trivet("revisions", "energy:prise", code=1)
+
+
 def test_a_panel(trivet):
     trivet("write", "plant", "plant.csv", "--by", "line", "--time", "at", "--timezone", "Europe/Vienna")
     rows = json.loads(trivet("read", "plant:x", "--of", "line=2", "--json"))

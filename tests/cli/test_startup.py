@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+
+from trivet.cli import main
 
 SOURCE = Path(__file__).parents[2] / "src"
 HEAVY = {
@@ -43,3 +46,14 @@ def test_help_names_every_command_and_each_has_its_own(trivet):
         assert f"{name} " in shown
         assert trivet(name, "--help").exit_code == 0
         assert text in shown
+
+
+@pytest.mark.parametrize("noun", ["features", "tables", "series", "quality"])
+def test_each_verb_of_a_noun_has_help_and_json(trivet, noun):
+    group = main.get_command(click.Context(main), noun)
+    assert isinstance(group, click.Group)
+    for verb, command in group.commands.items():
+        told = trivet(noun, verb, "--help").stdout
+        assert command.help, verb
+        assert "--json" in told
+        assert "--project" in told

@@ -44,8 +44,11 @@ def test_the_life_of_a_table(trivet, file):
     assert "orders, version 1: 2 rows, 1 refused" in shown
     assert "customer" in shown
     assert json.loads(trivet("orders", "--json"))["table"]["rules"]["key"] == ["order"]
+    assert "rows came after one of a later time" in shown
     assert json.loads(trivet("erase", "orders", "customer=42", "--why", "asked", "--json"))["rows"] == 1
     assert "files put together" in trivet("compact", "orders")
+    assert "1 rows. asked" in trivet("orders")
+    assert json.loads(trivet("orders", "--json"))["erasures"][0]["tags"]["why"] == "asked"
 
 
 def test_calls_that_are_wrong(trivet, file):

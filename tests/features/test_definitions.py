@@ -198,11 +198,13 @@ def test_what_may_not_be_served_taints_all_that_is_made_from_it():
         keyed.check_served()
 
 
-def test_a_function_that_can_be_imported_is_named_in_the_declaration():
+def test_a_function_is_declared_with_all_its_text():
     source = tv.Source("s", people)
-    assert source.to_spec() == {"name": "s", "entry": f"{__name__}:people"}
-    assert tv.Source.from_spec(source.to_spec()).to_spec() == source.to_spec()
-    assert tv.Source("s", lambda: None).to_spec() == {"name": "s"}
+    spec = source.to_spec()
+    assert list(spec) == ["name", "function"]
+    assert "def people(" in source.function.text
+    assert tv.Source.from_spec(spec).to_spec() == spec
+    assert tv.Source.from_spec({"name": "s", "entry": "m:f"}).to_spec() == {"name": "s", "entry": "m:f"}
 
 
 def test_declarations_of_before_keep_their_digests():

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -153,16 +155,19 @@ def test_personal_data_never_reach_the_store():
         Materializer([alone], {"w": rows}, store)
 
 
-def test_the_data_that_were_read_are_the_data_that_are_recorded(context):
-    def load():
-        calls.append(1)
-        return pl.DataFrame({"city": ["NYC"], "temp": [float(len(calls))]})
+def load_once():
+    place = Path(os.environ["TALLY"])
+    with place.open("a") as file:
+        file.write("x")
+    return pl.DataFrame({"city": ["NYC"], "temp": [float(place.stat().st_size)]})
 
-    calls = []
-    declared = FeatureView("weather", entity=Entity("city"), source=Source("w", load), features=["temp"])
+
+def test_the_data_that_were_read_are_the_data_that_are_recorded(context, tmp_path, monkeypatch):
+    monkeypatch.setenv("TALLY", str(tmp_path / "tally"))
+    declared = FeatureView("weather", entity=Entity("city"), source=Source("w", load_once), features=["temp"])
     sources = snapshots_of([declared.source])
     run = record_materialization(context, [declared], sources)
-    assert calls == [1]
+    assert (tmp_path / "tally").read_text() == "x"
     assert run.inputs["sources.w"] == record_source(declared.source.bound(sources), context).digest
 
 

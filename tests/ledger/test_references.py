@@ -103,6 +103,19 @@ def test_the_newest_version_is_the_greatest_number(ledger):
     assert resolve(ledger, "model/many") == MODELS[0]
 
 
+def test_a_plain_name_means_what_is_in_force_under_it_else_the_newest_version(ledger):
+    assert resolve(ledger, "delay") == MODELS[1]
+    ledger.point("model/delay", "champion", None, by="ada")
+    assert resolve(ledger, "delay") == MODELS[2]
+    assert resolve(ledger, "congestion") == TABLE
+
+
+def test_a_plain_name_of_two_kinds_names_both(ledger):
+    ledger.point("feature_service/delay", None, TABLE.digest, by="ada")
+    with pytest.raises(Ambiguous, match="feature_service/delay, model/delay"):
+        resolve(ledger, "delay")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -112,8 +125,10 @@ def test_the_newest_version_is_the_greatest_number(ledger):
         ("model/nothing_like_it", "There are: model/delay, model/shadowed"),
         ("table/nothing_like_it", "feature_view/congestion"),
         ("model/shadowed", "no version of 'model/shadowed'.*model/shadowed@canary"),
-        ("delay", "Did you mean model/delay"),
-        ("unheard-of", "no artifact or run 'unheard-of'"),
+        ("dely", "Did you mean 'delay'"),
+        ("unheard-of", "no artifact, run or name 'unheard-of'"),
+        ("f4", "needs 6 characters at least"),
+        ("model:f4", "no model 'f4'. That is too short: the beginning of an id needs 6 characters"),
         ("model:000000000000", "no model '000000000000'. The newest are: model:"),
         ("sculpture:000000000000", "Nothing of kind 'sculpture'"),
         (f"model:{TABLE.digest[:12]}", f"It is a table: {TABLE.id}"),

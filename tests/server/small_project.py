@@ -64,6 +64,11 @@ def make(root: Path) -> Small:
         first, second = experiments(project)
         views = define(project, root)
         project.tables.ingest("orders", ORDERS, key="order", event_time="at")
+        project.series.write("energy", PRICES)
+        project.series.write("energy", PRICES[:1].with_columns(price=pl.lit(35.0)))
+        source = views[0].source
+        project.define(tv.Expectations(source, [tv.expect("wind").between(-20, 60), tv.expect("place").not_null()]))
+        project.check("readings")
         train = project.training_set(spine(0), views, time="t", label="late")
         test = project.training_set(spine(1), views, time="t", label="late")
         model = project.save(tv.Model.fit(HistGradientBoostingClassifier(max_iter=8), train, features=FEATURES))
@@ -86,6 +91,7 @@ ORDERS = [
     {"order": 1, "at": "2026-01-05T10:00Z", "what": HOSTILE},
     {"order": None, "at": "2026-01-05T11:00Z", "what": "without a key"},
 ]
+PRICES = pl.DataFrame({"time": ["2026-01-05T10:00Z", "2026-01-05T10:40Z"], "price": [31.0, 36.0]})
 FEATURES = ["wind_1h", "distance"]
 CONDITIONS = [tv.at_least("auc", 0.6), tv.slices("auc", over=["place"], at_least=0.5, min_rows=40)]
 

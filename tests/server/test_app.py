@@ -32,6 +32,10 @@ def places(small) -> dict[str, str]:
     filled["/models/{name}/{version:int}"] = "/models/delay/1"
     filled["/features/{name}/{feature}"] = "/features/weather/wind_1h"
     filled["/tables/{name}"] = "/tables/orders"
+    filled["/series/{name}"] = "/series/energy:price"
+    filled["/sources/{name}"] = "/sources/readings"
+    filled["/entities/{name}"] = "/entities/place"
+    filled["/quality/{subject}"] = "/quality/source.readings"
     return {path: filled.get(path, path) for path, *_ in PAGES}
 
 
@@ -202,7 +206,7 @@ def test_the_prediction_page_goes_back_to_raw_files(client, small):
     page = client.get(f"/predictions/{small.predictions[0]}").text
     svg = ET.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
     titles = [text.text or "" for text in svg.iter("text") if text.get("class") == "title"]
-    for word in ("prediction", "deployment delay@1", "gate report delay", "model", "training set", "feature view weather",
+    for word in ("prediction", "deployment delay@1", "gate report delay", "model", "training set", "view weather",
                  "source readings"):  # fmt: skip
         assert any(title.startswith(word) for title in titles), (word, titles)
     data = client.get(f"/api/predictions/{small.predictions[0]}").json()
@@ -271,6 +275,29 @@ def test_ten_thousand_runs_are_read_page_by_page(empty, tmp_path):
     page = empty.get(f"/runs?kind=task&before={made[100].id}")
     assert f'href="/runs?kind=task&amp;before={made[50].id}"' in page.text
     assert empty.get(f"/runs?before={made[0].id}").text.count("No older runs.") == 1
+
+
+def test_runs_that_a_service_writes_are_folded_and_counted(empty, tmp_path):
+    kinds = ["predict", "materialize", "predict", "task", "predict", "task", "task"]
+    with tv.open(tmp_path) as project:
+        now = project.context.clock()
+        made = [
+            Run(f"01{number:024d}", kind, "delay@1", "finished", now, now, metrics={"rows": 2.0})
+            for number, kind in enumerate(kinds * 100)
+        ]
+        project.context.ledger.write(*made)
+    found, place = [], "/api/runs"
+    while place:
+        page = empty.get(place).json()
+        found += page["runs"]
+        place = page["more"] and f"/api{page['more']}"
+    assert sum(run["count"] for run in found) == 700
+    assert [(run["kind"], run["count"], run["metrics"]["rows"]) for run in found[:6]] == [
+        ("task", 1, 2), ("task", 1, 2), ("predict", 1, 2), ("task", 1, 2), ("predict", 2, 4), ("materialize", 1, 2)
+    ]  # fmt: skip
+    assert {run["seconds"] for run in found} == {None}
+    assert "2 times" in empty.get("/runs").text
+    assert {run["count"] for run in empty.get("/api/runs?kind=predict").json()["runs"]} == {1}
 
 
 def test_only_this_machine_is_answered(client):

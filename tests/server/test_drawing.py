@@ -1,5 +1,6 @@
 """Pictures are well-formed SVG, point one way, and escape what they show."""
 
+import re
 from xml.etree import ElementTree as ET
 
 from hypothesis import given
@@ -90,3 +91,26 @@ def test_bars_are_as_tall_as_their_counts_and_escape_their_names(counts):
     most = max((count for _, count in clean), default=0)
     assert len(bars) == (len(clean) if most else 0)
     assert all(abs(tall - 130 * count / most) < 0.06 for tall, (_, count) in zip(bars, clean, strict=False))
+
+
+@given(st.lists(st.tuples(st.integers(0, 13), st.integers(0, 13)).filter(lambda edge: edge[0] < edge[1]), max_size=24))
+def test_no_edge_runs_behind_a_box(pairs):
+    names = [f"n{i}" for i in range(14)]
+    root = ET.fromstring(draw_graph({name: Box(name) for name in names}, [(names[a], names[b]) for a, b in pairs]))
+    boxes = [tuple(float(rect.get(key)) for key in ("x", "y", "width", "height")) for rect in root.iter("rect")]
+    for path in root.iter("path"):
+        for x, top, bottom in verticals(path.get("d")):
+            assert not [b for b in boxes if b[0] < x < b[0] + b[2] and top < b[1] + b[3] and b[1] < bottom]
+            assert 0 <= x <= float(root.get("width"))
+        assert crossed(path.get("d")) <= {y for _, y, _, _ in boxes}
+
+
+def verticals(d: str) -> list[tuple[float, float, float]]:
+    """The straight parts of a path: where, from, to."""
+    points = re.findall(r"([\d.]+),([\d.]+) V([\d.]+)", d)
+    return [(float(x), float(top), float(bottom)) for x, top, bottom in points]
+
+
+def crossed(d: str) -> set[float]:
+    """The upper edges of the rows that a path ends at or passes through: all of them between its ends."""
+    return {float(y) for y in re.findall(r"C[\d.]+,[\d.]+ [\d.]+,[\d.]+ [\d.]+,([\d.]+)", d)}

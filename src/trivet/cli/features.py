@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import click
 import msgspec
 
 from trivet.cli.monitor import watched
+from trivet.cli.outline import outline
 from trivet.cli.output import Noun, Output, table
 from trivet.cli.output import command as trivet_command
 from trivet.errors import Invalid
+from trivet.types import from_micros
 
 __all__ = ["command"]
 
@@ -73,6 +76,151 @@ def find(output: Output, words: tuple[str, ...], **only: str | None) -> None:
     near = [f"Nothing has {word!r}; this has {other!r}." for word, other in (found[0].near.items() if found else ())]
     shown = table(columns, rows, fold=["declaration", "description"])
     output.say([msgspec.to_builtins(each) for each in found], *near, shown if rows else "Nothing fits.")
+
+
+@command.add_command
+@trivet_command("sources", short_help="List the sources, or show one.")
+@click.argument("name", required=False)
+def sources(output: Output, name: str | None) -> None:
+    """List the sources of the current feature views, or show the one called NAME."""
+    listed = output.project.sources()
+    if name is not None:
+        one = _named("source", name, listed)
+        output.say(one.to_json(), outline(one.to_json()))
+        return
+    rows = [
+        (
+            each.name,
+            _place(each.source),
+            each.source.times.event if each.source.times else "always",
+            ", ".join(each.views),
+        )
+        for each in listed
+    ]
+    shown = table(["source", "rows from", "happened", "read by"], rows, fold=["rows from", "read by"])
+    output.say([each.to_json() for each in listed], shown if rows else "No features are defined yet.")
+
+
+def _place(source: Any) -> str:
+    """Where the rows of a source come from, in a word."""
+    if source.derived:
+        return f"a {'query' if source.sql else 'function'} of {', '.join(each.name for each in source.inputs)}"
+    if source.function is not None:
+        return f"function {source.function.entry}"
+    return source.data if isinstance(source.data, str) else "a data frame"
+
+
+def _named(noun: str, name: str, listed: list[Any]) -> Any:
+    from trivet.features.inventory import one_of
+
+    return one_of(noun, name, listed)
+
+
+@command.add_command
+@trivet_command("entities", short_help="List the entities, or show one.")
+@click.argument("name", required=False)
+def entities(output: Output, name: str | None) -> None:
+    """List the entities of the current feature views, or show the one called NAME."""
+    listed = output.project.entities()
+    if name is not None:
+        one = _named("entity", name, listed)
+        output.say(one.to_json(), outline(one.to_json()))
+        return
+    rows = [(each.name, ", ".join(each.entity.keys), ", ".join(each.views), len(each.features)) for each in listed]
+    shown = table(["entity", "keys", "views", "features"], rows, fold=["views"])
+    output.say([each.to_json() for each in listed], shown if rows else "No features are defined yet.")
+
+
+@command.add_command
+@trivet_command("freshness", short_help="Say how far the online store is.")
+@click.argument("names", nargs=-1, metavar="[VIEW]...")
+def freshness(output: Output, names: tuple[str, ...]) -> None:
+    """Say of each VIEW (of all by default) up to when it was materialized, and what pushes took in."""
+    project = output.project
+    found = [project.freshness(each) for each in names or [listed.name for listed in project.feature_views()]]
+    rows = [(each.name, each.version, each.materialized, each.pushed, each.newest) for each in found]
+    shown = table(["view", "version", "materialized up to", "pushed until", "newest event"], rows)
+    output.say([msgspec.to_builtins(each) for each in found], shown if rows else "No features are defined yet.")
+
+
+@command.add_command
+@trivet_command("materialize", short_help="Bring the online store up to a moment.")
+@click.argument("names", nargs=-1, metavar="[VIEW]...")
+@click.option("--until", metavar="TIME", help="What was known then is written. [default: now]")
+@click.option("--why", default="", help="A reason to write although what is expected of the data does not hold.")
+def materialize(output: Output, names: tuple[str, ...], until: str | None, why: str) -> None:
+    """Bring the online store of each VIEW (of all by default) up to a moment. Repeating it changes nothing."""
+    written = output.project.materialize(list(names) or None, until=until, why=why)
+    output.say(
+        written, table(["view", "rows written"], list(written.items())) if written else "No view is defined yet."
+    )
+
+
+@command.add_command
+@trivet_command("read", short_help="Read features of an entity from the online store.")
+@click.argument("words", nargs=-1, required=True, metavar="FEATURE... KEY=VALUE...")
+@click.option("--at", metavar="TIME", help="Expired as of then. [default: now]")
+@click.option(
+    "--request", "sent", multiple=True, metavar="NAME=VALUE", help="What on-demand views ask; may be repeated."
+)
+def read(output: Output, words: tuple[str, ...], at: str | None, sent: tuple[str, ...]) -> None:
+    """Read features, such as weather:* or a service, of the entity with these keys: weather:* place=Graz.
+
+    A value that reads as a number is one; write '"8010"' where it is text.
+    """
+    features, keys = [word for word in words if "=" not in word], [word for word in words if "=" in word]
+    if not features or not keys:
+        raise click.UsageError("Name features and the keys of an entity: weather:* place=Graz.")
+    [vector] = output.project.online_features(features, _pairs(keys), at=at, request=_pairs(sent))
+    times = {name: None if at is None else from_micros(at) for name, at in vector.times.items()}
+    rows = [(name, value, vector.status[name], times.get(name)) for name, value in vector.values.items()]
+    data = {"values": vector.values, "status": vector.status, "times": times}
+    output.say(data, table(["feature", "value", "status", "time"], rows))
+
+
+def _pairs(words: Iterable[str]) -> dict[str, Any]:
+    """``customer=7`` as a key and its value: a number, a truth value or quoted text where it reads so, else text."""
+    found: dict[str, Any] = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        try:
+            value = msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            value = text
+        found[name] = value if isinstance(value, int | float | bool | str) else text
+    return found
+
+
+@command.add_command
+@trivet_command("join", short_help="Join features to a file of keys and times: a training set.")
+@click.argument("spine", type=click.Path(path_type=Path))
+@click.argument("references", nargs=-1, required=True, metavar="FEATURE...")
+@click.option("--time", required=True, metavar="COLUMN", help="The moment at which each row asks.")
+@click.option("--label", metavar="COLUMN", help="What is to be predicted.")
+@click.option("--strict", is_flag=True, help="See only what was known before each moment, not at it.")
+@click.option("--full-names", is_flag=True, help="Name columns view__feature.")
+@click.option("--as-known-at", metavar="TIME", help="Answer what this would have answered then.")
+@click.option("--memory", metavar="SIZE", help="Take no more than this: 2GB.")
+@click.option("--to", type=click.Path(path_type=Path), help="Write the rows to this file: .parquet or .csv.")
+def join(output: Output, spine: Path, references: tuple[str, ...], *, to: Path | None, **options: Any) -> None:
+    """Join each FEATURE (weather:*, a service) to the rows of SPINE as known at their times; recorded as a training set."""
+    if to is not None and to.suffix not in (".parquet", ".csv"):
+        raise Invalid(f"{to} is no file that can be written. Give it the ending .parquet or .csv.")
+    made = output.project.training_set(spine.absolute(), list(references), **options)
+    if to is not None:
+        rows = made.to_lazy()
+        (rows.sink_parquet if to.suffix == ".parquet" else rows.sink_csv)(to)
+    assert made.artifact is not None
+    data = {
+        "id": made.artifact.id,
+        "rows": len(made),
+        "features": [each.feature for each in made.features],
+        "nulls": made.report.nulls,
+        "quality": [report.to_json() for report in made.quality],
+        "file": to,
+    }
+    trouble = [report.trouble for report in made.quality if report.trouble]
+    output.say(data, repr(made), *trouble, *([f"Written to {to}."] if to is not None else []))
 
 
 @command.add_command

@@ -89,6 +89,18 @@ def read(output: Output, series: tuple[str, ...], *, members: tuple[str, ...], a
     output.say(found.to_dicts(), table(found.columns, shown), *rest)
 
 
+@command.add_command
+@trivet_command("revisions", short_help="Show what was corrected.")
+@click.argument("name")
+@click.option("--limit", default=_SHOWN, show_default=True, type=click.IntRange(min=0), help="How many.")
+def revisions(output: Output, name: str, limit: int) -> None:
+    """Show the corrections of the series NAME, the newest first: what a time was said to be, and is since when."""
+    found = output.project.series.revisions(name)
+    rows = [[_said(value) for value in row] for row in found.head(limit).rows()]
+    rest = [f"and {found.height - limit:,} more"] if found.height > limit else []
+    output.say(found.to_dicts(), table(found.columns, rows) if rows else f"{name} was never corrected.", *rest)
+
+
 def _said(value: Any) -> Any:
     if isinstance(value, tuple):
         return ", ".join(value)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from trivet.cli.output import Noun, Output, age, table
+from trivet.cli.output import Noun, Output, age, seconds, table
 from trivet.cli.output import command as trivet_command
+
+if TYPE_CHECKING:
+    from trivet.features.tables.lateness import Lateness
+    from trivet.ledger import Run
 
 __all__ = ["command"]
 
@@ -37,7 +41,10 @@ def show(output: Output, name: str | None) -> None:
     made = [(v.version, v.operation, v.counts or None, age(v.at, now), v.run) for v in versions]
     head = f"{info.name}, version {info.version}: {info.rows:,} rows, {info.refused:,} refused, {info.files} files"
     log = table(["version", "by", "rows", "made", "run"], made)
-    output.say({"table": info, "versions": versions}, head, table(["", ""], rules), columns, log)
+    late, gone = project.tables.lateness(name), project.tables.erasures(name)
+    said = [*_late(late), *(_erased(run, now) for run in gone)]
+    data = {"table": info, "versions": versions, "lateness": late, "erasures": list(gone)}
+    output.say(data, head, *said, table(["", ""], rules), columns, log)
 
 
 @command.add_command
@@ -83,6 +90,18 @@ def compact(output: Output, name: str, retention: str) -> None:
     """Put the small files of the table NAME together. Its versions stay readable."""
     done = output.project.tables.compact(name, retention=retention)
     output.say(done, str(done))
+
+
+def _late(found: Lateness) -> list[str]:
+    if found.worst is None:
+        return []
+    within = f"95 % within {seconds(found.most_of_all)}, all within {seconds(found.worst)}"
+    return [f"{found.late:,} rows came after one of a later time; {within}"]
+
+
+def _erased(run: Run, now: datetime) -> str:
+    why = run.tags.get("why", "")
+    return f"erased {age(run.started, now)} by {run.user}: {run.metrics.get('rows', 0):.0f} rows. {why}"
 
 
 def _said(value: Any) -> Any:

@@ -141,9 +141,17 @@ class Catalogue:
                     each.check()
 
     def _check_transforms(self, view: FeatureView) -> None:
-        """Call its functions in a clean process with frames that have the sources' columns and no rows."""
+        """Call its functions in a clean process with frames that have the sources' columns and no rows.
+
+        Those that fetch data are loaded there and not called: what they ask may be far away.
+        """
+        if self._is_stored(view):
+            return
+        for leaf in view.source.leaves:
+            if leaf.function is not None:
+                leaf.function.check()
         for source in _derived_sources(view.source):
-            if source.transform is not None and not self._is_stored(view):
+            if source.transform is not None:
                 source.transform.check(_sample(source, self._context.root))
 
     def _is_stored(self, definition: FeatureView | OnDemand) -> bool:
@@ -212,7 +220,7 @@ class Catalogue:
         listed = self.describe(reference)
         if not isinstance(listed.definition, FeatureView):
             return listed.definition
-        without = [leaf.name for leaf in listed.view.source.leaves if leaf.data is None]
+        without = [leaf.name for leaf in listed.view.source.leaves if leaf.data is None and leaf.function is None]
         frames = {name: self._frame(listed, name) for name in without}
         return listed.view.bound({name: frame for name, frame in frames.items() if frame is not None})
 
@@ -340,7 +348,8 @@ class DefinitionKind:
 def _requires(definition: Definition) -> dict[str, str]:
     functions = [definition.function] if isinstance(definition, OnDemand) else []
     if isinstance(definition, FeatureView):
-        functions = [each.transform for each in _derived_sources(definition.source) if each.transform is not None]
+        transforms = [each.transform for each in _derived_sources(definition.source)]
+        functions = [each for each in (*transforms, *(leaf.function for leaf in definition.source.leaves)) if each]
     return {name: version for function in functions for name, version in function.requires.items()}
 
 

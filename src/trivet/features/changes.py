@@ -154,6 +154,7 @@ def _source(before: Source, after: Source) -> Iterator[Change]:
         if was != now:
             yield Change(f"{label}the {word} differs", "values", diff=_diff(was or "", now or ""))
     yield from _function(f"{label}the function", before.transform, after.transform)
+    yield from _function(f"{label}the function that reads it", before.function, after.function)
     yield from _inputs(label, before, after)
     if before.view is not None and after.view is not None:
         for change in _view(before.view, after.view):

@@ -22,7 +22,7 @@ from trivet.errors import Invalid, NotFound
 from trivet.features.aggregates import Aggregate, Feature, expand, latest
 from trivet.features.functions import Portable
 from trivet.features.keytypes import KEY_TYPES
-from trivet.features.places import anchored, check_secrets, is_database
+from trivet.features.places import anchored, check_secrets, check_secrets_of_text, is_database
 from trivet.types import Digest, Duration, Micros, as_duration, duration_text
 
 __all__ = ["Entity", "FeatureView", "Frame", "Source", "Times"]
@@ -37,6 +37,7 @@ Nonexistent: TypeAlias = Literal["raise", "null"]
 DO_NOT_SERVE: Personal = "do not serve"
 DO_NOT_STORE: Personal = "do not store"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+_SEVERAL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def check_name(noun: str, name: object) -> str:
@@ -157,8 +158,7 @@ class Source:
 
     Attributes:
         name: how it is called in references, errors and lineage.
-        data: a path or URL (see the page Features for all kinds), a data frame, a function without parameters that
-            answers one, or None until bound.
+        data: a path or URL (see the page Features for all kinds), a data frame, or None until bound.
         times: event and known-at time of the columns in general; None for a static source.
         created: the column of the time at which the row reached us; None where rows never come late.
         column_times: columns with times of their own.
@@ -168,8 +168,10 @@ class Source:
         table, query: what to read from a database; rows are ordered by ``order``, then by all other columns.
         personal: columns that are ``"do not serve"`` or ``"do not store"``.
         view: the view whose log of values the rows are, see ``of_view``.
-        entry: ``module:function`` of a function that can be imported.
         transform: instead of a query, a function of Narwhals lazy frames of the inputs, each by its name.
+        function: instead of data, a function without parameters that answers a frame, given as ``data`` and stored with
+            all that it needs of the project: called whenever the rows are read, and the same in any process.
+        entry: of sources that were stored before functions travelled, ``module:function``.
 
     Example:
         >>> Source("weather", "weather.parquet", event_time="time_hour", known_after="1h").times
@@ -194,6 +196,7 @@ class Source:
     order: tuple[str, ...]
     personal: Mapping[str, Personal]
     view: FeatureView | None
+    function: Portable | None
     entry: str | None
 
     def __init__(
@@ -217,7 +220,9 @@ class Source:
         personal: Mapping[str, Personal] | None = None,
         view: FeatureView | None = None,
         transform: Portable | None = None,
+        function: Portable | None = None,
     ) -> None:
+        data, function = (None, _travelling(name, data)) if _is_function(data) else (data, function)
         over = (inputs,) if isinstance(inputs, Source | FeatureView) else tuple(inputs)
         values: dict[str, Any] = {
             "name": check_name("a source", name),
@@ -235,8 +240,9 @@ class Source:
             "order": (order,) if isinstance(order, str) else tuple(order),
             "personal": dict(personal or {}),
             "view": view,
-            "entry": _entry(data),
+            "entry": None,
             "transform": transform,
+            "function": function,
         }
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)
@@ -262,7 +268,7 @@ class Source:
             )
         if self.derived != bool(self.inputs) or (self.sql is not None and self.transform is not None):
             raise Invalid(f"Source {self.name!r} needs both sql= and inputs=[...], or neither.")
-        if self.derived and self.data is not None:
+        if self.derived and (self.data is not None or self.function is not None):
             raise Invalid(f"Source {self.name!r} has both data and sql=. A query's data are its inputs=[...].")
         for name, value, known in (
             ("ambiguous", self.ambiguous, ("raise", "earliest", "latest", "null")),
@@ -284,7 +290,7 @@ class Source:
             self._check_log(self.view)
 
     def _check_log(self, view: FeatureView) -> None:
-        if self.data is not None or self.derived or self.created or self.column_times:
+        if self.data is not None or self.function or self.derived or self.created or self.column_times:
             raise Invalid(
                 f"Source {self.name!r} is the log of view {view.name!r}, which has no data and times but its own."
             )
@@ -385,6 +391,7 @@ class Source:
             "view": None if self.view is None else _computed(self.view),
             "entry": self.entry,
             "transform": None if self.transform is None else self.transform.to_spec(),
+            "function": None if self.function is None else self.function.to_spec(),
         }
         return {name: value for name, value in spec.items() if value is not None}
 
@@ -397,8 +404,9 @@ class Source:
         options["inputs"] = [cls.from_spec(source) for source in options.pop("inputs", ())]
         if "view" in options:
             options["view"] = FeatureView.from_spec(options["view"])
-        if (transform := options.pop("transform", None)) is not None:
-            options["transform"] = Portable.from_spec(transform)
+        for part in ("transform", "function"):
+            if part in options:
+                options[part] = Portable.from_spec(options[part])
         source = cls(name, data, **options)
         object.__setattr__(source, "entry", entry)
         return source
@@ -437,12 +445,27 @@ class Source:
         return own + tuple(number for source in beneath for number in source._frames())
 
 
-def _entry(data: object) -> str | None:
-    """``module:function`` of a function that another process can import."""
-    module, name = getattr(data, "__module__", None), getattr(data, "__qualname__", "<")
-    if not inspect.isfunction(data) or module in (None, "__main__") or "<" in name:
-        return None
-    return f"{module}:{name}"
+def _is_function(data: object) -> bool:
+    """Whatever can be called and is no frame: functions, methods, ``functools.partial``."""
+    return inspect.isroutine(data) or (callable(data) and hasattr(data, "func"))
+
+
+def _travelling(source: str, function: Any) -> Portable:
+    """A function that answers rows, with all that it needs of the project."""
+    try:
+        made = Portable.of(function, reads_the_world=True)
+    except Invalid as exc:
+        raise Invalid(f"Source {source!r} is read by a function that cannot be stored. {exc}") from exc
+    needed = [
+        p for p in inspect.signature(function).parameters.values() if p.default is p.empty and p.kind not in _SEVERAL
+    ]
+    if needed:
+        raise Invalid(
+            f"The function {made.entry!r} of source {source!r} takes the parameter {needed[0].name!r}. It is called "
+            "without any; give a default."
+        )
+    check_secrets_of_text(source, made.text)
+    return made
 
 
 def _computed(view: FeatureView) -> dict[str, Any]:

@@ -82,14 +82,18 @@ class Portable:
     requires: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def of(cls, function: Callable[..., Any]) -> Portable:
+    def of(cls, function: Callable[..., Any], *, reads_the_world: bool = False) -> Portable:
         """The declaration of a function written with ``def``, in a file, a script or a notebook.
+
+        Args:
+            function: the function.
+            reads_the_world: it is one that fetches data, so it may open files and answer differently from call to call.
 
         Raises:
             Invalid: it reaches something that cannot travel, or answers differently from call to call; the sentence
                 says what and what to do.
         """
-        gathered = _Gathered(_plain_function(function))
+        gathered = _Gathered(_plain_function(function), reads_the_world=reads_the_world)
         return cls(gathered.name, gathered.modules(), gathered.requires())
 
     @property
@@ -276,8 +280,8 @@ class _Namespace:
 class _Gathered:
     """What a function reaches, being worked out from name to name."""
 
-    def __init__(self, function: FunctionType) -> None:
-        self.name = function.__name__
+    def __init__(self, function: FunctionType, *, reads_the_world: bool) -> None:
+        self.name, self.reads_the_world = function.__name__, reads_the_world
         self.spaces: list[_Namespace] = []
         self.outside: set[str] = set()
         self._places: dict[str, int] = {}
@@ -340,7 +344,8 @@ class _Gathered:
                 f"{self.name!r} reaches a definition that uses eval, exec, globals() or the like, so its text does "
                 "not say what it needs. Name what it uses."
             )
-        _check_repeatable(self.name, node)
+        if not self.reads_the_world:
+            _check_repeatable(self.name, node)
         for module in _inner_imports(node):
             if _is_local(module):
                 raise Invalid(
@@ -367,7 +372,7 @@ class _Gathered:
                 self._import(here, space.units[place], name, target, rest)
         elif space.values is not None and name in space.values:
             self._by_value(here, name, space.values[name], rest)
-        elif name in _OUTSIDE_WORLD:
+        elif name in _OUTSIDE_WORLD and not self.reads_the_world:
             raise Invalid(f"{self.name!r} calls {name}(), and what it reads does not travel. Pass it as an input.")
         elif name not in _BUILTINS:
             star = any(unit.file.stars for unit in space.units)
@@ -447,7 +452,7 @@ class _Gathered:
             raise Invalid(
                 f"{self.name!r} uses {path[0]}, and what it loads is not in the text. Import what it needs by name."
             )
-        if any(path[: len(each)] == each for each in _CHANGES):
+        if not self.reads_the_world and any(path[: len(each)] == each for each in _CHANGES):
             raise _not_repeatable(self.name, ".".join(path))
 
 

@@ -16,10 +16,11 @@ from urllib.parse import parse_qsl, urlsplit
 from trivet.config import url_path
 from trivet.errors import Invalid
 
-__all__ = ["anchored", "check_secrets", "expanded", "is_database", "is_delta", "local"]
+__all__ = ["anchored", "check_secrets", "check_secrets_of_text", "expanded", "is_database", "is_delta", "local"]
 
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl"})
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
+_PASSWORD_IN_TEXT = re.compile(r"://[^\s/:@'\"]*:[^\s/@'\"{}$%]+@")
 _SECRET = re.compile(r"pass|secret|token|credential|_key$|^key$|^sig$", re.IGNORECASE)
 
 
@@ -104,6 +105,22 @@ def check_secrets(source: str, place: str) -> None:
                 f"The URL of source {source!r} holds a {name} in clear, which everyone who sees the definition could "
                 "read. Put it into an environment variable and write $ITS_NAME in its place."
             )
+
+
+def check_secrets_of_text(source: str, text: str) -> None:
+    """Refuse a password written out in a URL inside the text of a function, which is stored with the definition.
+
+    Raises:
+        Invalid: there is one. The sentence does not repeat it.
+
+    Example:
+        >>> check_secrets_of_text("orders", "f'postgresql://{USER}:{PASSWORD}@host/shop'")
+    """
+    if _PASSWORD_IN_TEXT.search(text):
+        raise Invalid(
+            f"The function of source {source!r} holds a password in clear inside a URL, and its text is stored for "
+            "everyone who sees the definition. Read it from os.environ in the function."
+        )
 
 
 def expanded(source: str, text: str | None, found: dict[str, str], environment: Mapping[str, str]) -> str | None:

@@ -161,6 +161,7 @@ def _places(found: Found, listed: Listed) -> list[tuple[str, int]]:
 def _sources(source: Source) -> Iterator[str]:
     yield source.name
     yield from [source.data] if isinstance(source.data, str) else []
+    yield from [source.function.entry] if source.function is not None else []
     for each in source.inputs:
         yield from _sources(each)
     if source.view is not None:

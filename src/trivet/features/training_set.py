@@ -42,6 +42,7 @@ from trivet.pipelines.values.contract import Saved
 from trivet.types import Digest, Json, as_utc
 
 if TYPE_CHECKING:
+    from trivet.features.quality.report import QualityReport
     from trivet.pipelines.values.encoding import Column
 
 __all__ = ["FeatureColumn", "TrainingSet", "TrainingSetKind", "build", "open_kind", "training_set"]
@@ -73,6 +74,8 @@ class TrainingSet:
         definitions: where on-demand views take part, the digest of every view by name, inputs of theirs included.
         services: the feature services that were asked for, by name.
         origin: of a part that is not recorded itself, the whole that it was taken from.
+        quality: what was expected of its sources' data and how that was met, a report for each source of which
+            something is expected; of a set that was just made by ``project.training_set``.
     """
 
     __trivet_kind__ = "training_set"
@@ -98,6 +101,7 @@ class TrainingSet:
         self.artifact: Artifact | None = None
         self.origin: Artifact | None = None
         self.run: Run | None = None
+        self.quality: tuple[QualityReport, ...] = ()
 
     @property
     def _frame(self) -> pl.DataFrame:

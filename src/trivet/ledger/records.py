@@ -132,8 +132,8 @@ class Run(msgspec.Struct, frozen=True):
 
     @property
     def seconds(self) -> float | None:
-        """How long it took, or None while it runs."""
-        return (self.ended - self.started).total_seconds() if self.ended else None
+        """How long it took; None while it runs, and of what is noted at one moment, such as a commit of predictions."""
+        return (self.ended - self.started).total_seconds() if self.ended and self.ended != self.started else None
 
 
 class Metric(msgspec.Struct, frozen=True):

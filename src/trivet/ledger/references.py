@@ -4,6 +4,8 @@
     PREFIX             either of them, six characters at least
     NAME@LABEL         the artifact under a label; the kind is ``model`` unless written KIND/NAME@LABEL
     KIND/NAME          the newest version under a name
+    NAME               what is in force under it (a model's ``champion``, a definition's ``current``), else the newest
+                       version, where one kind only has that name
 
 ``parse`` only reads the text; ``resolve`` asks a ledger and, where there is nothing, says what there is.
 """
@@ -29,7 +31,10 @@ _KIND = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.\-]*")
 _LABEL = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.\-]{0,127}")  # more than can be given, so that a date is "not found"
 _HEX = re.compile(r"[0-9a-f]{6,64}")
+_HEX_LETTERS = re.compile(r"[0-9a-f]+")
 _HOW = "Write KIND:ID, an id, NAME@LABEL, KIND/NAME@LABEL or KIND/NAME."
+_IN_FORCE = ("champion", "current")
+_SHORTEST = 6
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -113,6 +118,9 @@ def _folded(id_: str) -> str:
 
 
 def _of_kind(ledger: Ledger, reference: Reference) -> Artifact:
+    if len(reference.id) < _SHORTEST:
+        hint = f"That is too short: the beginning of an id needs {_SHORTEST} characters at least."
+        raise NotFound(str(reference.kind), reference.id, hint=hint)
     try:
         artifact = ledger.artifact(reference.id)
     except NotFound as exc:
@@ -138,13 +146,22 @@ def _by_bare_id(ledger: Ledger, reference: Reference) -> Artifact | Run:
         raise Ambiguous("thing", reference.id, [_id_of(thing) for thing in found])
     if found:
         return found[0]
-    raise NotFound("artifact or run", reference.id, hint=_names_like(ledger, reference.id))
+    return _by_plain_name(ledger, reference.id)
 
 
-def _names_like(ledger: Ledger, word: str) -> str:
-    """Whoever writes the bare name of a model is told how to go on."""
-    meant = {one.name for one in ledger.pointers() if split_name(one.name)[1].casefold() == word.casefold()}
-    return f"Did you mean {' or '.join(sorted(meant))}? Then write it so, or with @LABEL." if meant else ""
+def _by_plain_name(ledger: Ledger, word: str) -> Artifact:
+    """What is in force under the only name of that word, of whatever kind."""
+    versions = {one.name for one in ledger.pointers() if one.is_version}
+    meant = sorted(name for name in versions if split_name(name)[1] == word)
+    if len(meant) > 1:
+        raise Ambiguous("name", word, meant)
+    if not meant:
+        short = len(word) < _SHORTEST and _HEX_LETTERS.fullmatch(word)
+        hint = f"The beginning of an id needs {_SHORTEST} characters at least." if short else ""
+        raise NotFound("artifact, run or name", word, {split_name(name)[1] for name in versions}, hint=hint)
+    standing = {one.label: one.digest for one in ledger.pointers(name=meant[0])}
+    digest = next((standing[label] for label in _IN_FORCE if standing.get(label)), None)
+    return ledger.artifact(digest) if digest else _newest_version(ledger, Reference("name", name=meant[0]))
 
 
 def _by_label(ledger: Ledger, reference: Reference) -> Artifact:

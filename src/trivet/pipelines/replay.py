@@ -83,7 +83,8 @@ class Reproduction:
 
     def __str__(self) -> str:
         verb = "was reproduced" if self.ok else "was not reproduced"
-        lines = [f"{self.run.kind} {self.run.name!r} (run {self.run.id}) {verb}. Level: {self.level}."]
+        kind = "prediction" if self.run.kind == "prediction" else "run"
+        lines = [f"{self.run.kind} {self.run.name!r} ({kind}:{self.run.id}) {verb}. Level: {self.level}."]
         width = max(map(len, self.outputs), default=0)
         for slot, one in self.outputs.items():
             lines.append(f"  {slot:<{width}}  {one.recorded.digest[:12]} -> {one.repeated.digest[:12]}  {one.level}")

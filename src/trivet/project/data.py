@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from trivet.features.catalogue import Catalogue, Listed
     from trivet.features.definitions import Entity, FeatureView, Source
     from trivet.features.deprecation import Deprecation
+    from trivet.features.freshness import Freshness
+    from trivet.features.inventory import ListedEntity, ListedSource
     from trivet.features.leaks import LeakReport
     from trivet.features.materialize import Materializer
     from trivet.features.plan import Plan
@@ -225,6 +227,33 @@ class Data(Records):
         """Feature views, on-demand views and feature services as they are now; of one ``kind`` where it is given."""
         return self._catalogue.list(kind)
 
+    def sources(self) -> list[ListedSource]:
+        """The sources of the current feature views, by name, with the views that read each."""
+        from trivet.features.inventory import sources
+
+        return sources(self.context)
+
+    def entities(self) -> list[ListedEntity]:
+        """The entities of the current feature views, by name, with the views and features of each."""
+        from trivet.features.inventory import entities
+
+        return entities(self.context)
+
+    def freshness(self, reference: str) -> Freshness:
+        """How far the online store is with a view, ``"congestion"`` or ``"congestion@2"``: by materialization and by pushes.
+
+        Raises:
+            NotFound: there is no such view or version; the nearest names are offered.
+            Invalid: it is no feature view.
+        """
+        from dataclasses import replace
+
+        from trivet.features.freshness import freshness
+
+        listed = self.feature_view(reference)
+        anchored = replace(listed, definition=listed.view.anchored(self.root))
+        return freshness(anchored, self._online, self.tables, self.context.clock())
+
     def definition_versions(self, name: str) -> list[Listed]:
         """All versions of a definition, the oldest first.
 
@@ -293,7 +322,7 @@ class Data(Records):
         wanted = list(features) if isinstance(features, Sequence) and not isinstance(features, str) else [features]
         self.define(*(each for each in wanted if not isinstance(each, str)))
         with Progress("training set"):
-            return training_set(
+            made = training_set(
                 self.context,
                 spine,
                 features,
@@ -304,6 +333,9 @@ class Data(Records):
                 as_known_at=as_known_at,
                 memory=memory or self.context.settings.features.memory,
             )
+        assert made.run is not None
+        made.quality = tuple(self.quality.reports_of(made.run))
+        return made
 
     def spine(
         self,

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Bar", "Box", "Point", "draw_bars", "draw_graph", "draw_line"]
+__all__ = ["Bar", "Box", "Point", "draw_bars", "draw_graph", "draw_line", "text_size", "tick"]
 
-_HEIGHT, _GAP_X, _GAP_Y, _GAP_ROWS, _MARGIN, _ACROSS = 46, 16, 30, 12, 8, 5
-_NARROWEST, _WIDEST, _TITLE_LETTER, _SUBTITLE_LETTER, _PADDING = 84, 204, 8.0, 7.5, 12
+_HEIGHT, _GAP_X, _GAP_Y, _GAP_ROWS, _MARGIN, _ACROSS = 46, 18, 34, 20, 10, 5
+_NARROWEST, _WIDEST, _TITLE_LETTER, _SUBTITLE_LETTER, _PADDING = 84, 202, 8.7, 6.9, 14
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,17 @@ def draw_graph(boxes: Mapping[str, Box], edges: Sequence[tuple[str, str]]) -> st
     across = {id(row): len(row) * (wide[id(row)] + _GAP_X) - _GAP_X for row, _ in rows}
     width = 2 * _MARGIN + max(across.values(), default=0)
     places: dict[str, _Place] = {}
+    gaps: list[_Gaps] = []
     y = _MARGIN - _GAP_Y
-    for row, first in rows:
+    for number, (row, first) in enumerate(rows):
         y += _GAP_Y if first else _GAP_ROWS
-        left = (width - across[id(row)]) / 2
+        left, step = (width - across[id(row)]) / 2, wide[id(row)] + _GAP_X
         for place, name in enumerate(row):
-            places[name] = _Place(left + place * (wide[id(row)] + _GAP_X), y, wide[id(row)])
+            places[name] = _Place(left + place * step, y, wide[id(row)], number)
+        gaps.append(_Gaps(y, [left + place * step - _GAP_X / 2 for place in range(len(row) + 1)]))
         y += _HEIGHT
     height = max(y, 0) + _MARGIN
-    drawn = [_edge(places[a], places[b]) for a, b in edges if a in places and b in places]
+    drawn = [_edge(places[a], places[b], gaps) for a, b in edges if a in places and b in places]
     drawn += [_box(boxes[name], place) for name, place in places.items()]
     return (
         f'<svg class="graph" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
@@ -105,7 +107,7 @@ def draw_line(
 
     parts = [f'<text class="title" x="12" y="15">{escape(title)}</text>']
     for value in (low + pad, high - pad):
-        parts.append(f'<text class="axis" x="{left - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+        parts.append(f'<text class="axis" x="{left - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{tick(value)}</text>')
     for name, value in guides.items():
         parts.append(f'<line class="guide" x1="{left}" x2="{right}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
         parts.append(f'<text class="axis" x="{right}" y="{y(value) - 4:.1f}" text-anchor="end">{escape(name)}</text>')
@@ -208,6 +210,15 @@ class _Place:
     x: float
     y: float
     width: int
+    row: int
+
+
+@dataclass(frozen=True)
+class _Gaps:
+    """The upper edge of a row of boxes, and where an arrow can pass through it: between boxes and beside them."""
+
+    y: float
+    xs: list[float]
 
 
 def _width(box: Box) -> int:
@@ -216,10 +227,21 @@ def _width(box: Box) -> int:
     return round(min(_WIDEST, max(_NARROWEST, _PADDING + text)))
 
 
-def _edge(a: _Place, b: _Place) -> str:
-    x1, y1, x2, y2 = a.x + a.width / 2, a.y + _HEIGHT, b.x + b.width / 2, b.y
-    bend = max(14.0, (y2 - y1) / 2)
-    return f'<path class="edge" d="M{x1:.1f},{y1} C{x1:.1f},{y1 + bend} {x2:.1f},{y2 - bend} {x2:.1f},{y2}"/>'
+def _edge(a: _Place, b: _Place, gaps: Sequence[_Gaps]) -> str:
+    """From one box to another, through the gaps of the rows in between and never behind a box."""
+    x, y, end, bottom = a.x + a.width / 2, a.y + _HEIGHT, b.x + b.width / 2, b.y
+    path = f"M{x:.1f},{y}"
+    for row in gaps[a.row + 1 : b.row]:
+        straight = x + (end - x) * (row.y - y) / (bottom - y)
+        gap = min(row.xs, key=lambda each: abs(each - straight))
+        path += f"{_curve(x, y, gap, row.y)} V{row.y + _HEIGHT}"
+        x, y = gap, row.y + _HEIGHT
+    return f'<path class="edge" d="{path}{_curve(x, y, end, bottom)}"/>'
+
+
+def _curve(x: float, y: float, to_x: float, to_y: float) -> str:
+    bend = max(10.0, (to_y - y) / 2)
+    return f" C{x:.1f},{y + bend} {to_x:.1f},{to_y - bend} {to_x:.1f},{to_y}"
 
 
 def _box(box: Box, place: _Place) -> str:
@@ -234,6 +256,24 @@ def _box(box: Box, place: _Place) -> str:
     )
     group = f'<g class="box {escape(box.style)}">{inside}</g>'
     return f'<a href="{escape(box.href)}">{group}</a>' if box.href else group
+
+
+def tick(value: float) -> str:
+    """A number beside an axis, in at most six letters.
+
+    Example:
+        >>> [tick(value) for value in (0.0312, -4.84, 143.0, 4_740.0, 337_000.0, 1.2e7, 3e15)]
+        ['0.0312', '-4.84', '143', '4,740', '337k', '12M', '3e+15']
+    """
+    for unit, scale in (("M", 1e6), ("k", 1e3)):
+        if 10 * scale <= abs(value) < 1000 * scale or (unit == "M" and scale <= abs(value) < 1000 * scale):
+            return f"{value / scale:.3g}{unit}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 10_000 else f"{value:.3g}"
+
+
+def text_size(text: str) -> float:
+    """About how wide a text is in pixels; nothing here can measure a font."""
+    return _SUBTITLE_LETTER * len(text)
 
 
 def _short(text: str, most: int) -> str:

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from trivet.errors import Invalid, NotFound
-from trivet.features.quality.expectation import expect, expect_fresh, expect_rows
+from trivet.features.quality.expectation import OfRows, expect, expect_fresh, expect_rows
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -79,3 +79,8 @@ def test_rows_are_refused_only_without_a_share():
     assert expect("a").not_null().refuses_rows
     assert not expect("a").not_null(at_most=0.1).refuses_rows
     assert not expect("a").not_null(severity="warn").refuses_rows
+
+
+def test_an_expectation_of_rows_that_does_not_say_its_columns_cannot_be_made():
+    with pytest.raises(TypeError, match="abstract"):
+        OfRows()

@@ -18,7 +18,7 @@ WANTED = ["x", "key"]
 
 def again(source, **options):
     spec = {"event_time": "at", "table": source.table, "order": source.order}
-    return Source("s", source.data, **{**spec, **options})
+    return Source("s", source.data, function=source.function, **{**spec, **options})
 
 
 def test_the_rows_are_read_in_their_order_and_in_the_columns_asked_for(declared, context):

@@ -140,7 +140,8 @@ def test_statistics_over_training_sets_are_those_on_record(client):
         (30, 1, False), (20, 1, True),
     ]  # fmt: skip
     assert data["statistics"][0]["nulls"] == 1  # nothing was known at the first hour
-    assert client.get("/features/weather/wind").text.count('class="chart"') == 2
+    page = client.get("/features/weather/wind").text  # of training rows mean and nulls, of training sets nulls
+    assert page.count('class="chart"') == 3
     assert client.get("/api/features/weather/warmth").json()["statistics"] == []
 
 

@@ -21,16 +21,16 @@ from trivet.features.quality.expectation import Expectation
 from trivet.features.quality.expectations import Expectations
 from trivet.features.quality.learning import propose
 from trivet.features.quality.periods import profile
-from trivet.features.quality.refusing import RowCheck, keep_refused
+from trivet.features.quality.refusing import RowCheck, keep_refused, refused_name
 from trivet.features.quality.report import QualityReport
 from trivet.features.snapshots import record_source
 from trivet.features.sources import Snapshots, SourceKind, leaves_of, snapshots_of
-from trivet.ledger import Artifact, Run
+from trivet.ledger import Artifact, Run, RunQuery
 from trivet.ledger.tables import Tables
 from trivet.pipelines.context import Context
 from trivet.types import Digest, Duration, as_duration, as_utc, to_micros
 
-__all__ = ["Defined", "Guarded", "Quality"]
+__all__ = ["Checked", "Defined", "Guarded", "Quality"]
 
 CURRENT = "current"
 _KIND = "expectations"
@@ -49,6 +49,14 @@ class Defined:
 
     def __str__(self) -> str:
         return f"{self.expectations} (version {self.version})"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A check that is on record: the run, and what it found."""
+
+    run: Run
+    report: QualityReport
 
 
 @dataclass
@@ -121,6 +129,17 @@ class Quality:
                 {leaf.name: self._frame(kept[leaf.name]) for leaf in rules.source.leaves if kept.get(leaf.name)}
             )
         return Defined(rules, version, current.digest, current.at, current.by, current.why)
+
+    def one(self, name: str) -> Defined:
+        """The current expectations of a source or view by its name: ``flights``, or ``source.flights``.
+
+        Raises:
+            NotFound: nothing is expected of it; the nearest names are offered.
+            Ambiguous: a source and a view are called so.
+        """
+        found = self.find(self._by_name(name).subject)
+        assert found is not None
+        return found
 
     def _anchored(self, rules: Expectations) -> Expectations:
         """With paths told from the project's folder, so that they mean the same in any clone of it."""
@@ -312,6 +331,29 @@ class Quality:
                 given = {name: self._context.ledger.artifact(digest)}
                 reports.append(self._record(found.expectations, None, run.started, given=given)[0])
         return reports
+
+    def reports(self, subject: str, *, limit: int = 20) -> list[Checked]:
+        """The newest checks of ``source.NAME`` or ``view.NAME`` that are on record, the newest first."""
+        runs = self._context.ledger.runs(RunQuery(kind="check", name=subject, status="finished", limit=limit))
+        return [Checked(run, self._report(run)) for run in runs]
+
+    def _report(self, run: Run) -> QualityReport:
+        from trivet.pipelines.values import load
+
+        report = load(self._context.ledger.artifact(run.outputs["result"]), self._context.blobs)
+        assert isinstance(report, QualityReport)
+        return report
+
+    def refused(self, name: str) -> pl.DataFrame:
+        """The rows of a source or table that were set aside: ``reason``, the row as JSON, and when; none if none was.
+
+        Raises:
+            Invalid: the name cannot be that of a source.
+        """
+        try:
+            return pl.DataFrame(self._tables.read(refused_name(name)))
+        except NotFound:
+            return pl.DataFrame(schema={"reason": pl.String, "row": pl.String, "created": pl.Datetime("us", "UTC")})
 
     # -- learning ---------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ compared is a condition of ``trivet.features.predicates``, so an expectation mea
 from __future__ import annotations
 
 import math
+from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -46,15 +47,19 @@ class Declared(msgspec.Struct, frozen=True, tag_field="expect", omit_defaults=Tr
     severity: Severity = "refuse"
 
 
-class OfRows(Declared, frozen=True, kw_only=True):
+class _Abstract(msgspec.StructMeta, ABCMeta):
+    """Structs with abstract properties: what lacks one cannot be made."""
+
+
+class OfRows(Declared, frozen=True, kw_only=True, metaclass=_Abstract):
     """An expectation that a single row can break; ``at_most`` is the share of rows that may."""
 
     at_most: float = 0.0
 
     @property
+    @abstractmethod
     def columns(self) -> tuple[str, ...]:
         """The columns that it looks at."""
-        raise NotImplementedError
 
     @property
     def refuses_rows(self) -> bool:

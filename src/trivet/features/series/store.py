@@ -33,6 +33,7 @@ from trivet.features.series.incoming import (
     instants,
     taken,
 )
+from trivet.features.series.revisions import corrections
 from trivet.features.series.sources import Part, source_of
 from trivet.features.series.transforms import Transform, keep, kept
 from trivet.features.tables import EventTables, Ingested, TableInfo
@@ -376,6 +377,30 @@ class TimeSeries:
             NotFound: there is no such series.
         """
         return self._info(self._get(name))
+
+    def revisions(self, name: str, *, of: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        """The corrections of a series, the newest first: what a time was said to be, what it is said to be since when.
+
+        Args:
+            name: ``"energy:price"``.
+            of: members of a panel.
+
+        Returns:
+            Keys and ``time``, ``was``, ``value``, ``known`` (from when on), ``revision`` (1 for the first correction).
+
+        Raises:
+            NotFound: there is no such series or key.
+        """
+        series = self._get(name)
+        rows = self._tables.scan(series.table, history=True, ordered=False)
+        kinds = rows.collect_schema()
+        if series.name not in kinds:
+            rows = rows.with_columns(pl.lit(None, pl.Float64).alias(series.name))
+        for key, values in (of or {}).items():
+            if key not in series.by:
+                raise NotFound(f"key of {series.reference!r} called", key, series.by)
+            rows = rows.filter(_is_member(key, values, kinds[key]))
+        return corrections(rows, series.by, series.name, series.known)
 
     def source(self, name: str, *, known_after: Duration | None = None) -> Source:
         """A series, or all of a namespace, as the source of feature views, with a column for each series.

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from trivet.errors import Invalid, TrivetError
 from trivet.features.definitions import Source
 from trivet.features.frames import as_polars
-from trivet.features.sources.contract import Snapshot, first_line
+from trivet.features.functions import described_error
+from trivet.features.sources.contract import Snapshot
 from trivet.ledger import Blobs
 from trivet.pipelines.values.contract import Saved
 
@@ -43,32 +42,28 @@ class FrameSnapshot(Snapshot):
 
 
 class Functions:
-    """Functions without parameters, called whenever the rows are read."""
+    """Functions without parameters, called whenever the rows are read: as they were stored, wherever that is."""
 
     def claims(self, source: Source, root: Path) -> bool:  # noqa: ARG002
-        """Whatever can be called and is no frame."""
-        return inspect.isroutine(source.data) or (callable(source.data) and hasattr(source.data, "func"))
+        """Whatever has a function and was not bound to other data."""
+        return source.data is None and source.function is not None
 
     def open(self, source: Source, root: Path) -> Snapshot:  # noqa: ARG002
         """What the function answers.
 
         Raises:
-            Invalid: it takes parameters, raises, or answers no frame.
+            Invalid: it does not load here, raises, or answers no frame.
         """
-        function: Any = source.data
-        what = f"The function {source.entry or getattr(source.data, '__name__', 'partial')} of source {source.name!r}"
-        required = [p for p in inspect.signature(function).parameters.values() if _needed(p)]
-        if required:
-            raise Invalid(f"{what} takes the parameter {required[0].name!r}. It is called without any; give a default.")
+        assert source.function is not None
+        what = f"function {source.function.entry!r} of source {source.name!r}"
+        function = source.function.load()
         try:
             answer = function()
         except TrivetError:
             raise
         except Exception as exc:
-            raise Invalid(f"{what} raised {type(exc).__name__}: {first_line(exc)}") from exc
-        return FrameSnapshot(
-            source.name, as_polars(answer, f"What {what[0].lower()}{what[1:]} answered"), cut=source.cut
-        )
+            raise Invalid(f"The {what} fails: {described_error(exc)}") from exc
+        return FrameSnapshot(source.name, as_polars(answer, f"What the {what} answered"), cut=source.cut)
 
 
 class Frames:
@@ -85,8 +80,3 @@ class Frames:
             Invalid: it is none.
         """
         return FrameSnapshot(source.name, as_polars(source.data, f"The data of source {source.name!r}"), cut=source.cut)
-
-
-def _needed(parameter: inspect.Parameter) -> bool:
-    several = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    return parameter.default is parameter.empty and not several

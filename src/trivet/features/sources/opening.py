@@ -27,8 +27,8 @@ def snapshot_of(source: Source, root: Path = Path()) -> Snapshot:
         Invalid: it has no data, or they cannot be used.
         NotFound: a table of a database, or a column of which something is told, does not exist.
     """
-    if source.data is None:
-        lost = f" Its function {source.entry} is in another process; define it again there." if source.entry else ""
+    if source.data is None and source.function is None:
+        lost = f" Its function {source.entry} was not stored; define it again." if source.entry else ""
         raise Invalid(f"Source {source.name!r} has no data. Declare it with a path or a data frame.{lost}")
     if isinstance(source.data, Snapshot):
         return source.data
@@ -63,4 +63,4 @@ def leaves_of(sources: Iterable[Source]) -> dict[str, Source]:
 def _what(leaf: Source) -> tuple[object, ...]:
     """What rows and columns are read: one snapshot serves all sources that agree on that."""
     data = leaf.data if isinstance(leaf.data, str) else id(leaf.data)
-    return data, leaf.table, leaf.query, leaf.order, frozenset(leaf.cut)
+    return data, leaf.function, leaf.table, leaf.query, leaf.order, frozenset(leaf.cut)

@@ -20,10 +20,11 @@ from trivet.features.definitions import Source
 from trivet.features.tables.batches import incoming
 from trivet.features.tables.erasure import Erased, Erasure, OnlineRows
 from trivet.features.tables.ingestion import Ingested, Ingestion, refused_name
+from trivet.features.tables.lateness import Lateness, lateness
 from trivet.features.tables.rows import TIME, Check
 from trivet.features.tables.rules import Keep, TableRules, check_table_name, rules_of
 from trivet.features.tables.stored import StoredTable, lock
-from trivet.ledger import Run
+from trivet.ledger import Run, RunQuery
 from trivet.pipelines.context import Context
 from trivet.types import Duration, Micros, as_duration, as_utc, from_micros, to_micros
 
@@ -376,6 +377,23 @@ class EventTables:
         return Erasure(self._context, self._folder, self._open(name), dict(of), "asked", None).earlier()
 
     # -- within -----------------------------------------------------------------------------------------------
+
+    def erasures(self, name: str) -> Sequence[Run]:
+        """The erasures of a table that are on record, newest first: when, by whom, why, how many rows. Not whose.
+
+        Raises:
+            NotFound: there is no such table.
+        """
+        return self._context.ledger.runs(RunQuery(kind="erase", name=self._open(name).name))
+
+    def lateness(self, name: str) -> Lateness:
+        """How long after they happened the rows of a table reached us.
+
+        Raises:
+            NotFound: there is no such table.
+        """
+        table = self._open(name)
+        return lateness(table.scan(), self._described(table))
 
     def _rules(self, name: str, *given: Any) -> TableRules:
         table = self._kept(check_table_name(name))

@@ -16,7 +16,10 @@ from trivet.server.views.models import model, models
 from trivet.server.views.overview import overview
 from trivet.server.views.places import place
 from trivet.server.views.predictions import prediction
+from trivet.server.views.quality import expectations, quality
 from trivet.server.views.runs import run, runs
+from trivet.server.views.series import one_series, series
+from trivet.server.views.sources import entity, source, sources
 from trivet.server.views.tables import table, tables
 
 __all__ = [
@@ -24,15 +27,22 @@ __all__ = [
     "definition",
     "deployment",
     "deployments",
+    "entity",
+    "expectations",
     "feature",
     "features",
     "model",
     "models",
+    "one_series",
     "overview",
     "place",
     "prediction",
+    "quality",
     "run",
     "runs",
+    "series",
+    "source",
+    "sources",
     "table",
     "tables",
     "without_drawings",

@@ -23,7 +23,7 @@ _TITLES = {
     "auc": "AUC",
     "base_rate": "Base rate",
     "log_loss": "Log loss",
-    "calibration": "Label less score",
+    "calibration": "Calibration: mean label minus mean score",
     "mae": "Mean absolute error",
     "mse": "Mean squared error",
     "bias": "Bias",

@@ -6,7 +6,7 @@ the statistics of training sets that were made. Nothing is computed from data fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -67,6 +67,8 @@ def definition(project: Project, name: str) -> dict[str, Any]:
         "view": {**_row(project, listed, said), **_declared(listed, said)},
         "deprecated": [each.to_json() for each in _said_of(listed.name, said)],
         "freshness": _freshness(project, listed, users),
+        "skew": _skew(project, users, set(listed.features)),
+        "expected": _expected(project, listed),
         **_used(users),
         "versions": history_of(project, listed),
         "history": [
@@ -84,7 +86,7 @@ def feature(project: Project, name: str, feature: str) -> dict[str, Any]:
     Raises:
         NotFound: no version of the definition has such a feature.
     """
-    from trivet.server.views.histories import charts_of, statistics_of
+    from trivet.server.views.histories import charts_of, over_time, statistics_of
 
     current = project.feature_view(name)
     listed = _holding(project, current, feature)
@@ -101,10 +103,11 @@ def feature(project: Project, name: str, feature: str) -> dict[str, Any]:
         "about": _about(listed, feature),
         "deprecated": [said[each].to_json() for each in (reference, current.name) if each in said],
         "freshness": _freshness(project, listed, users),
+        "skew": _skew(project, users, {reference}),
         **_used(users),
         "versions": history_of(project, current, feature),
         "statistics": recorded,
-        "charts": charts_of(recorded),
+        "charts": [*over_time(project, users, reference), *charts_of(recorded)],
         "graph": graph.draw(),
         "left_out": graph.left_out,
     }
@@ -208,26 +211,51 @@ def _about(listed: Listed, feature: str) -> dict[str, Any]:
     }
 
 
+def _expected(project: Project, listed: Listed) -> list[dict[str, Any]]:
+    """What is expected of a view and of its sources, with how the last check went."""
+    if listed.kind != "feature_view":
+        return []
+    sources = [f"source.{each['name']}" for each in sources_of(listed.view.source)]
+    rows = []
+    for subject in dict.fromkeys([f"view.{listed.name}", *sources]):
+        if (found := project.quality.find(subject)) is not None:
+            last = project.quality.reports(subject, limit=1)
+            verdict = "never checked" if not last else "pass" if last[0].report.passed else "fail"
+            at = last[0].run.started.isoformat() if last else None
+            rows.append({"subject": subject, "count": len(found.expectations.expected), "verdict": verdict, "at": at})
+    return rows
+
+
 def _said_of(name: str, said: Mapping[str, Deprecation]) -> list[Deprecation]:
     return [each for reference, each in said.items() if reference.partition(":")[0] == name]
 
 
 def _freshness(project: Project, listed: Listed, users: Users) -> dict[str, Any] | None:
-    """How far the online store is, for older versions that are served too, and the newest event of an own table."""
+    """How far the online store is, by materialization and by pushes, for older versions that are served too."""
     if listed.kind != "feature_view":
         return None
-    own = {name: project.tables.source(name).data for name in project.tables.names()}
-    leaves = {leaf.data for leaf in listed.view.source.leaves if isinstance(leaf.data, str)}
-    tables = [name for name, path in own.items() if path in leaves]
-    newest = [project.tables.describe(name).watermark for name in tables]
-    moments = [each for each in newest if each is not None]
-    watermark = project.watermark(listed.view)
+    found = project.freshness(f"{listed.name}@{listed.version}")
+    moments = {"watermark": found.materialized, "pushed": found.pushed, "newest": found.newest}
     return {
-        "watermark": None if watermark is None else watermark.isoformat(),
+        **{name: None if moment is None else moment.isoformat() for name, moment in moments.items()},
+        "behind": found.behind,
         "served": _served(project, listed, users),
-        "tables": tables,
-        "newest": max(moments).isoformat() if moments else None,
+        "tables": list(found.tables),
     }
+
+
+def _skew(project: Project, users: Users, references: Collection[str]) -> list[dict[str, Any]]:
+    """What the last audit of each deployment found of some features."""
+    rows = []
+    for use in users.of("deployment"):
+        last = project.last_audit(use.id)
+        for each in () if last is None else last.features:
+            if last is not None and each.feature in references:
+                verdict = "skew" if each.mismatches else "stale" if each.stale else "same"
+                about = {"deployment": use.name, "id": use.id, "at": last.at.isoformat(), "verdict": verdict}
+                told = {"feature": each.feature, "rows": each.rows, "mismatches": each.mismatches}
+                rows.append({**about, **told, "reason": each.reason})
+    return rows
 
 
 def _served(project: Project, listed: Listed, users: Users) -> list[dict[str, Any]]:

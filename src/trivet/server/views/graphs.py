@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Graph", "artifact_box", "run_box"]
 
 MOST = 80
+_KINDS = {"feature_view": "view", "feature_service": "service"}
 _STYLES = {"source": "raw", "model": "model", "gate_report": "model", "deployment": "live"}
 
 
@@ -98,7 +99,7 @@ def artifact_box(found: Artifact, *, part: str = "", focus: str = "") -> Box:
     style = _STYLES.get(found.kind, "")
     style = f"{style} focus" if found.digest == focus else style
     name = part or ("" if found.kind in {"model", "training_set"} else name_of(found))
-    title = f"{found.kind.replace('_', ' ')} {name}".strip()
+    title = f"{_KINDS.get(found.kind) or found.kind.replace('_', ' ')} {name}".strip()
     described = "" if part else _described(found)
     return Box(title, described or found.digest[:12], style, f"/artifacts/{found.digest}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trivet.ledger import RunQuery
+from trivet.server.views.runs import QUIET
 from trivet.server.views.shapes import alarm_row, run_row
 
 if TYPE_CHECKING:
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["overview"]
 
 _SHOWN = 12
-_QUIET = frozenset({"predict", "profile"})
-"""Kinds of runs that only write down what another one does; a service adds one every few seconds."""
 
 
 def overview(project: Project) -> dict[str, Any]:
@@ -29,8 +28,8 @@ def overview(project: Project) -> dict[str, Any]:
         {"name": "predictions recorded", "count": served, "href": "/deployments"},
         {"name": "open alarms", "count": len(alarms), "href": "/deployments"},
     ]
-    recent = project.context.ledger.runs(RunQuery(limit=200))
-    told = [run for run in recent if run.kind not in _QUIET][:_SHOWN]
+    recent = project.context.ledger.runs(RunQuery(limit=400))
+    told = [run for run in recent if run.kind not in QUIET][:_SHOWN]
     return {
         "title": "Overview",
         "project": project.root.name,

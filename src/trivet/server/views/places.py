@@ -36,7 +36,23 @@ def place(project: Project, reference: str) -> str:
             return f"/features/{quote(name, safe='')}"
         if reference in known[name].features:
             return f"/features/{quote(name, safe='')}/{quote(feature, safe='')}"
+    if found_of_data := _of_data(project, reference):
+        return found_of_data
     record = project.get(reference)
     if isinstance(record, Run):
         return f"/{'deployments' if record.kind == 'serve' else 'runs'}/{record.id}"
     return f"/artifacts/{record.digest}"
+
+
+def _of_data(project: Project, reference: str) -> str | None:
+    """The page of a series, a table, a source or an entity of that name."""
+    tables = project.tables.names()
+    page = quote(reference, safe="")
+    if ":" in reference:
+        written = reference.replace(":", ".") in tables
+        return f"/series/{page}" if written or reference in project.series.transforms() else None
+    if reference in tables:
+        return f"/tables/{page}"
+    if reference in {each.name for each in project.sources()}:
+        return f"/sources/{page}"
+    return f"/entities/{page}" if reference in {each.name for each in project.entities()} else None

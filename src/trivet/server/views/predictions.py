@@ -20,10 +20,18 @@ def prediction(project: Project, id: str) -> dict[str, Any]:  # noqa: A002 - the
     return {
         "title": f"prediction {found['id']}",
         "p": found,
+        "turned_out": _turned_out(found),
         "values": _values(project, found),
         "graph": graph.draw(),
         "left_out": graph.left_out,
     }
+
+
+def _turned_out(found: dict[str, Any]) -> Any:
+    """The label in the words of the prediction: ``false`` where that is true or false, and not 0."""
+    predicted = found["output"].get("prediction") if isinstance(found["output"], dict) else None
+    label = found["label"]
+    return bool(label) if isinstance(predicted, bool) and label in (0, 1) else label
 
 
 def _values(project: Project, found: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,8 +1,13 @@
-"""Runs: pages of them by the key of the last row, and one with what it was given, made and needs to be made again."""
+"""Runs: pages of them by the key of the last row, and one with what it was given, made and needs to be made again.
+
+Among all runs, those that a service or a schedule writes by the dozen are folded: between two runs that a person started,
+one row for each kind and name, with how many there are. Of a chosen kind each is shown.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -18,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["run", "runs"]
 
 PAGE = 50
+_SCANNED = 5_000
+QUIET = frozenset({"predict", "materialize", "ingest", "monitor", "check", "statistics", "profile", "skew_audit"})
+"""Kinds of runs that a service or a schedule writes down."""
 _KINDS = ("all", *KINDS)
 _HIDDEN = frozenset({"git.patch", "log", "pid", "pid_started"})
 """Tags by which Trivet finds its own things again."""
@@ -36,21 +44,65 @@ def runs(project: Project, kind: str = "all", before: str | None = None) -> dict
         raise Invalid(str(NotFound("kind of runs", kind[:80], _KINDS)))
     if before is not None and not _ID.fullmatch(before):
         raise Invalid(f"before={before[:80]!r} is not the id of a run. It is the last id of the page before.")
-    query = RunQuery(kind=None if kind == "all" else kind, before=before, limit=PAGE + 1)
-    found = project.context.ledger.runs(query)
-    if not found and kind != "all":
+    groups, last = _folded(project, before) if kind == "all" else _of_kind(project, kind, before)
+    if not groups and kind != "all":
         check_kind(project.context, kind)
-    shown = found[:PAGE]
     words = {"kind": kind} if kind != "all" else {}
-    more = urlencode({**words, "before": shown[-1].id}) if len(found) > PAGE else None
+    more = urlencode({**words, "before": last}) if last else None
     return {
         "title": "Runs",
         "kinds": list(dict.fromkeys([*_KINDS, kind])),
         "chosen": kind,
         "before": before,
-        "runs": [run_row(project, item) for item in shown],
+        "runs": [_row(project, group) for group in groups],
         "more": f"/runs?{more}" if more else None,
     }
+
+
+def _of_kind(project: Project, kind: str, before: str | None) -> tuple[list[list[Run]], str | None]:
+    """A page of runs one by one, and the key of the next page."""
+    found = project.context.ledger.runs(RunQuery(kind=kind, before=before, limit=PAGE + 1))
+    return [[each] for each in found[:PAGE]], found[PAGE - 1].id if len(found) > PAGE else None
+
+
+def _folded(project: Project, before: str | None) -> tuple[list[list[Run]], str | None]:
+    """A page of runs, quiet ones together with their like, and the key of the next page."""
+    groups: list[list[Run]] = []
+    stretch: dict[tuple[str, str], list[Run]] = {}
+    last, seen = None, 0
+    for run in _newest(project, before):
+        alike = stretch.get((run.kind, run.name))
+        if alike is not None:
+            alike.append(run)
+        elif len(groups) == PAGE or seen == _SCANNED:
+            return groups, last
+        else:
+            groups.append([run])
+            stretch = {**stretch, (run.kind, run.name): groups[-1]} if run.kind in QUIET else {}
+        last, seen = run.id, seen + 1
+    return groups, None
+
+
+def _newest(project: Project, before: str | None) -> Iterator[Run]:
+    while found := project.context.ledger.runs(RunQuery(before=before, limit=4 * PAGE)):
+        yield from found
+        before = found[-1].id
+
+
+def _row(project: Project, group: list[Run]) -> dict[str, Any]:
+    """The newest of some runs that are alike; of several how many, since when, and how many rows they were about."""
+    row = {**run_row(project, group[0]), "count": len(group)}
+    if len(group) == 1:
+        return row
+    rows = [each.metrics["rows"] for each in group if "rows" in each.metrics]
+    metrics = {"rows": sum(rows)} if rows else {}
+    return {**row, "since": group[-1].started.isoformat(), "seconds": None, "metrics": metrics, "status": _worst(group)}
+
+
+def _worst(group: list[Run]) -> str:
+    """Of the alike the state to look at."""
+    found = {each.status for each in group}
+    return next((each for each in ("failed", "killed", "running") if each in found), group[0].status)
 
 
 def run(project: Project, id: str) -> dict[str, Any]:  # noqa: A002 - the word in the path

@@ -8,11 +8,12 @@ import msgspec
 
 if TYPE_CHECKING:
     from trivet.features.tables import TableInfo
+    from trivet.ledger import Run
     from trivet.project import Project
 
 __all__ = ["table", "tables"]
 
-_SHOWN, _FEW = 50, 10_000
+_SHOWN, _FEW, _MANY = 50, 10_000, 5_000_000
 
 
 def tables(project: Project) -> dict[str, Any]:
@@ -32,6 +33,12 @@ def table(project: Project, name: str) -> dict[str, Any]:
         "versions_count": len(versions),
         "read_by": _readers(project, name),
         "refused": _refused(project, info),
+        "lateness": msgspec.to_builtins(project.tables.lateness(name)) if info.rows <= _MANY else None,
+        "arrivals": [msgspec.to_builtins(each) for each in versions[:_SHOWN] if each.counts.get("late")],
+        "erasures": [_kept(each) for each in project.tables.erasures(name)],
+        "compactions": [_kept(each) for each in project.runs(kind="compact", name=name, limit=_SHOWN)],
+        "series": name.replace(".", ":") if "." in name else None,
+        "expected": project.quality.find(f"source.{name.replace('.', '_')}") is not None,
     }
 
 
@@ -45,6 +52,20 @@ def _row(info: TableInfo) -> dict[str, Any]:
         "watermark": None if info.watermark is None else info.watermark.isoformat(),
         "files": info.files,
         "size": info.size,
+    }
+
+
+def _kept(run: Run) -> dict[str, Any]:
+    """A run that took rows away or put files together: when, by whom, why, and the counts. Not whose rows."""
+    return {
+        "run": run.id,
+        "at": run.started.isoformat(),
+        "by": run.user,
+        "why": run.tags.get("why", ""),
+        "status": run.status,
+        "columns": run.parameters.get("columns", []),
+        "everywhere": bool(run.parameters.get("everywhere")),
+        "counts": {name: int(count) for name, count in run.metrics.items()},
     }
 
 
@@ -63,6 +84,7 @@ def _refused(project: Project, info: TableInfo) -> dict[str, Any] | None:
     if not 0 < info.refused <= _FEW:
         return None
     frame = project.tables.scan(f"{info.name}__refused").tail(10).collect()
+    frame = frame.drop("digest", strict=False)
     return {"columns": frame.columns, "rows": [[_cell(value) for value in row] for row in frame.iter_rows()]}
 
 

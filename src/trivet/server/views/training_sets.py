@@ -24,13 +24,29 @@ _MOST_BYTES = 64 * 2**20
 def training_set(project: Project, found: Artifact) -> dict[str, Any]:
     """The statistics as JSON, pictures of them, and the newest leak report; nothing for other kinds."""
     if found.kind != "training_set":
-        return {"leaks": None, "statistics": None, "charts": []}
+        return {"leaks": None, "statistics": None, "charts": [], "quality": []}
     statistics, leaks = _statistics(project, found), _newest(project, found, "leak_check")
     return {
         "leaks": leaks,
         "statistics": None if statistics is None else statistics.to_json(),
         "charts": [] if statistics is None else _charts(statistics),
+        "quality": _quality(project, found),
     }
+
+
+def _quality(project: Project, found: Artifact) -> list[dict[str, Any]]:
+    """The newest check of the very data that each source of the set had, where one is on record."""
+    reports = []
+    ledger = project.context.ledger
+    for made in ledger.runs(RunQuery(kind="training_set", output=found.digest, limit=1)):
+        for slot, digest in made.inputs.items():
+            if slot.startswith("sources."):
+                subject = f"source.{slot.removeprefix('sources.')}"
+                query = RunQuery(kind="check", name=subject, input=digest, status="finished", limit=1)
+                for run in ledger.runs(query):
+                    report = project.load(ledger.artifact(run.outputs["result"]))
+                    reports.append({"run": run.id, "trouble": report.trouble, **report.to_json()})
+    return reports
 
 
 def _statistics(project: Project, found: Artifact) -> Statistics | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -13,10 +14,11 @@ from trivet.server.views.graphs import Graph
 if TYPE_CHECKING:
     from trivet.features.catalogue import Listed
     from trivet.features.definitions import Source
+    from trivet.features.inventory import ListedSource
     from trivet.features.usage import Use, Users
     from trivet.project import Project
 
-__all__ = ["sources_of", "usage_graph", "use_row"]
+__all__ = ["sources_of", "usage_graph", "usage_of_source", "use_row"]
 
 _DRAWN = {"training_set": 5} | dict.fromkeys(
     ("model", "deployment", "feature_server", "feature_service", "on_demand", "feature_view"), 8
@@ -31,20 +33,22 @@ def use_row(use: Use) -> dict[str, Any]:
 
 def sources_of(source: Source) -> list[dict[str, Any]]:
     """The sources that a view reads, its own first, each with where its rows come from, and texts of queries and functions."""
-    text = source.sql if source.sql is not None else source.transform.text if source.transform is not None else None
+    made = source.transform or source.function
+    text = source.sql if source.sql is not None else made.text if made is not None else None
     what = "a query" if source.sql is not None else "a function of frames" if source.transform is not None else ""
     what = what or (f"the log of view {source.view.name}" if source.view is not None else "")
     data = source.data if isinstance(source.data, str) else "a data frame" if source.data is not None else ""
+    data = data or (f"function {source.function.entry}" if source.function is not None else "")
     times = source.times
     found = {
         "name": source.name,
-        "data": what or source.entry or data or "bound when it is read",
+        "data": what or data or "bound when it is read",
         "event_time": None if times is None else times.event,
         "known_at": None if times is None else times.known or times.event,
         "known_after": None if times is None or not times.after else times.to_spec()["after"],
         "personal": dict(source.personal),
         "view": None if source.view is None else source.view.name,
-        "texts": [] if text is None else [{"title": f"{source.name}: {what}", "text": text}],
+        "texts": [] if text is None else [{"title": f"{source.name}: {what or data}", "text": text}],
     }
     beneath = source.inputs if source.view is None else (source.view.source,)
     return [found, *(each for one in beneath for each in sources_of(one))]
@@ -61,6 +65,18 @@ def usage_graph(project: Project, listed: Listed, users: Users, feature: str = "
     for use in shown:
         above = use.through if use.through in boxes else listed.digest
         graph.link(above, _key(use), boxes={_key(use): boxes[_key(use)]})
+    return graph
+
+
+def usage_of_source(project: Project, listed: ListedSource) -> Graph:
+    """What a source is made of, itself, and the views that read it."""
+    key = f"source {listed.name}"
+    graph = Graph(project, focus=key)
+    _link_source(graph, listed.source, "")
+    graph.boxes[key] = replace(graph.boxes[key], style="raw focus")
+    for name in listed.views:
+        view = f"view {name}"
+        graph.link(key, view, boxes={view: Box(view, "", "", f"/features/{quote(name)}")})
     return graph
 
 
@@ -93,7 +109,9 @@ def _link_source(graph: Graph, source: Source, below: str) -> None:
         _link_source(graph, source.view.source, key)
         return
     key, [about, *_] = f"source {source.name}", sources_of(source)
-    graph.link(key, below, boxes={key: Box(f"source {source.name}", about["data"], "raw")})
+    href = f"/sources/{quote(source.name)}"
+    boxes = {key: Box(f"source {source.name}", about["data"], "raw", href)}
+    graph.link(*([key, below] if below else [key]), boxes=boxes)
     for each in source.inputs:
         _link_source(graph, each, key)
 
@@ -110,7 +128,7 @@ def _key(use: Use) -> str:
 
 def _box(use: Use) -> Box:
     kind = {"feature_service": "service", "on_demand": "on-demand", "feature_view": "view"}.get(use.kind)
-    title = f"{kind or use.kind.replace('_', ' ')} {use.name}"
+    title = f"{kind or use.kind.replace('_', ' ')} {use.name.removeprefix('model:')}"
     if use.kind == "training_set":
         title = f"training set {use.name}" if use.name != "training set" else use.name
     version = f"version {use.version}" if use.version is not None else "whatever is current"

@@ -348,7 +348,9 @@ class _Checked:
             times = [name for name, dtype in schema.items() if name in source.time_columns or _is_moment(dtype)]
             rows, rules = read(source, [*keys, *shared, *times], self.sources), _rules(source)
             moments = [to_micros(rows[name], rules).alias(f"__time_{name}") for name in times]
-            there = key_columns(rows, keys, rules.owner).with_columns(*(comparable(rows[name]) for name in shared), *moments)
+            there = key_columns(rows, keys, rules.owner).with_columns(
+                *(comparable(rows[name]) for name in shared), *moments
+            )
             here = self.keys_of(keys).with_columns(*map(comparable, own.select(shared).collect()), self.at)
             here = here.with_row_index(OWN)[:: _stride(here.height)].drop_nulls(AT)
             ways = Ways(here, there.with_row_index(ROW), keys, [each.name for each in moments])

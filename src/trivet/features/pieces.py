@@ -9,7 +9,6 @@ the number of pieces; nothing but the pieces depends on the hash.
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 import shutil
@@ -50,7 +49,6 @@ __all__ = ["Parts", "StoredTable", "as_bytes", "join_in_pieces", "needed"]
 
 _DEAL = 1 << 17  # rows dealt out at a time
 _MOST_PIECES = 512
-_WASTE = 16 << 20  # bytes of pieces done with before they are looked for
 _SMALLEST = 32 << 20  # bytes below which no budget is of use
 _PACKED = pa.ipc.IpcWriteOptions(compression="lz4")  # read once and gone: no time is spent on making them small
 _SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -170,18 +168,13 @@ class _Work:
         wanted = dict.fromkeys([*present(self.spine, keys, "the spine"), self.time])
         asked = _deal(self.spine.select(list(wanted)).with_row_index(ROW), keys, pieces, home / "spine", "the spine")
         known = _deal(lazy_rows(source, columns, self.sources), keys, pieces, home / "source", group.owner)
-        reports, waste = [], 0
+        reports = []
         for piece in range(pieces):
             rows = {source.name: known.take(piece)}
             joined = self.engine.point_in_time(asked.take(piece), features, rows, time=self.time, strict=self.strict)
             answer = joined.frame.select(ROW, *(each.column for each in features))
             answers.write(answer, (answer[ROW] // self.parts.rows).to_numpy())
             reports.append(joined.report)
-            waste += int(rows[source.name].estimated_size())
-            del joined, answer, rows
-            if waste > _WASTE:
-                gc.collect()  # what the engine prepared refers to itself: piece would come upon piece
-                waste = 0
         answers.close()
         return added(reports)
 

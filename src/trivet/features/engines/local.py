@@ -5,9 +5,9 @@ One source is in memory at a time, in the columns that are asked for. The answer
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,6 @@ from trivet.features.times import Rules, to_micros
 
 __all__ = ["LocalEngine", "open_engine"]
 
-_LARGE = 1 << 20
 _SPINE = Rules(
     "the spine", "Give it one, for example spine['t'].dt.tz_localize('UTC') or .dt.replace_time_zone('UTC')."
 )
@@ -69,8 +68,6 @@ class LocalEngine:
         columns: dict[str, pl.Series] = {}
         for source in dict.fromkeys(each.view.source for each in features):
             columns.update(asked.join(source, [each for each in features if each.view.source == source], sources))
-            if asked.counted["source_rows"][source.name] > _LARGE:
-                gc.collect()  # what is prepared refers to itself: without this the next source comes on top of it
         answer = frame.with_columns([columns[each.column] for each in features])
         nulls = {each.column: columns[each.column].null_count() for each in features}
         return Joined(answer, asked.report(nulls))
@@ -88,16 +85,22 @@ class _Asked:
 
     def join(self, source: Source, features: list[Selected], snapshots: Snapshots) -> dict[str, pl.Series]:
         """The columns of the features of one source."""
-        prepared = prepare(source, [(each.view, each.feature) for each in features], snapshots)
-        self._count("source_rows", source.name, prepared.rows)
-        by_keys: dict[tuple[str, ...], list[Selected]] = {}
-        for each in features:
-            by_keys.setdefault(each.view.entity.keys, []).append(each)
-        columns = {}
-        for names, group in by_keys.items():
-            codes = prepared.keys(names).lookup(key_columns(self.spine, names, "the spine"), "the spine")
-            query = Query(prepared, names, np.where(self.timeless, NULL, codes), self.at, strict=self.strict)
-            for each in group:
+        with closing(prepare(source, [(each.view, each.feature) for each in features], snapshots)) as prepared:
+            self._count("source_rows", source.name, prepared.rows)
+            by_keys: dict[tuple[str, ...], list[Selected]] = {}
+            for each in features:
+                by_keys.setdefault(each.view.entity.keys, []).append(each)
+            columns: dict[str, pl.Series] = {}
+            for names, group in by_keys.items():
+                columns |= self._answer(prepared, names, group)
+        return columns
+
+    def _answer(self, prepared: Prepared, names: tuple[str, ...], features: list[Selected]) -> dict[str, pl.Series]:
+        """The columns of the features of one source and one kind of keys."""
+        codes = prepared.keys(names).lookup(key_columns(self.spine, names, "the spine"), "the spine")
+        asked, columns = np.where(self.timeless, NULL, codes), {}
+        with closing(Query(prepared, names, asked, self.at, strict=self.strict)) as query:
+            for each in features:
                 columns[each.column] = query.answer(each.view, each.feature).values.rename(each.column)
                 self._count_rows(prepared, each, codes)
         return columns

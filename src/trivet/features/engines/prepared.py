@@ -110,6 +110,10 @@ class Prepared:
         self.satisfied = cache(self._satisfied)
         self._micros = cache(self._to_micros)
 
+    def close(self) -> None:
+        """Let go of everything at once: what is made and kept refers to this, and would wait for the collector."""
+        self.__dict__.clear()
+
     def column(self, name: str) -> pl.Series:
         """A column in the order of the source."""
         return self._frame[name]
@@ -247,6 +251,10 @@ class Query:
         self._latest = cache(self._find_latest)
         self._ends = cache(self._find_ends)
         self._windows = cache(self._find_windows)
+
+    def close(self) -> None:
+        """As ``Prepared.close``."""
+        self.__dict__.clear()
 
     def answer(self, view: FeatureView, name: str, *, expire: bool = True) -> Answer:
         """One feature. Without ``expire`` old values are answered too, with their times."""

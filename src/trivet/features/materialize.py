@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import islice
-from operator import lt
 from typing import Any
 
 import numpy as np
@@ -28,9 +26,9 @@ from trivet.features.engines.local import LocalEngine
 from trivet.features.engines.prepared import Answer, Clock, Prepared, Query, prepare
 from trivet.features.engines.timeline import ALWAYS, Ints
 from trivet.features.logs import with_logs
-from trivet.features.online.contract import Batch, Columns, OnlineStore, Row
+from trivet.features.online.contract import Batch, Columns, Encoded, OnlineStore, Row
 from trivet.features.online.encoding import decode_row, encode_key, encode_row
-from trivet.features.online.packing import Joined, PackedRows, TimesColumn, pack_keys
+from trivet.features.online.packing import Joined, PackedKeys, PackedRows, TimesColumn, pack_keys
 from trivet.features.past import Past
 from trivet.features.sources import Snapshots, leaves_of
 from trivet.ledger import Artifact, Run
@@ -193,22 +191,26 @@ def record_materialization(
     return run
 
 
-def _in_order(keys: list[bytes], codes: Ints) -> tuple[list[bytes], Ints]:
+def _in_order(keys: Encoded, codes: Ints) -> tuple[Encoded, Ints]:
     """Both in the order of the keys."""
-    if all(map(lt, keys, islice(keys, 1, None))):
+    if isinstance(keys, PackedKeys) and keys.ascending:
         return keys, codes
-    order = pl.Series(keys, dtype=pl.Binary).arg_sort()
-    return [keys[place] for place in order.to_list()], codes[order.to_numpy()]
+    there = list(keys)
+    order = pl.Series(there, dtype=pl.Binary).arg_sort()
+    return [there[place] for place in order.to_list()], codes[order.to_numpy()]
 
 
 def _times(answers: Sequence[Answer], moment: Micros) -> list[TimesColumn]:
     """The times of each answer; those of one clock are one array."""
-    found: dict[int, TimesColumn] = {}
-    for each in answers:
-        if id(each.times) not in found:
-            always = each.times is None or each.seen is None
-            found[id(each.times)] = None if always else (np.where(each.times == ALWAYS, moment, each.times), each.seen)
-    return [found[id(each.times)] for each in answers]
+    found = {id(each.times): each for each in answers}
+    columns = {name: _times_of(each, moment) for name, each in found.items()}
+    return [columns[id(each.times)] for each in answers]
+
+
+def _times_of(answer: Answer, moment: Micros) -> TimesColumn:
+    if answer.times is None or answer.seen is None:
+        return None
+    return np.where(answer.times == ALWAYS, moment, answer.times), answer.seen
 
 
 def _changes(view: FeatureView, prepared: Prepared) -> tuple[Ints, Ints]:

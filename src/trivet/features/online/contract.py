@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 from trivet.types import Micros
 
-__all__ = ["Batch", "Columns", "Encoded", "Found", "Key", "OnlineStore", "Pairs", "Row"]
+__all__ = ["Batch", "Columns", "Encoded", "Found", "Key", "OnlineStore", "Pairs", "Placed", "Row"]
 
 Key: TypeAlias = tuple[str | int | float | bool, ...]
 """The values of an entity's keys in their declared order."""
@@ -48,11 +48,21 @@ class Pairs(Protocol):
 
 
 class Encoded(Protocol):
-    """Encoded rows that may be made while they are gone through, each time anew."""
+    """Encoded keys or rows that may be made while they are gone through, each time anew."""
 
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[bytes]: ...
+
+
+@runtime_checkable
+class Placed(Encoded, Protocol):
+    """Encoded keys that can be made with something before each, which spares an engine to make them twice."""
+
+    longest: int
+    """Bytes that a key has at most."""
+
+    def under(self, prefix: bytes) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ class Columns:
         [(b'a', b'1'), (b'b', b'2')]
     """
 
-    keys: Sequence[bytes]
+    keys: Encoded
     rows: Encoded
 
     @classmethod

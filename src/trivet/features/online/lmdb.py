@@ -28,7 +28,7 @@ import msgspec
 
 from trivet.config import url_path
 from trivet.errors import Conflict, Corrupt, Invalid, Refused, TrivetError
-from trivet.features.online.contract import Batch, Columns, Found, Key, OnlineStore
+from trivet.features.online.contract import Batch, Columns, Encoded, Found, Key, OnlineStore, Placed
 from trivet.features.online.encoding import as_of, encode_key
 from trivet.features.online.rows import RowStore
 from trivet.types import Micros
@@ -173,9 +173,9 @@ def _place(prefix: bytes, key: bytes) -> bytes:
     return prefix + _encode(hashlib.sha256(plain).digest())
 
 
-def _places(prefix: bytes, keys: Sequence[bytes]) -> Iterable[bytes]:
-    if max(map(len, keys), default=0) + len(prefix) <= _LONGEST_KEY:
-        return map(prefix.__add__, keys)
+def _places(prefix: bytes, keys: Encoded) -> Iterable[bytes]:
+    if isinstance(keys, Placed) and len(prefix) + keys.longest <= _LONGEST_KEY:
+        return keys.under(prefix)
     return (_place(prefix, key) for key in keys)
 
 

@@ -25,7 +25,7 @@ from trivet.features.online.contract import Encoded
 from trivet.features.online.encoding import encode_keys
 from trivet.types import Micros
 
-__all__ = ["Joined", "PackedRows", "TimesColumn", "array_of", "pack_keys", "pack_rows"]
+__all__ = ["Joined", "PackedKeys", "PackedRows", "TimesColumn", "array_of", "pack_keys", "pack_rows"]
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -78,8 +78,8 @@ class PackedRows:
         return self._size
 
     def __iter__(self) -> Iterator[bytes]:
-        for start in range(0, self._size, _PIECE):
-            yield from self._rows(start, min(start + _PIECE, self._size))
+        pieces = (self._rows(start, min(start + _PIECE, self._size)) for start in range(0, self._size, _PIECE))
+        return chain.from_iterable(pieces)
 
     def _rows(self, start: int, end: int) -> list[bytes]:
         now = _Same(self._now)
@@ -113,22 +113,61 @@ def pack_rows(moment: Micros, values: Sequence[pl.Series], times: Sequence[Times
     return list(PackedRows(moment, values, times))
 
 
-def pack_keys(columns: Sequence[pl.Series]) -> list[bytes]:
-    """The bytes of ``encode_key`` for each row of some columns of text, 64-bit integers, truth values and dates, unchecked.
+class PackedKeys:
+    r"""The keys that ``encode_key`` would write for each row of some columns of 64-bit integers and truth values.
+
+    Like rows they are made while they are gone through.
 
     Example:
         >>> from trivet.features.online.encoding import encode_key
-        >>> pack_keys([pl.Series([7, 300])]) == [encode_key((7,)), encode_key((300,))]
-        True
+        >>> keys = PackedKeys([pl.Series([7, 300])])
+        >>> list(keys) == [encode_key((7,)), encode_key((300,))], keys.ascending, next(keys.under(b"v"))
+        (True, True, b'v\x91\x07')
     """
-    if any(column.dtype not in (pl.Int64, pl.Boolean) or column.null_count() for column in columns):
-        return encode_keys(zip(*(column.to_list() for column in columns), strict=True))
-    found: list[bytes] = []
-    for start in range(0, len(columns[0]), _PIECE):
-        parts = [column.slice(start, _PIECE) for column in columns]
+
+    def __init__(self, columns: Sequence[pl.Series]) -> None:
+        self._columns = columns
+        self.longest = len(array_of(len(columns))) + 9 * len(columns)
+
+    @staticmethod
+    def fit(columns: Sequence[pl.Series]) -> bool:
+        """Whether keys of these columns can be made so."""
+        return all(column.dtype in (pl.Int64, pl.Boolean) and not column.null_count() for column in columns)
+
+    @property
+    def ascending(self) -> bool:
+        """Whether each key is known to come after the one before it; the bytes of whole numbers are in their order."""
+        numbers = self._columns[0].to_numpy()
+        one = len(self._columns) == 1 and self._columns[0].dtype == pl.Int64 and len(numbers) > 0
+        return bool(one and numbers[0] >= 0 and (numbers[1:] > numbers[:-1]).all())
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.under(b"")
+
+    def under(self, prefix: bytes) -> Iterator[bytes]:
+        """The keys with something before each."""
+        head = _Same(prefix + array_of(len(self._columns)))
+        return chain.from_iterable(self._part(head, start) for start in range(0, len(self), _PIECE))
+
+    def _part(self, head: _Cells, start: int) -> list[bytes]:
+        parts = [column.slice(start, _PIECE) for column in self._columns]
         cells = [_cells(part) if part.dtype == pl.Boolean else _Short(part.to_numpy()) for part in parts]
-        found += _written([_Same(array_of(len(columns))), *cells], len(parts[0]))
-    return found
+        return _written([head, *cells], len(parts[0]))
+
+
+def pack_keys(columns: Sequence[pl.Series]) -> Encoded:
+    r"""The bytes of ``encode_key`` for each row of some columns of text, 64-bit integers, truth values and dates, unchecked.
+
+    Example:
+        >>> list(pack_keys([pl.Series(["JFK"]), pl.Series([7])]))
+        [b'\x92\xa3JFK\x07']
+    """
+    if PackedKeys.fit(columns):
+        return PackedKeys(columns)
+    return encode_keys(zip(*(column.to_list() for column in columns), strict=True))
 
 
 def array_of(size: int) -> bytes:
@@ -283,7 +322,7 @@ class _Others(_Cells):
 
 def _cells(column: pl.Series) -> _Cells:
     dtype = column.dtype
-    null = _gaps(column.is_null().to_numpy())
+    null = column.is_null().to_numpy() if column.null_count() else None
     if dtype.is_float():
         return _Numbers(_filled(column.cast(pl.Float64)), ">f8", null)
     if dtype.is_integer() and dtype not in (pl.Int128, pl.UInt128):
@@ -298,7 +337,7 @@ def _cells(column: pl.Series) -> _Cells:
 
 
 def _filled(column: pl.Series) -> npt.NDArray[Any]:
-    return column.fill_null(0).to_numpy()
+    return (column.fill_null(0) if column.null_count() else column).to_numpy()
 
 
 def _gaps(null: Mask) -> Mask | None:
@@ -307,7 +346,8 @@ def _gaps(null: Mask) -> Mask | None:
 
 def _encoded(column: pl.Series) -> list[bytes]:
     """Each value by itself, equal ones once."""
-    values = column.cast(pl.String).to_list() if isinstance(column.dtype, pl.Categorical | pl.Enum) else column.to_list()
+    named = isinstance(column.dtype, pl.Categorical | pl.Enum)
+    values = (column.cast(pl.String) if named else column).to_list()
     try:
         known = {value: _encode(value) for value in dict.fromkeys(values)}
     except (TypeError, OverflowError, UnicodeEncodeError) as exc:

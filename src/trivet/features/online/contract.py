@@ -62,7 +62,9 @@ class Placed(Encoded, Protocol):
     longest: int
     """Bytes that a key has at most."""
 
-    def under(self, prefix: bytes) -> Iterator[bytes]: ...
+    def under(self, prefix: bytes) -> Iterator[bytes]:
+        """The keys with ``prefix`` before each."""
+        ...
 
 
 @dataclass(frozen=True)

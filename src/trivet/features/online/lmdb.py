@@ -100,8 +100,9 @@ class LmdbStore(RowStore):
         places: list[bytes] = []
         for view, keys in wanted:
             prefix = _prefix(view)
+            longest = _LONGEST_KEY - len(prefix)
             places.append(prefix + _ABOUT)
-            places += [_place(prefix, key) for key in keys]
+            places += [prefix + key if len(key) <= longest else _place(prefix, key) for key in keys]
         found, answer, start = self._open().read(places), [], 0
         for _, keys in wanted:
             end = start + 1 + len(keys)

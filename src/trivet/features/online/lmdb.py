@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -41,6 +42,7 @@ _START = 16 << 20  # bytes of address space to begin with; the file itself is on
 _LONGEST_KEY = 511
 _LONGEST_VIEW = 255
 _PIECE = 1000  # rows that are compared with what is there at a time
+_UNWRITTEN = ("Input/output error", "File too large")  # what LMDB makes of a write that is cut short
 _ABOUT = b"\xc0"
 _BEYOND = b"\xff"  # after everything that may follow a name
 
@@ -339,4 +341,10 @@ def _explained(exc: Exception, path: Path) -> TrivetError:
     damaged = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.PageNotFoundError)
     if isinstance(exc, damaged):
         return Corrupt(f"The online store {path} is damaged: {exc}. Remove the folder and materialize again.")
+    if isinstance(exc, lmdb.DiskError) or any(said in str(exc) for said in _UNWRITTEN):
+        free = shutil.disk_usage(path).free
+        return TrivetError(
+            f"The online store {path} cannot be written: {exc}, and its disk has {free / 1e6:,.1f} MB free. Nothing of this "
+            "write is in it and what it had stands. Make room, and materialize again."
+        )
     return TrivetError(f"The online store {path} cannot be used: {exc}. Check the disk and the folder's permissions.")

@@ -11,7 +11,7 @@ used again and again is several times faster than memory that is new.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, pairwise
 from typing import Any, TypeAlias
 
@@ -78,16 +78,15 @@ class PackedRows:
         return self._size
 
     def __iter__(self) -> Iterator[bytes]:
-        pieces = (self._rows(start, min(start + _PIECE, self._size)) for start in range(0, self._size, _PIECE))
-        return chain.from_iterable(pieces)
+        spans = ((start, min(start + _PIECE, self._size)) for start in range(0, self._size, _PIECE))
+        return chain.from_iterable(_written((self._cells(start, end), end - start) for start, end in spans))
 
-    def _rows(self, start: int, end: int) -> list[bytes]:
+    def _cells(self, start: int, end: int) -> list[_Cells]:
         now = _Same(self._now)
         cells: list[_Cells] = [_Same(b"\x93" + self._now + array_of(len(self._columns)))]
         cells += [column.part(start, end) for column in self._columns]
         cells += [_Same(array_of(len(self._times)))]
-        cells += [now if times is None else times.part(start, end) for times in self._times]
-        return _written(cells, end - start)
+        return cells + [now if times is None else times.part(start, end) for times in self._times]
 
 
 class Joined:
@@ -150,12 +149,12 @@ class PackedKeys:
     def under(self, prefix: bytes) -> Iterator[bytes]:
         """The keys with something before each."""
         head = _Same(prefix + array_of(len(self._columns)))
-        return chain.from_iterable(self._part(head, start) for start in range(0, len(self), _PIECE))
+        return chain.from_iterable(_written(self._cells(head, start) for start in range(0, len(self), _PIECE)))
 
-    def _part(self, head: _Cells, start: int) -> list[bytes]:
+    def _cells(self, head: _Cells, start: int) -> tuple[list[_Cells], int]:
         parts = [column.slice(start, _PIECE) for column in self._columns]
         cells = [_cells(part) if part.dtype == pl.Boolean else _Short(part.to_numpy()) for part in parts]
-        return _written([head, *cells], len(parts[0]))
+        return [head, *cells], len(parts[0])
 
 
 def pack_keys(columns: Sequence[pl.Series]) -> Encoded:
@@ -181,39 +180,61 @@ def array_of(size: int) -> bytes:
 
 
 class _Block:
-    """The memory of some rows. A place is a number where it is the same in each row, else one for each row."""
+    """The memory of some rows. A place is a number where it is the same in each row, else one for each row.
 
-    def __init__(self, size: int, width: int | Ints) -> None:
-        self.width = width
-        self._size, self._even = size, isinstance(width, int)
-        ends = np.cumsum(width) if not isinstance(width, int) else None
-        self.starts = 0 if ends is None else ends - width
-        self.memory = np.empty(size * width if isinstance(width, int) else int(ends[-1]), np.uint8)  # type: ignore[index]
+    Attributes:
+        form: the widths of all cells.
+        starts: where rows begin.
+        filled: whether what is the same in all rows of this form is there already.
+    """
+
+    def __init__(self, form: Sequence[int | Ints], size: int) -> None:
+        self.form, self.size, self.filled = form, size, False
+        self._width: int | Ints = sum(form)
+        self.even = isinstance(self._width, int)
+        ends = np.cumsum(np.broadcast_to(self._width, size), dtype=np.int64)
+        self.starts: int | Ints = 0 if self.even else ends - self._width
+        self._memory = np.empty(int(ends[-1]), np.uint8)
 
     def write(self, place: int | Ints, dtype: str, data: Any) -> None:
         """Something of fixed width at the same place of each row, or at many places."""
         if isinstance(place, int):
-            there = np.ndarray(self._size, dtype, self.memory, place, (self.width,))
+            there = np.ndarray(self.size, dtype, self._memory, place, (self._width,))
             there[...] = data
         else:  # every byte may begin a cell, and no two of them overlap
-            length = len(self.memory) - np.dtype(dtype).itemsize + 1
-            np.ndarray(length, dtype, self.memory, 0, (1,))[place] = data
+            length = len(self._memory) - np.dtype(dtype).itemsize + 1
+            np.ndarray(length, dtype, self._memory, 0, (1,))[place] = data
+
+    def write_same(self, place: int | Ints, dtype: str, data: Any) -> None:
+        """The same in all rows of this form."""
+        if not self.filled:
+            self.write(place, dtype, data)
 
     def rows(self) -> list[bytes]:
-        if isinstance(self.width, int):
-            found: list[bytes] = self.memory.view(f"V{self.width}").tolist()
+        if isinstance(self._width, int):
+            found: list[bytes] = self._memory.view(f"V{self._width}").tolist()
             return found
-        data, places = self.memory.tobytes(), [*self.starts.tolist(), len(self.memory)]  # type: ignore[union-attr]
+        data, places = self._memory.tobytes(), [*np.asarray(self.starts).tolist(), len(self._memory)]
         return [data[start:end] for start, end in pairwise(places)]
 
 
-def _written(cells: Sequence[_Cells], size: int) -> list[bytes]:
-    block = _Block(size, sum((each.width for each in cells), 0))
-    place = block.starts
-    for each in cells:
-        each.write(block, place)
-        place = place + each.width
-    return block.rows()
+def _written(pieces: Iterable[tuple[Sequence[_Cells], int]]) -> Iterator[list[bytes]]:
+    """The rows of each piece. Most pieces have the form of the one before, and need only what differs from row to row."""
+    block: _Block | None = None
+    for cells, size in pieces:
+        form = [each.width for each in cells]
+        if block is None or not block.even or size != block.size or not _even(form) or form != block.form:
+            block = _Block(form, size)
+        place = block.starts
+        for each in cells:
+            each.write(block, place)
+            place = place + each.width
+        block.filled = True
+        yield block.rows()
+
+
+def _even(form: Sequence[int | Ints]) -> bool:
+    return all(isinstance(width, int) for width in form)
 
 
 # --- what cells hold -----------------------------------------------------------------------------------------------
@@ -239,7 +260,7 @@ class _Same(_Cells):
         self.width, self._data = len(data), np.void(data)
 
     def write(self, block: _Block, place: int | Ints) -> None:
-        block.write(place, f"V{self.width}", self._data)
+        block.write_same(place, f"V{self.width}", self._data)
 
     def part(self, start: int, end: int) -> _Cells:  # noqa: ARG002
         return self
@@ -255,7 +276,7 @@ class _Numbers(_Cells):
     def write(self, block: _Block, place: int | Ints) -> None:
         mark = _MARKS[self._dtype]
         if self._null is None:
-            block.write(place, "u1", mark)
+            block.write_same(place, "u1", mark)
             block.write(place + 1, self._dtype, self._data)
         else:
             block.write(place, "u1", np.where(self._null, _NIL, mark))

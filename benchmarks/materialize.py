@@ -119,7 +119,7 @@ def measure_lmdb(results: Results, folder: Path, data: Any, some: Any) -> None:
 
     from trivet.features.online.lmdb import LmdbStore
 
-    store = LmdbStore(folder / "store", map_size=8 << 30)
+    store = LmdbStore(folder / "store")
     ready = steps("lmdb", results, store, data, some, lambda: 0.0)
     bare = lmdb.open(str(folder / "bare"), map_size=8 << 30)
 
@@ -139,7 +139,7 @@ def measure_whole(results: Results, folder: Path, file: Path) -> float:
     from trivet.features.materialize import Materializer
     from trivet.features.online.lmdb import LmdbStore
 
-    whole = LmdbStore(folder / "whole", map_size=8 << 30)
+    whole = LmdbStore(folder / "whole")
     fill = lambda: Materializer([view()], {"s": pl.read_parquet(file)}, whole).advance(NOW)  # noqa: E731
     results.setdefault("lmdb whole", []).append(taken(fill))
     whole.close()

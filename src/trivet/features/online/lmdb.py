@@ -41,6 +41,7 @@ T = TypeVar("T")
 _START = 16 << 20  # bytes of address space to begin with; the file itself is only as long as what is in it
 _LONGEST_KEY = 511
 _LONGEST_VIEW = 255
+_MANY, _OVERHEAD = 10_000, 40  # rows for which room is made beforehand; bytes of one beside its key and data
 _PIECE = 1000  # rows that are compared with what is there at a time
 _UNWRITTEN = ("Input/output error", "File too large")  # what LMDB makes of a write that is cut short
 _ABOUT = b"\xc0"
@@ -95,7 +96,7 @@ class LmdbStore(RowStore):
         def transact(transaction: Any) -> list[int]:
             return [_put(transaction, batch, rows) for batch, rows in zip(batches, ordered, strict=True)]
 
-        return environment.write(transact)
+        return environment.write(transact, room=sum(map(_room, ordered)))
 
     def get(self, wanted: Sequence[tuple[str, Sequence[bytes]]]) -> list[Found]:
         """See ``OnlineStore.get``. All views as of one moment between two writes."""
@@ -177,9 +178,18 @@ def _place(prefix: bytes, key: bytes) -> bytes:
 
 
 def _places(prefix: bytes, keys: Encoded) -> Iterable[bytes]:
-    if isinstance(keys, Placed) and len(prefix) + keys.longest <= _LONGEST_KEY:
-        return keys.under(prefix)
-    return (_place(prefix, key) for key in keys)
+    longest = keys.longest if isinstance(keys, Placed) else max(map(len, keys), default=0)
+    if len(prefix) + longest > _LONGEST_KEY:
+        return (_place(prefix, key) for key in keys)
+    return keys.under(prefix) if isinstance(keys, Placed) else map(prefix.__add__, keys)
+
+
+def _room(rows: Columns) -> int:
+    """Roughly how many bytes rows take, by the first of them: a write that does not fit is begun again in twice the space."""
+    if len(rows) < _MANY:
+        return 0
+    key, data = next(iter(rows))
+    return len(rows) * (len(key) + len(data) + _OVERHEAD) * 3 // 2
 
 
 def _put(transaction: Any, batch: Batch, rows: Columns) -> int:
@@ -272,8 +282,9 @@ class _Environment:
             except lmdb.Error as exc:
                 raise _explained(exc, self.path) from exc
 
-    def write(self, transact: Callable[[Any], T]) -> T:
+    def write(self, transact: Callable[[Any], T], *, room: int = 0) -> T:
         with self._writing:
+            self._make(room)
             while True:
                 resized = self._resized
                 try:
@@ -285,6 +296,13 @@ class _Environment:
                     self._resize(resized, 0)
                 except lmdb.Error as exc:
                     raise _explained(exc, self.path) from exc
+
+    def _make(self, room: int) -> None:
+        """Room for so many more bytes. It is address space: the file grows with what is written."""
+        info = self._lmdb.info()
+        size, wanted = info["map_size"], (info["last_pgno"] + 1) * self._lmdb.stat()["psize"] + room
+        if room and size < wanted:
+            self._resize(self._resized, size << (wanted // size).bit_length())
 
     def _resize(self, seen: int, size: int) -> None:
         """Give the map a new size; 0 takes over what another process chose. Nothing when a thread was faster."""

@@ -58,11 +58,11 @@ class KeyIndex:
     """The different keys of a source.
 
     Attributes:
-        codes: for each row of the source its key's code, ``NULL`` where the key has a null.
+        codes: for each row of the source its key's code, ``NULL`` where the key has a null; 32 bits where those do.
         size: one more than the greatest code.
     """
 
-    codes: npt.NDArray[np.int64]
+    codes: npt.NDArray[Any]
     size: int
 
     def __init__(self, keys: pl.DataFrame, owner: str) -> None:
@@ -72,11 +72,11 @@ class KeyIndex:
         if self._base is not None:
             column = keys.to_series()
             self.size = int(column.max() or 0) - self._base + 1  # type: ignore[arg-type]
-            self.codes = (column - self._base).fill_null(NULL).to_numpy()
+            self.codes = _small((column - self._base).fill_null(NULL), self.size)
             return
         self._known = keys.drop_nulls().unique(maintain_order=True).with_row_index(_CODE)
         self.size = len(self._known)
-        self.codes = self._join(keys)
+        self.codes = _small(pl.Series(self._join(keys)), self.size)
 
     @cached_property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -120,6 +120,10 @@ class KeyIndex:
         found = keys.join(self._known, on=keys.columns, how="left", maintain_order="left")[_CODE].cast(pl.Int64)
         codes = found.fill_null(UNKNOWN).to_numpy()
         return np.where(_has_null(keys), NULL, codes) if found.null_count() else codes
+
+
+def _small(codes: pl.Series, size: int) -> npt.NDArray[Any]:
+    return codes.cast(pl.Int32 if size < 1 << 31 else pl.Int64).to_numpy()
 
 
 def _has_null(keys: pl.DataFrame) -> npt.NDArray[np.bool_]:

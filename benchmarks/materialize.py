@@ -104,7 +104,8 @@ def steps(name: str, results: Results, store: Any, data: Any, some: Any, server:
     from trivet.types import to_micros
 
     materializer = Materializer([view()], {"s": data}, store)
-    [live] = materializer._views
+    filling: Any = materializer._filling
+    [live] = filling._views
     ready = list(live.rows(live.changed(None, to_micros(NOW)), to_micros(NOW)))
     results.setdefault(f"{name} trivet", []).append(taken(lambda: materializer.advance(NOW), server))
     [found] = store.get([(view().online_name, [key for key, _ in ready[::1000]])])

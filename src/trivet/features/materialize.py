@@ -28,7 +28,7 @@ from trivet.features.engines.local import LocalEngine
 from trivet.features.engines.prepared import Answer, Clock, Prepared, Query, prepare
 from trivet.features.engines.timeline import ALWAYS, Ints
 from trivet.features.logs import with_logs
-from trivet.features.online.contract import Batch, Columns, Encoded, OnlineStore, Row
+from trivet.features.online.contract import Batch, Columns, Encoded, OnlineStore, Pairs, Row
 from trivet.features.online.encoding import decode_row, encode_key, encode_row
 from trivet.features.online.packing import Joined, PackedKeys, PackedRows, TimesColumn, pack_keys
 from trivet.features.past import Past
@@ -127,7 +127,7 @@ class _Here:
         yield batches
 
 
-def arrived(name: str, rows: Sequence[tuple[bytes, bytes]], past: list[Any], moment: Micros) -> list[Batch]:
+def arrived(name: str, rows: Pairs, past: list[Any], moment: Micros) -> list[Batch]:
     """The last rows with which the view kept as ``name`` is at ``moment``, and what its source had up to then."""
     now = encode_row(Row(moment, past, []))
     return [Batch(name, rows, moment, moment, moment), Batch(name + _PAST, [(_THE_ONE, now)], moment, moment)]

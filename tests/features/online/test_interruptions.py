@@ -232,8 +232,8 @@ def test_a_full_disk_is_a_sentence_and_what_was_there_stands(after, tmp_path, or
     )
     first, second, kept = done.stdout.splitlines()
     sentence = (
-        r"The online store .* cannot be written: .*, and its disk has [\d,.]+ MB free\. Nothing of this write is in it and what "
-        r"it had stands\. Make room, and materialize again\."
+        r"The online store .* cannot be written: .*, and its disk has [\d,.]+ MB free\. Nothing of this write is in it and "
+        r"what it had stands\. Make room, and materialize again\."
     )
     assert re.fullmatch(sentence, first)
     assert re.fullmatch(sentence, second)

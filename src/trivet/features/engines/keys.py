@@ -109,10 +109,10 @@ class KeyIndex:
             (column - self._base).zip_with(known.fill_null(value=True), pl.Series([UNKNOWN])).fill_null(NULL).to_numpy()
         )
 
-    def columns(self, codes: npt.NDArray[np.int64]) -> list[pl.Series]:
+    def columns(self, codes: npt.NDArray[Any]) -> list[pl.Series]:
         """The keys of ``codes``, column by column."""
         if self._base is not None:
-            return [pl.Series(codes + self._base)]
+            return [pl.Series(codes.astype(np.int64) + self._base)]
         places = pl.Series(codes)
         # column by column: taking rows of the frame wakes all threads for what are mostly a few keys
         return [self._known[name][places] for name in self._schema]

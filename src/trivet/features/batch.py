@@ -16,6 +16,7 @@ from trivet.errors import Invalid
 from trivet.features.computed import with_computed
 from trivet.features.engines.keys import key_columns
 from trivet.features.frames import as_polars
+from trivet.features.keytypes import check_keys
 from trivet.features.online.packing import pack_keys
 from trivet.features.online.unpacking import NEVER, UnpackedRows, columns_of, unpack_rows
 from trivet.features.reader import Asked, FeatureReader, check_moment
@@ -47,6 +48,11 @@ def read_frame(
             moment that the store was brought up to.
     """
     frame = as_polars(entities, "The frame of entities")
+    reader.learn()
+    declared = {view.entity for view in reader.views}
+    for entity in dict.fromkeys(reader.entities):
+        how = "declares" if entity in declared else "is stored with"
+        check_keys(entity, frame, "the frame of entities", known=how)
     keys = {names: _keys(frame, names) for names in dict.fromkeys(view.entity.keys for view in reader.views)}
     asked = [keys[view.entity.keys] for view in reader.views]
     found = _found(reader, [own for _, own in asked], at)

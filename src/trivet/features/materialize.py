@@ -11,7 +11,7 @@ Rows hold values that may be too old: expiry is the reader's, at the moment of r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import Any
@@ -33,6 +33,7 @@ from trivet.features.online.encoding import decode_row, encode_key, encode_row
 from trivet.features.online.packing import Joined, PackedKeys, PackedRows, TimesColumn, pack_keys
 from trivet.features.past import Past
 from trivet.features.sources import Snapshots, leaves_of
+from trivet.features.storedkeys import PAST, types_row
 from trivet.ledger import Artifact, Run
 from trivet.pipelines.context import Context
 from trivet.types import Micros, to_micros
@@ -40,7 +41,6 @@ from trivet.types import Micros, to_micros
 __all__ = ["Live", "Materializer", "arrived", "record_materialization"]
 
 _PIECE = 200_000  # rows that are computed and encoded at a time
-_PAST = "#past"  # the view's companion: one row that says from what the rows were made
 _THE_ONE = encode_key(())
 
 
@@ -98,7 +98,7 @@ class Materializer:
 
     def _begun(self) -> list[Begun]:
         """Where the store is."""
-        names = [name for view in self._names for name in (view, view + _PAST)]
+        names = [name for view in self._names for name in (view, view + PAST)]
         found = self._store.get([(name, [_THE_ONE]) for name in names])
         pasts = [None if each.rows[0] is None else decode_row(each.rows[0]).values for each in found[1::2]]
         return [Begun(number, each.watermark, pasts[number]) for number, each in enumerate(found[::2])]
@@ -123,14 +123,25 @@ class _Here:
             live, name = self._views[number], self._names[number]
             same = watermark is not None and past == live.past.up_to(watermark)
             rows = live.rows(live.changed(watermark if same else None, moment), moment)
-            batches += arrived(name, rows, live.past.up_to(moment), moment)
+            batches += arrived(name, rows, live.past.up_to(moment), moment, None if same else live.keys)
         yield batches
 
 
-def arrived(name: str, rows: Pairs, past: list[Any], moment: Micros) -> list[Batch]:
-    """The last rows with which the view kept as ``name`` is at ``moment``, and what its source had up to then."""
-    now = encode_row(Row(moment, past, []))
-    return [Batch(name, rows, moment, moment, moment), Batch(name + _PAST, [(_THE_ONE, now)], moment, moment)]
+def arrived(
+    name: str,
+    rows: Pairs,
+    past: list[Any],
+    moment: Micros,
+    keys: Mapping[str, pl.DataType] | None = None,
+) -> list[Batch]:
+    """The last rows with which the view kept as ``name`` is at ``moment``, and what its source had up to then.
+
+    ``keys`` are the types of its keys, where all of them are written.
+    """
+    about = [(_THE_ONE, encode_row(Row(moment, past, [])))]
+    if keys is not None:
+        about.append(types_row(keys, moment))
+    return [Batch(name, rows, moment, moment, moment), Batch(name + PAST, about, moment, moment)]
 
 
 class Live:
@@ -143,6 +154,7 @@ class Live:
 
     Attributes:
         past: what the data had when.
+        keys: the type of each key.
 
     Raises:
         Invalid: a feature has no online form.
@@ -153,6 +165,7 @@ class Live:
         self._prepared = prepared
         self._names = view.entity.keys
         self._keys = prepared.keys(self._names)
+        self.keys = self._keys.schema
         moments, codes = _changes(view, prepared)
         order = np.argsort(moments, kind="stable")
         self._moments, self._codes = moments[order], codes[order]

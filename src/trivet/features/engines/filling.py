@@ -113,10 +113,10 @@ class _Alike(NamedTuple):
         moves = [Move(n, rows, view.served_features, None) for (n, view), rows in zip(views.items(), over, strict=True)]
         return cls(group, lazy_rows(group.source, group.columns, sources), moves)
 
-    def nothing(self) -> dict[int, list[Any]]:
-        """What the past of each view is without a row; finds what needs no rows to be wrong."""
+    def empty(self) -> dict[int, Live]:
+        """Each view without a row; finds what needs no rows to be wrong."""
         prepared = _prepared(self.moves, self.rows.head(0).collect())
-        return {each.number: Live(each.view, prepared, each.served).past.up_to(0) for each in self.moves}
+        return {each.number: Live(each.view, prepared, each.served) for each in self.moves}
 
 
 class SpreadFilling:
@@ -139,7 +139,9 @@ class SpreadFilling:
         for number, view in enumerate(views):
             kinds.setdefault((view.source, view.entity.keys), {})[number] = view
         self._kinds = [_Alike.of(own, sources) for own in kinds.values()]
-        self._nothing = {number: past for kind in self._kinds for number, past in kind.nothing().items()}
+        empty = {number: live for kind in self._kinds for number, live in kind.empty().items()}
+        self._nothing = {number: live.past.up_to(0) for number, live in empty.items()}
+        self._keys = [empty[number].keys for number in range(len(views))]
 
     def puts(self, begun: Sequence[Begun], moment: Micros) -> Puts:
         """See ``Filling.puts``. Some rows in each call."""
@@ -149,7 +151,8 @@ class SpreadFilling:
             stale = {n: None for n, _, past in begun if len(pasts[n]) > 1 and pasts[n][0] != past}
             with self._moved(stale, moment) as (others, afresh):
                 yield from waiting.full(chain((each for each in rows if each[0] not in stale), afresh))
-        yield waiting.last({number: past[-1] for number, past in (pasts | others).items()})
+        whole = {n: self._keys[n] for n, since in (after | stale).items() if since is None}
+        yield waiting.last({number: past[-1] for number, past in (pasts | others).items()}, whole)
 
     @contextmanager
     def _moved(self, after: Mapping[int, Micros | None], moment: Micros) -> Iterator[tuple[_Pasts, Iterator[_Rows]]]:
@@ -194,9 +197,12 @@ class _Waiting:
                 yield [Batch(self._names[n], own, self._moment, self._moment) for n, own in self._rows.items()]
                 self._rows, size = {}, 0
 
-    def last(self, pasts: Mapping[int, list[Any]]) -> list[Batch]:
-        """The rest of the rows, and that the views have arrived."""
-        arriving = [arrived(self._names[n], self._rows.get(n, []), past, self._moment) for n, past in pasts.items()]
+    def last(self, pasts: Mapping[int, list[Any]], whole: Mapping[int, Mapping[str, pl.DataType]]) -> list[Batch]:
+        """The rest of the rows, and that the views have arrived; with the types of keys those that are ``whole``."""
+        arriving = [
+            arrived(self._names[n], self._rows.get(n, []), past, self._moment, whole.get(n))
+            for n, past in pasts.items()
+        ]
         return [batch for each in arriving for batch in each]
 
 

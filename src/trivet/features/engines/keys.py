@@ -6,7 +6,7 @@ different kinds are refused rather than converted. A key with a null in it belon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -108,6 +108,11 @@ class KeyIndex:
         return (
             (column - self._base).zip_with(known.fill_null(value=True), pl.Series([UNKNOWN])).fill_null(NULL).to_numpy()
         )
+
+    @property
+    def schema(self) -> Mapping[str, pl.DataType]:
+        """The type of each key column."""
+        return self._schema
 
     def columns(self, codes: npt.NDArray[Any]) -> list[pl.Series]:
         """The keys of ``codes``, column by column."""

@@ -28,7 +28,7 @@ import lmdb
 import msgspec
 
 from trivet.config import url_path
-from trivet.errors import Conflict, Corrupt, Invalid, Refused, TrivetError
+from trivet.errors import Conflict, Corrupt, Invalid, Refused, TrivetError, Unavailable
 from trivet.features.online.contract import Batch, Columns, Encoded, Found, Key, OnlineStore, Placed
 from trivet.features.online.encoding import as_of, encode_key
 from trivet.features.online.rows import RowStore
@@ -361,8 +361,8 @@ def _explained(exc: Exception, path: Path) -> TrivetError:
         return Corrupt(f"The online store {path} is damaged: {exc}. Remove the folder and materialize again.")
     if isinstance(exc, lmdb.DiskError) or any(said in str(exc) for said in _UNWRITTEN):
         free = shutil.disk_usage(path).free
-        return TrivetError(
+        return Unavailable(
             f"The online store {path} cannot be written: {exc}, and its disk has {free / 1e6:,.1f} MB free. Nothing of this "
             "write is in it and what it had stands. Make room, and materialize again."
         )
-    return TrivetError(f"The online store {path} cannot be used: {exc}. Check the disk and the folder's permissions.")
+    return Unavailable(f"The online store {path} cannot be used: {exc}. Check the disk and the folder's permissions.")

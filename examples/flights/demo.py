@@ -86,9 +86,9 @@ def training_set(project: tv.Project) -> tv.TrainingSet:
         project.define(*features.DEFINITIONS)
         flights = project.training_set(spine, "delays", time="t", label="late")
     with part(3, "Is the data as expected, and does no feature know too much?"):
-        console.print(*(project.check(source) for source in ("flights", "weather")), sep="\n")
-        console.print(leaks := project.check_leaks(flights, rows=100))
-        if not leaks.ok:
+        found = [project.check("flights"), project.check("weather"), project.check_leaks(flights, rows=100)]
+        console.print("\n".join(map(str, found)))
+        if not found[-1].ok:
             raise SystemExit("A feature sees what was not known yet.")
     return flights
 

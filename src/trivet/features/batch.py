@@ -6,7 +6,7 @@ The rule is the reader's (``trivet.features.reader``); what differs is that noth
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +17,15 @@ from trivet.features.computed import with_computed
 from trivet.features.engines.keys import key_columns
 from trivet.features.frames import as_polars
 from trivet.features.keytypes import check_keys
-from trivet.features.online.contract import Row
-from trivet.features.online.encoding import encode_keys
-from trivet.features.reader import Asked, AskedView, FeatureReader, Seen
+from trivet.features.online.packing import pack_keys
+from trivet.features.online.unpacking import NEVER, UnpackedRows, columns_of, unpack_rows
+from trivet.features.reader import Asked, FeatureReader, check_moment
 from trivet.types import Micros
 
 __all__ = ["read_frame"]
 
-_NEVER = -(2**63)
+T = TypeVar("T")
+
 _STATUS = ["present", "null", "missing", "expired", "unmaterialized"]
 _PRESENT, _NULL, _MISSING, _EXPIRED, _UNMATERIALIZED = range(len(_STATUS))
 
@@ -52,8 +53,9 @@ def read_frame(
     for entity in dict.fromkeys(reader.entities):
         how = "declares" if entity in declared else "is stored with"
         check_keys(entity, frame, "the frame of entities", known=how)
-    asked = [_keys(frame, view) for view in reader.views]
-    found = reader.seen([keys for _, keys in asked], at)
+    keys = {names: _keys(frame, names) for names in dict.fromkeys(view.entity.keys for view in reader.views)}
+    asked = [keys[view.entity.keys] for view in reader.views]
+    found = _found(reader, [own for _, own in asked], at)
     added: list[pl.Series] = []
     for view, (known, _), one in zip(reader.views, asked, found, strict=True):
         rows = _Rows(one, known, at)
@@ -70,25 +72,49 @@ def read_frame(
     return computed.with_columns(told)
 
 
-def _keys(frame: pl.DataFrame, view: AskedView) -> tuple[npt.NDArray[np.bool_], list[bytes]]:
+def _keys(frame: pl.DataFrame, names: Sequence[str]) -> tuple[npt.NDArray[np.bool_], list[bytes]]:
     """Which rows have a key, and the encoded keys of those."""
-    columns = key_columns(frame, view.entity.keys, "the frame of entities")
+    columns = key_columns(frame, names, "the frame of entities")
     known = columns.select(pl.all_horizontal(pl.all().is_not_null())).to_series().to_numpy()
     parts = columns if known.all() else columns.filter(pl.Series(known))
-    return known, encode_keys(zip(*(part.to_list() for part in parts), strict=True))
+    return known, list(pack_keys(parts.get_columns()))
+
+
+class _Found(NamedTuple):
+    """What one view has: up to when, for which keys, and their rows."""
+
+    watermark: Micros | None
+    there: npt.NDArray[np.bool_]
+    rows: UnpackedRows
+
+
+def _found(reader: FeatureReader, keys: Sequence[Sequence[bytes]], at: Micros) -> list[_Found]:
+    """What each view has, in one question to the store; where events are pushed to one, as the reader sees it."""
+    if any(view.live is not None and reader.store.watermark(view.live.name) is not None for view in reader.views):
+        return [_Found(mark, _there(rows), columns_of(_given(rows))) for mark, rows in reader.seen(keys, at)]
+    found = reader.store.get([(view.name, own) for view, own in zip(reader.views, keys, strict=True)])
+    for view, one in zip(reader.views, found, strict=True):
+        check_moment(view.name, at, one.watermark)
+    return [_Found(mark, _there(rows), unpack_rows(_given(rows))) for mark, rows in found]
+
+
+def _given(rows: Sequence[T | None]) -> list[T]:
+    return [row for row in rows if row is not None]
+
+
+def _there(rows: Sequence[Any]) -> npt.NDArray[np.bool_]:
+    return np.fromiter((row is not None for row in rows), np.bool_, len(rows))
 
 
 class _Rows:
     """What one view answered for all entities."""
 
-    def __init__(self, found: Seen, known: npt.NDArray[np.bool_], at: Micros) -> None:
+    def __init__(self, found: _Found, known: npt.NDArray[np.bool_], at: Micros) -> None:
         self._at, self._watermark, self._size = at, found.watermark, len(known)
-        there = np.fromiter((row is not None for row in found.rows), np.bool_, len(found.rows))
-        self._places = np.flatnonzero(known)[there]  # of entities with a row
-        decoded = [row for row in found.rows if row is not None]
-        self._values = list(zip(*(row.values for row in decoded), strict=True))
-        self._times = list(zip(*(row.times for row in decoded), strict=True))
-        self._as_of = _as_of(decoded, found.watermark)
+        self._places = np.flatnonzero(known)[found.there]  # of entities with a row
+        self._values, self._times = found.rows.values, found.rows.times
+        mark = found.watermark
+        self._as_of = found.rows.as_of if mark is None else np.maximum(found.rows.as_of, mark)
         absent = _MISSING if found.watermark is not None else _UNMATERIALIZED
         self._absent = np.where(known, absent, _MISSING)
         self._nobody = ~known
@@ -98,10 +124,10 @@ class _Rows:
         when, state = self._judged(feature)
         answer = [self._filled(feature, state).rename(feature.column)]
         if times:
-            moments = np.full(self._size, _NEVER)
+            moments = np.full(self._size, NEVER)
             moments[self._places] = when
             series = pl.Series(f"{feature.column}__time", moments)
-            answer.append(series.set(series == _NEVER, None).cast(pl.Datetime("us", "UTC")))
+            answer.append(series.set(series == NEVER, None).cast(pl.Datetime("us", "UTC")))
         if status:
             states = self._absent.copy()
             states[self._places] = state
@@ -110,22 +136,20 @@ class _Rows:
         return answer
 
     def _judged(self, feature: Asked) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """For each entity with a row the time of the value, ``_NEVER`` where there is none, and its status."""
-        if feature.windowed:
-            when = self._as_of
-        else:
-            own: Sequence[Any] = self._times[feature.place] if self._times else ()
-            when = pl.Series(own, dtype=pl.Int64).fill_null(_NEVER).to_numpy()
-            when = np.where(when > self._at, _NEVER, when)
-        own_values = self._values[feature.place] if self._values else ()
-        null = np.fromiter((value is None for value in own_values), np.bool_, len(own_values))
-        state = np.where(null, _NULL, _PRESENT)
+        """For each entity with a row the time of the value, ``NEVER`` where there is none, and its status."""
+        if not self._values:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        when = self._as_of
+        if not feature.windowed:
+            when = self._times[feature.place]
+            when = np.where(when > self._at, NEVER, when)
+        state = np.where(self._values[feature.place].is_null().to_numpy(), _NULL, _PRESENT)
         if feature.limit is not None:
             state = np.where(when <= self._at - feature.limit, _EXPIRED, state)
-        return when, np.where(when == _NEVER, _MISSING, state)
+        return when, np.where(when == NEVER, _MISSING, state)
 
     def _filled(self, feature: Asked, state: npt.NDArray[np.int64]) -> pl.Series:
-        values = pl.Series(self._values[feature.place] if self._values else [], strict=True)
+        values = self._values[feature.place] if self._values else pl.Series([])
         gone = state > _NULL
         if gone.any():
             values = values.set(pl.Series(gone), None)
@@ -139,8 +163,3 @@ class _Rows:
             return spread
         never = pl.Series((places < 0) & ~self._nobody)
         return spread.cast(pl.Int64).set(never, feature.nothing)
-
-
-def _as_of(rows: Sequence[Row], watermark: Micros | None) -> npt.NDArray[np.int64]:
-    own = np.fromiter((row.as_of for row in rows), np.int64, len(rows))
-    return own if watermark is None else np.maximum(own, watermark)

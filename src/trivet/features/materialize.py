@@ -28,9 +28,9 @@ from trivet.features.engines.local import LocalEngine
 from trivet.features.engines.prepared import Answer, Clock, Prepared, Query, prepare
 from trivet.features.engines.timeline import ALWAYS, Ints
 from trivet.features.logs import with_logs
-from trivet.features.online.contract import Batch, OnlineStore, Row
-from trivet.features.online.encoding import decode_row, encode_key, encode_keys, encode_row
-from trivet.features.online.packing import TimesColumn, pack_rows
+from trivet.features.online.contract import Batch, Columns, Encoded, OnlineStore, Pairs, Row
+from trivet.features.online.encoding import decode_row, encode_key, encode_row
+from trivet.features.online.packing import Joined, PackedKeys, PackedRows, TimesColumn, pack_keys
 from trivet.features.past import Past
 from trivet.features.sources import Snapshots, leaves_of
 from trivet.features.storedkeys import PAST, types_row
@@ -129,7 +129,7 @@ class _Here:
 
 def arrived(
     name: str,
-    rows: Sequence[tuple[bytes, bytes]],
+    rows: Pairs,
     past: list[Any],
     moment: Micros,
     keys: Mapping[str, pl.DataType] | None = None,
@@ -180,18 +180,22 @@ class Live:
         """The codes of keys with a moment of change in ``(after, until]``."""
         low = 0 if after is None else int(np.searchsorted(self._moments, after, side="right"))
         high = int(np.searchsorted(self._moments, until, side="right"))
-        return np.unique(self._codes[low:high])
+        hit = np.zeros(self._keys.size, np.bool_)  # a sort of the codes would cost more than all keys
+        hit[self._codes[low:high]] = True
+        return np.flatnonzero(hit)
 
-    def rows(self, codes: Ints, moment: Micros) -> list[tuple[bytes, bytes]]:
-        """The encoded rows of some keys as of ``moment``."""
-        packed: list[tuple[bytes, bytes]] = []
-        for start in range(0, len(codes), _PIECE):
-            part = codes[start : start + _PIECE]
-            query = Query(self._prepared, self._names, part, np.full(len(part), moment), strict=False)
-            answers = [self._answer(query, name) for name in self.view.features]
-            rows = pack_rows(moment, [answer.values for answer in answers], [_times(each, moment) for each in answers])
-            packed += zip(encode_keys(self._keys.tuples(part)), rows, strict=True)
-        return packed
+    def rows(self, codes: Ints, moment: Micros) -> Columns:
+        """The encoded rows of some keys as of ``moment``: computed here, turned into bytes where they are written."""
+        if not len(codes):
+            return Columns([], [])
+        keys, codes = _in_order(pack_keys(self._keys.columns(codes)), codes)
+        pieces = [self._packed(codes[start : start + _PIECE], moment) for start in range(0, len(codes), _PIECE)]
+        return Columns(keys, Joined(pieces))
+
+    def _packed(self, codes: Ints, moment: Micros) -> PackedRows:
+        query = Query(self._prepared, self._names, codes, np.full(len(codes), moment), strict=False)
+        answers = [self._answer(query, name) for name in self.view.features]
+        return PackedRows(moment, [each.values for each in answers], _times(answers, moment))
 
     def _answer(self, query: Query, name: str) -> Answer:
         """One feature. What may not be served leaves its place empty."""
@@ -240,7 +244,23 @@ def record_materialization(
     return run
 
 
-def _times(answer: Answer, moment: Micros) -> TimesColumn:
+def _in_order(keys: Encoded, codes: Ints) -> tuple[Encoded, Ints]:
+    """Both in the order of the keys."""
+    if isinstance(keys, PackedKeys) and keys.ascending:
+        return keys, codes
+    there = list(keys)
+    order = pl.Series(there, dtype=pl.Binary).arg_sort()
+    return [there[place] for place in order.to_list()], codes[order.to_numpy()]
+
+
+def _times(answers: Sequence[Answer], moment: Micros) -> list[TimesColumn]:
+    """The times of each answer; those of one clock are one array."""
+    found = {id(each.times): each for each in answers}
+    columns = {name: _times_of(each, moment) for name, each in found.items()}
+    return [columns[id(each.times)] for each in answers]
+
+
+def _times_of(answer: Answer, moment: Micros) -> TimesColumn:
     if answer.times is None or answer.seen is None:
         return None
     return np.where(answer.times == ALWAYS, moment, answer.times), answer.seen

@@ -23,7 +23,7 @@ def check(known, asked, schema):
             assert code == NULL
         elif key in known:
             assert {c for k, c in zip(known, own, strict=True) if k == key} == {code}
-            assert index.tuples(index.codes[[known.index(key)]]) == [key]
+            assert tuple(c.item() for c in index.columns(index.codes[[known.index(key)]])) == key
         else:
             assert code == UNKNOWN or index.counts[code] == 0
     assert [code == NULL for code in own] == [None in key for key in known]

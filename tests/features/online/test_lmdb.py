@@ -6,7 +6,8 @@ import lmdb
 import pytest
 
 from trivet.errors import Conflict, Corrupt, Invalid, Refused
-from trivet.features.online.contract import Row
+from trivet.features.online.contract import Batch, Columns, Row
+from trivet.features.online.encoding import encode_row
 from trivet.features.online.lmdb import LmdbStore, open_store
 from trivet.testing.online import SharedOnlineContract
 
@@ -27,6 +28,29 @@ def test_the_map_grows_until_the_write_fits_and_keeps_what_was_there(tmp_path):
     assert store.write("v", rows(20_000, 2), watermark=2) == 20_000
     assert store.read("v", [(19_999,)])[0].values == ["x" * 100, 19_999]
     assert store.watermark("v") == 2
+    store.close()
+
+
+def test_room_for_many_rows_is_made_at_once_and_few_words_are_no_promise(tmp_path):
+    store = LmdbStore(tmp_path, map_size=SMALL)
+    begun = []
+
+    class Rows(list):
+        def __iter__(self):
+            begun.append(len(self))
+            return super().__iter__()
+
+    made = [
+        (bytes([0xCE]) + number.to_bytes(4, "big"), encode_row(Row(1, ["x" * 50], [1]))) for number in range(20_000)
+    ]
+    columns = Columns([key for key, _ in made], Rows(row for _, row in made))
+    assert store.put([Batch("v", columns, 1, 1)]) == [20_000]
+    assert len(begun) == 2  # a look at the first row, and one write
+    longer = Columns(columns.keys, Rows([columns.rows[0], *[encode_row(Row(2, ["y" * 900], [1]))] * 19_999]))
+    assert store.put([Batch("v", longer, 1, 2, 2)]) == [20_000]
+    assert len(begun) > 4  # the first row told too little
+    assert store.watermark("v") == 2
+    assert store.get([("v", [made[0][0], made[-1][0]])])[0].rows == [longer.rows[0], longer.rows[-1]]
     store.close()
 
 

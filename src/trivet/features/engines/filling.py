@@ -96,7 +96,7 @@ class Fill(Work):
         size = max(_ANSWERED // (32 * len(live.view.features)), 1)
         for start in range(0, len(codes), size):
             rows = live.rows(codes[start : start + size], self.moment)
-            yield pl.DataFrame(rows, _SCHEMA, orient="row")
+            yield pl.DataFrame({"key": list(rows.keys), "row": list(rows.rows)}, _SCHEMA)
 
 
 class _Alike(NamedTuple):

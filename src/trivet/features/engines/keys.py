@@ -114,13 +114,13 @@ class KeyIndex:
         """The type of each key column."""
         return self._schema
 
-    def tuples(self, codes: npt.NDArray[np.int64]) -> list[tuple[Any, ...]]:
-        """The keys of ``codes`` as the online store wants them."""
+    def columns(self, codes: npt.NDArray[Any]) -> list[pl.Series]:
+        """The keys of ``codes``, column by column."""
         if self._base is not None:
-            return [(code + self._base,) for code in codes.tolist()]
+            return [pl.Series(codes.astype(np.int64) + self._base)]
         places = pl.Series(codes)
         # column by column: taking rows of the frame wakes all threads for what are mostly a few keys
-        return list(zip(*(self._known[name][places].to_list() for name in self._schema), strict=True))
+        return [self._known[name][places] for name in self._schema]
 
     def _join(self, keys: pl.DataFrame) -> npt.NDArray[np.int64]:
         found = keys.join(self._known, on=keys.columns, how="left", maintain_order="left")[_CODE].cast(pl.Int64)

@@ -10,14 +10,15 @@ other things than rows of features can stand under a view's name, partial aggreg
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 from trivet.types import Micros
 
-__all__ = ["Batch", "Found", "Key", "OnlineStore", "Row"]
+__all__ = ["Batch", "Columns", "Encoded", "Found", "Key", "OnlineStore", "Pairs", "Placed", "Row"]
 
 Key: TypeAlias = tuple[str | int | float | bool, ...]
 """The values of an entity's keys in their declared order."""
@@ -38,18 +39,74 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     times: list[Micros | None]
 
 
+class Pairs(Protocol):
+    """Encoded keys, each once, with their encoded rows; may be gone through again. A list is one, and ``Columns``."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]: ...
+
+
+class Encoded(Protocol):
+    """Encoded keys or rows that may be made while they are gone through, each time anew."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
+@runtime_checkable
+class Placed(Encoded, Protocol):
+    """Encoded keys that can be made with something before each, which spares an engine to make them twice."""
+
+    longest: int
+    """Bytes that a key has at most."""
+
+    def under(self, prefix: bytes) -> Iterator[bytes]:
+        """The keys with ``prefix`` before each."""
+        ...
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Many pairs, as keys in ascending order and their rows, which need not all be in memory at once.
+
+    Example:
+        >>> list(Columns([b"a", b"b"], [b"1", b"2"]))
+        [(b'a', b'1'), (b'b', b'2')]
+    """
+
+    keys: Encoded
+    rows: Encoded
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> Columns:
+        """Pairs as columns, put in order if they are not columns already."""
+        if isinstance(pairs, Columns):
+            return pairs
+        ordered = sorted(pairs)
+        return cls([key for key, _ in ordered], [data for _, data in ordered])
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return zip(self.keys, self.rows, strict=True)
+
+
 class Batch(NamedTuple):
     """What one call writes into one view, as bytes.
 
     Attributes:
         view: its name.
-        rows: encoded keys, each once, and encoded rows.
+        rows: encoded keys and encoded rows. What goes wrong while they are made stops the call, and a store undoes what
+            it undoes for any write that fails.
         oldest, newest: the least and the greatest ``as_of`` among them; of no meaning without rows.
         watermark: up to when the view is materialized with this; None leaves it.
     """
 
     view: str
-    rows: Sequence[tuple[bytes, bytes]]
+    rows: Pairs
     oldest: Micros = 0
     newest: Micros = 0
     watermark: Micros | None = None

@@ -97,7 +97,7 @@ def decode_row(data: bytes) -> Row:
     """
     try:
         return _decode_row(data)
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise Corrupt(f"The online store holds bytes that are no row: {exc}. Drop the view and rebuild it.") from exc
 
 

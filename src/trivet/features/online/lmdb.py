@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +29,7 @@ import msgspec
 
 from trivet.config import url_path
 from trivet.errors import Conflict, Corrupt, Invalid, Refused, TrivetError, Unavailable
-from trivet.features.online.contract import Batch, Found, Key, OnlineStore
+from trivet.features.online.contract import Batch, Columns, Encoded, Found, Key, OnlineStore, Placed
 from trivet.features.online.encoding import as_of, encode_key
 from trivet.features.online.rows import RowStore
 from trivet.types import Micros
@@ -39,6 +41,9 @@ T = TypeVar("T")
 _START = 16 << 20  # bytes of address space to begin with; the file itself is only as long as what is in it
 _LONGEST_KEY = 511
 _LONGEST_VIEW = 255
+_MANY, _OVERHEAD = 10_000, 40  # rows for which room is made beforehand; bytes of one beside its key and data
+_PIECE = 1000  # rows that are compared with what is there at a time
+_UNWRITTEN = ("Input/output error", "File too large")  # what LMDB makes of a write that is cut short
 _ABOUT = b"\xc0"
 _BEYOND = b"\xff"  # after everything that may follow a name
 
@@ -86,20 +91,21 @@ class LmdbStore(RowStore):
             Invalid: a name of a view that is too long.
         """
         environment = self._writable()
-        placed = [(batch, _prefix(batch.view), _placed(batch)) for batch in batches]
+        ordered = [Columns.of(batch.rows) for batch in batches]  # as LMDB keeps them: writing is several times faster
 
         def transact(transaction: Any) -> list[int]:
-            return [_put(transaction, batch, prefix, rows) for batch, prefix, rows in placed]
+            return [_put(transaction, batch, rows) for batch, rows in zip(batches, ordered, strict=True)]
 
-        return environment.write(transact)
+        return environment.write(transact, room=sum(map(_room, ordered)))
 
     def get(self, wanted: Sequence[tuple[str, Sequence[bytes]]]) -> list[Found]:
         """See ``OnlineStore.get``. All views as of one moment between two writes."""
         places: list[bytes] = []
         for view, keys in wanted:
             prefix = _prefix(view)
+            longest = _LONGEST_KEY - len(prefix)
             places.append(prefix + _ABOUT)
-            places += [_place(prefix, key) for key in keys]
+            places += [prefix + key if len(key) <= longest else _place(prefix, key) for key in keys]
         found, answer, start = self._open().read(places), [], 0
         for _, keys in wanted:
             end = start + 1 + len(keys)
@@ -171,28 +177,44 @@ def _place(prefix: bytes, key: bytes) -> bytes:
     return prefix + _encode(hashlib.sha256(plain).digest())
 
 
-def _placed(batch: Batch) -> list[tuple[bytes, bytes]]:
-    """Rows in the order of LMDB's pages, which makes writing several times faster."""
+def _places(prefix: bytes, keys: Encoded) -> Iterable[bytes]:
+    longest = keys.longest if isinstance(keys, Placed) else max(map(len, keys), default=0)
+    if len(prefix) + longest > _LONGEST_KEY:
+        return (_place(prefix, key) for key in keys)
+    return keys.under(prefix) if isinstance(keys, Placed) else map(prefix.__add__, keys)
+
+
+def _room(rows: Columns) -> int:
+    """Roughly how many bytes rows take, by the first of them: a write that does not fit is begun again in twice the space."""
+    if len(rows) < _MANY:
+        return 0
+    key, data = next(iter(rows))
+    return len(rows) * (len(key) + len(data) + _OVERHEAD) * 3 // 2
+
+
+def _put(transaction: Any, batch: Batch, rows: Columns) -> int:
     prefix = _prefix(batch.view)
-    longest = _LONGEST_KEY - len(prefix)
-    return sorted([(prefix + key if len(key) <= longest else _place(prefix, key), data) for key, data in batch.rows])
-
-
-def _put(transaction: Any, batch: Batch, prefix: bytes, rows: list[tuple[bytes, bytes]]) -> int:
     about = _about(transaction, prefix)
-    if rows and about.newest is not None and batch.oldest < about.newest:
-        rows = _without_older(transaction, rows)
+    pairs = zip(_places(prefix, rows.keys), rows.rows, strict=True)
     with transaction.cursor() as cursor:
-        cursor.putmulti(rows)
-    newest = _later(about.newest, batch.newest if batch.rows else None)
+        if about.newest is not None and batch.oldest < about.newest:
+            written = _put_newer(cursor, pairs)
+        else:
+            written, _ = cursor.putmulti(pairs)
+    newest = _later(about.newest, batch.newest if len(rows) else None)
     transaction.put(prefix + _ABOUT, _encode(_About(_later(about.watermark, batch.watermark), newest)))
-    return len(rows)
+    return written
 
 
-def _without_older(transaction: Any, batch: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    with transaction.cursor() as cursor:
-        stored = dict(cursor.getmulti([key for key, _ in batch]))
-    return [(key, data) for key, data in batch if key not in stored or as_of(stored[key]) <= as_of(data)]
+def _put_newer(cursor: Any, pairs: Iterator[tuple[bytes, bytes]]) -> int:
+    """Put those that are not older than what is there."""
+    written = 0
+    while part := list(islice(pairs, _PIECE)):
+        stored = dict(cursor.getmulti([key for key, _ in part]))
+        fresh = [(key, data) for key, data in part if key not in stored or as_of(stored[key]) <= as_of(data)]
+        cursor.putmulti(fresh)
+        written += len(fresh)
+    return written
 
 
 def _about(transaction: Any, prefix: bytes) -> _About:
@@ -260,8 +282,9 @@ class _Environment:
             except lmdb.Error as exc:
                 raise _explained(exc, self.path) from exc
 
-    def write(self, transact: Callable[[Any], T]) -> T:
+    def write(self, transact: Callable[[Any], T], *, room: int = 0) -> T:
         with self._writing:
+            self._make(room)
             while True:
                 resized = self._resized
                 try:
@@ -273,6 +296,13 @@ class _Environment:
                     self._resize(resized, 0)
                 except lmdb.Error as exc:
                     raise _explained(exc, self.path) from exc
+
+    def _make(self, room: int) -> None:
+        """Room for so many more bytes. It is address space: the file grows with what is written."""
+        info = self._lmdb.info()
+        size, wanted = info["map_size"], (info["last_pgno"] + 1) * self._lmdb.stat()["psize"] + room
+        if room and size < wanted:
+            self._resize(self._resized, size << (wanted // size).bit_length())
 
     def _resize(self, seen: int, size: int) -> None:
         """Give the map a new size; 0 takes over what another process chose. Nothing when a thread was faster."""
@@ -329,4 +359,10 @@ def _explained(exc: Exception, path: Path) -> TrivetError:
     damaged = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.PageNotFoundError)
     if isinstance(exc, damaged):
         return Corrupt(f"The online store {path} is damaged: {exc}. Remove the folder and materialize again.")
+    if isinstance(exc, lmdb.DiskError) or any(said in str(exc) for said in _UNWRITTEN):
+        free = shutil.disk_usage(path).free
+        return Unavailable(
+            f"The online store {path} cannot be written: {exc}, and its disk has {free / 1e6:,.1f} MB free. Nothing of this "
+            "write is in it and what it had stands. Make room, and materialize again."
+        )
     return Unavailable(f"The online store {path} cannot be used: {exc}. Check the disk and the folder's permissions.")

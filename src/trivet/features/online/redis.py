@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
@@ -37,6 +38,8 @@ __all__ = ["PIECE", "RedisStore", "open_store"]
 PIECE = 10_000  # rows of one transaction: some tens of milliseconds in which Redis answers no one else
 _CHUNK = 1_000  # rows of one script; Lua unpacks at most some thousand arguments
 _CONNECTIONS = 32
+_ARGUMENT, _ROW = b"$%d\r\n%b\r\n", b"$%d\r\n%b\r\n$%d\r\n%b%b\r\n"
+_MULTI, _EXEC = b"*1\r\n$5\r\nMULTI\r\n", b"*1\r\n$4\r\nEXEC\r\n"
 _WATERMARK, _NEWEST = b"\xc0w", b"\xc0n"  # no key begins so: keys are MessagePack arrays
 
 _WRITE = """
@@ -111,16 +114,16 @@ class RedisStore(RowStore):
             Unavailable: Redis does not answer, is full, or refuses.
         """
         written, size = [0] * len(batches), 0
-        commands: list[tuple[int, tuple[Any, ...]]] = []
+        scripts: list[tuple[int, bytes]] = []
         for place, batch in enumerate(batches):
-            for command, rows in self._commands(batch):
-                if commands and size + rows > PIECE:
-                    self._transact(commands, written)
-                    commands, size = [], 0
-                commands.append((place, command))
+            for script, rows in self._scripts(batch):
+                if scripts and size + rows > PIECE:
+                    self._transact(scripts, written)
+                    scripts, size = [], 0
+                scripts.append((place, script))
                 size += rows
-        if commands:
-            self._transact(commands, written)
+        if scripts:
+            self._transact(scripts, written)
         return written
 
     def get(self, wanted: Sequence[tuple[str, Sequence[bytes]]]) -> list[Found]:
@@ -161,28 +164,63 @@ class RedisStore(RowStore):
     def _name(self, view: str) -> bytes:
         return f"{self._project}view:{view}".encode()
 
-    def _commands(self, batch: Batch) -> Iterator[tuple[tuple[Any, ...], int]]:
-        """The scripts that write a batch, with how many rows each has; the last one brings the watermark."""
-        keys = (_WRITE, 2, self._name(batch.view), self._views)
-        bounds = (_moment(batch.oldest), _moment(batch.newest))
-        same = bounds[0] if batch.oldest == batch.newest else None
-        mark = b"" if batch.watermark is None else _moment(batch.watermark)
-        for start in range(0, max(len(batch.rows), 1), _CHUNK):
-            part = batch.rows[start : start + _CHUNK]
-            flat = [each for key, data in part for each in (key, (same or _moment(as_of(data))) + data)]
-            last = start + _CHUNK >= len(batch.rows)
-            yield ("EVAL", *keys, *bounds, mark if last else b"", batch.view.encode(), *flat), len(part)
+    def _scripts(self, batch: Batch) -> Iterator[tuple[bytes, int]]:
+        """The scripts that write a batch, with how many rows each has; the last one brings the watermark.
 
-    def _transact(self, commands: Sequence[tuple[int, tuple[Any, ...]]], written: list[int]) -> None:
-        answers = self._send([command for _, command in commands], transaction=True)
-        for (place, _), count in zip(commands, answers, strict=True):
+        They are written in the protocol here: redis-py packs argument by argument, which takes longer than all the rest.
+        """
+        head = [b"EVAL", _WRITE.encode(), b"2", self._name(batch.view), self._views]
+        head += [_moment(batch.oldest), _moment(batch.newest)]
+        same = _moment(batch.oldest) if batch.oldest == batch.newest else None
+        mark = b"" if batch.watermark is None else _moment(batch.watermark)
+        pairs, size = iter(batch.rows), len(batch.rows)
+        for start in range(0, max(size, 1), _CHUNK):
+            part = list(islice(pairs, _CHUNK))
+            rows = [_ROW % (len(key), key, len(data) + 8, same or _moment(as_of(data)), data) for key, data in part]
+            last = start + _CHUNK >= size
+            arguments = [*head, mark if last else b"", batch.view.encode()]
+            count = b"*%d\r\n" % (len(arguments) + 2 * len(part))
+            yield b"".join([count, *(_ARGUMENT % (len(each), each) for each in arguments), *rows]), len(part)
+
+    def _transact(self, scripts: Sequence[tuple[int, bytes]], written: list[int]) -> None:
+        packed = [script for _, script in scripts]
+        try:
+            counts = self._exchanged(packed if len(packed) == 1 else [_MULTI, *packed, _EXEC])
+        except redis.RedisError as exc:
+            raise self._explained(exc) from exc
+        for (place, _), count in zip(scripts, counts, strict=True):
             written[place] += int(count)
+
+    def _exchanged(self, packed: Sequence[bytes]) -> list[Any]:
+        """What one script answers, or those of a transaction. Once more where the connection was dead."""
+        pool: Any = self._opened().connection_pool  # redis-py declares no types here
+        connection = pool.get_connection()
+
+        def exchange() -> list[Any]:
+            connection.send_packed_command(packed)
+            *_, last = [connection.read_response() for _ in packed]
+            answers = last if len(packed) > 1 else [last]
+            for answer in answers:
+                if isinstance(answer, redis.RedisError):
+                    raise answer
+            return list(answers)
+
+        try:
+            return list(connection.retry.call_with_retry(exchange, lambda _: connection.disconnect()))
+        except BaseException:  # an answer may be unread
+            connection.disconnect()
+            raise
+        finally:
+            pool.release(connection)
+
+    def _opened(self) -> redis.Redis:
+        if self._client is None:
+            raise Conflict("This online store is closed. Open it again.")
+        return self._client
 
     def _send(self, commands: Sequence[tuple[Any, ...]], *, transaction: bool = False) -> list[Any]:
         """All commands in one round trip."""
-        if self._client is None:
-            raise Conflict("This online store is closed. Open it again.")
-        client: Any = self._client
+        client: Any = self._opened()
         try:
             if len(commands) == 1:
                 return [client.execute_command(*commands[0])]

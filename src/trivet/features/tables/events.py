@@ -254,7 +254,7 @@ class EventTables:
         """
         table = self._near_by(name)
         created = (table.rules or TableRules()).created
-        rows = table.scan() if since is None else table.scan_between(created, since + 1, 2**62)
+        rows = table.scan(None if since is None else table.between(created, since + 1, 2**62))
         exist = rows.collect_schema().names()
         if unknown := [each for each in columns or () if each not in exist]:
             raise NotFound(f"column of table {name!r}", unknown[0], exist)

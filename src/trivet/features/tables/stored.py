@@ -175,24 +175,28 @@ class StoredTable:
         """Whether a batch of this name was committed."""
         return self._delta.transaction_version(transaction) is not None
 
-    def scan(self, files: Sequence[str] | None = None) -> pl.LazyFrame:
-        """All rows, not read yet; in no particular order."""
+    def scan(self, files: Sequence[str] | None = None, *, named: str | None = None) -> pl.LazyFrame:
+        """The rows of all files or of some, not read yet; in no particular order.
+
+        Args:
+            files: as in ``files``, or as an answer ``named`` them.
+            named: in which column to answer the file of each row.
+        """
         schema = self.schema
         paths = [str(self.path / each) for each in (self.files["path"].to_list() if files is None else files)]
         if not paths:
-            return pl.LazyFrame(schema=schema)
-        return pl.scan_parquet(paths, schema=schema, missing_columns="insert", glob=False)
+            return pl.LazyFrame(schema={**schema, named: pl.String()} if named else schema)
+        return pl.scan_parquet(paths, schema=schema, missing_columns="insert", glob=False, include_file_paths=named)
 
-    def scan_between(self, column: str | None, low: Micros | None, high: Micros | None) -> pl.LazyFrame:
-        """The rows of the files that may hold times of ``column`` between two moments."""
+    def between(self, column: str | None, low: Micros | None, high: Micros | None) -> list[str] | None:
+        """The files that may hold times of ``column`` between two moments; None where that cannot be told."""
         files = self.files
         if column is None or low is None or high is None or f"min.{column}" not in files.columns:
-            return self.scan()
+            return None
         begin, end = (pl.col(f"{which}.{column}").cast(TIME).to_physical() for which in ("min", "max"))
-        near = files.filter(
-            ~(end + _COARSE <= low).fill_null(value=False) & ~(begin - _COARSE >= high).fill_null(value=False)
-        )
-        return self.scan(near["path"].to_list())
+        apart = (end + _COARSE <= low) | (begin - _COARSE >= high)
+        found: list[str] = files.filter(~apart.fill_null(value=False))["path"].to_list()
+        return found
 
     # -- what changes it --------------------------------------------------------------------------------------
 

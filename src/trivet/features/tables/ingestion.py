@@ -223,7 +223,7 @@ class Ingestion:
         """What the batch is compared with. A row that repeats another one has its times, one of the same key has not."""
         key, time = self.rules.key or tuple(rows.columns), self.rules.event_time
         near = table.between(time, *self._bounds(rows)) if time in key else None
-        whole = pl.Schema({**schema, FILE: pl.String})
+        whole = pl.Schema({**schema, FILE: pl.String()})
         return lambda files: with_columns(table.scan(near if files is None else files, named=FILE), whole)
 
     def _bounds(self, rows: pl.DataFrame) -> tuple[Micros | None, Micros | None]:
@@ -267,11 +267,12 @@ class Ingestion:
         path = self.folder / name
         table = StoredTable.open(name, path)
         if table is None:
-            table = StoredTable.create(name, path, pl.Schema({**batch.schema, "created": TIME}), _QUARANTINE)
+            schema = pl.Schema({**batch.schema, "run": pl.String(), "created": TIME})
+            table = StoredTable.create(name, path, schema, _QUARANTINE)
         fresh = compare(batch, lambda files: table.scan(files, named=FILE), _QUARANTINE).rows
         if fresh.height:
             moment = max(to_micros(self.context.clock()), table.note.created + 1)
-            rows = fresh.with_columns(pl.lit(moment, pl.Int64).cast(TIME).alias("created"))
+            rows = fresh.with_columns(run=pl.lit(self.id), created=pl.lit(moment, pl.Int64).cast(TIME))
             table.append(rows, Note(moment, moment, self.id))
 
     # -- around it --------------------------------------------------------------------------------------------

@@ -346,3 +346,30 @@ def test_materialize_goes_on_where_pushes_stopped_and_counts_nothing_twice(tmp_p
     [vector] = project.online_features([view], {"origin": "JFK"})
     assert vector.status["congestion:n_2h"] == "unmaterialized"
     project.close()
+
+
+def test_rows_that_materialization_leaves_out_count_in_no_push_and_stand_aside_once(tmp_path):
+    project, view = a_project(tmp_path)
+    source, now = project.tables.source("flights"), datetime.now(UTC)
+    rules = [tv.expect("delay").between(-120, 3000), tv.expect("carrier", "dep").unique()]
+    project.define(tv.Expectations(source, rules))
+    good, bad = flight(0, now, 2.0), [flight(1, now, 9999.0, carrier="UA"), flight(2, now, 3.0)]
+    project.tables.ingest("flights", [good, *bad], checks=lambda rows: None)  # let in unexamined
+    assert project.push("flights", []).updated == {"congestion": 1}
+    assert project.online_features([view], {"origin": "JFK"})[0].values["congestion:n_2h"] == 2
+    reasons = project.tables.read("flights__refused").select(
+        "reason", number=pl.col("row").str.json_path_match("$.flight")
+    )
+    assert sorted(reasons.rows()) == [
+        ("expected: carrier, dep are together unique", "2"),
+        ("expected: delay between -120 and 3000", "1"),
+    ]
+    project.materialize([view])
+    assert project.tables.read("flights__refused").height == 2
+    store = MemoryStore()
+    guarded = project.quality.guard([view], None)
+    Materializer([view], guarded.sources, store).advance(datetime.now(UTC))
+    [batch] = FeatureReader(select_all([view]), store)([{"origin": "JFK"}], to_micros(datetime.now(UTC)))
+    [pushed] = project.online_features([view], {"origin": "JFK"})
+    assert batch.values == pushed.values
+    project.close()

@@ -25,9 +25,11 @@ from trivet.features.keytypes import check_keys
 from trivet.features.live import Contest, LiveView, Series, arithmetic, live_name
 from trivet.features.online.contract import Batch, OnlineStore
 from trivet.features.online.encoding import encode_keys
+from trivet.features.quality.refusing import RowCheck, keep_refused
 from trivet.features.tables import EventTables, Ingested
 from trivet.features.tiles import Event
 from trivet.features.times import Rules, to_micros
+from trivet.ledger.tables import Tables
 from trivet.pipelines.context import Context
 from trivet.types import Digest, Micros
 
@@ -65,6 +67,7 @@ class Push:
 
     def __init__(self, context: Context, tables: EventTables, store: OnlineStore) -> None:
         self._ledger, self._tables, self._store = context.ledger, tables, store
+        self._clock = context.clock
         self._known: dict[Digest, LiveView | None] = {}
 
     def __call__(self, source: str | Source, events: Any) -> Pushed:
@@ -96,15 +99,41 @@ class Push:
         if not live:
             return {}
         since = None if None in marks.values() else min(mark for mark in marks.values() if mark is not None)
-        rows = self._tables.arrived(name, since=since, columns=_columns(live))
-        if rows.is_empty():
+        rows = self._arrived(name, since, _columns(live), live[0].view.source.created or "")
+        if rows is None:
             return {each.view.name: 0 for each in live}
-        return {each.view.name: self._bring(each, rows, marks[each.name]) for each in live}
+        return {each.view.name: self._bring(each, *rows, marks[each.name]) for each in live}
 
-    def _bring(self, live: LiveView, rows: pl.DataFrame, mark: Micros | None) -> int:
-        """One view up to the newest of some rows, of which it has those until ``mark``."""
+    def _arrived(
+        self, name: str, since: Micros | None, columns: Sequence[str], created: str
+    ) -> tuple[pl.DataFrame, Micros] | None:
+        """The rows after ``since`` and the last moment of arrival, if there are any.
+
+        Rows that a materialization would leave out, because they break an expectation, are left out and kept aside.
+        """
+        check = self._tables.checks(name.replace(".", "_"))
+        if not isinstance(check, RowCheck) or not check.columns:
+            rows = self._tables.arrived(name, since=since, columns=columns)
+            return None if rows.is_empty() else (rows, _newest(rows, created))
+        whole = self._tables.arrived(name, since=None if check.looks_back else since)
+        fresh = (
+            pl.Series([True]).new_from_index(0, whole.height) if since is None else whole[created].to_physical() > since
+        )
+        if not fresh.any():
+            return None
+        reasons = check(whole)
+        refused, stay = fresh & reasons.is_not_null(), fresh & reasons.is_null()
+        if refused.any():
+            aside = Tables(self._tables.folder)
+            rows = whole.filter(refused).select(
+                sorted(whole.columns)
+            )  # as materialization words them: each stands there once
+            keep_refused(aside, name.replace(".", "_"), rows, reasons.filter(refused), run="", at=self._clock())
+        return whole.filter(stay).select(columns), _newest(whole, created)
+
+    def _bring(self, live: LiveView, rows: pl.DataFrame, position: Micros, mark: Micros | None) -> int:
+        """One view up to ``position`` with some rows, of which it has those until ``mark``."""
         arrival = rows[live.view.source.created or ""].to_physical()
-        position = int(arrival.max())  # type: ignore[arg-type]
         fresh = rows if mark is None else rows.filter(arrival > mark)
         made = states(live, fresh, position, self._store)
         for start in range(0, max(len(made), 1), _PIECE):
@@ -159,6 +188,10 @@ def states(live: LiveView, rows: pl.DataFrame, position: Micros, store: OnlineSt
         for key, before in zip(part, found.rows, strict=True):
             made.append((key, live.folded(before, arrived[key], position)))
     return made
+
+
+def _newest(rows: pl.DataFrame, created: str) -> Micros:
+    return int(rows[created].to_physical().max())  # type: ignore[arg-type]
 
 
 def _by_key(live: LiveView, rows: pl.DataFrame, position: Micros) -> dict[bytes, list[list[Event]]]:

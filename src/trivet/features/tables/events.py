@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Unpack
 
 import msgspec
@@ -93,6 +94,15 @@ class EventTables:
         self._context, self._online, self._checks = context, online, checks
         self._folder = context.root / context.settings.serving.records
         self._near = threading.local()  # tables this thread has open: to open one costs more than to commit a row
+
+    @property
+    def folder(self) -> Path:
+        """Where they are, each in a folder of its own."""
+        return self._folder
+
+    def checks(self, name: str) -> Check | None:
+        """What refuses rows that come into a table, for one delivery; None if nothing does."""
+        return self._checks(name)
 
     # -- filling ----------------------------------------------------------------------------------------------
 

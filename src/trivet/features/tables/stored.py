@@ -188,6 +188,10 @@ class StoredTable:
             return pl.LazyFrame(schema={**schema, named: pl.String()} if named else schema)
         return pl.scan_parquet(paths, schema=schema, missing_columns="insert", glob=False, include_file_paths=named)
 
+    def whole(self) -> pl.LazyFrame:
+        """All rows of a table of whatever make, parted by a column or not."""
+        return self.scan() if self.rules is not None else pl.scan_pyarrow_dataset(self._delta.to_pyarrow_dataset())
+
     def between(self, column: str | None, low: Micros | None, high: Micros | None) -> list[str] | None:
         """The files that may hold times of ``column`` between two moments; None where that cannot be told."""
         files = self.files
@@ -237,6 +241,18 @@ class StoredTable:
                 commit_properties=_properties(note),
             )
         return len(gone)
+
+    def forget_log(self) -> None:
+        """Remove the log from before this version: where others made the table, it has bounds of what rows held.
+
+        Older versions cannot be read any more; their files were swept before.
+        """
+        with writing(self.name):
+            self._delta.create_checkpoint()
+        newest = f"{self.version:020}"
+        for path in sorted((self.path / "_delta_log").iterdir()):
+            if path.name[:20].isdigit() and path.name[:20] < newest:
+                path.unlink(missing_ok=True)
 
     def _write(
         self,

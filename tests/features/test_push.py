@@ -18,13 +18,14 @@ from trivet.features import Entity, FeatureView, Source, select_all
 from trivet.features.batch import read_frame
 from trivet.features.catalogue import Catalogue
 from trivet.features.engines.local import LocalEngine
-from trivet.features.live import LiveView, decode_state, live_name
+from trivet.features.live import LiveView, decode_state, live_name, why_not
 from trivet.features.materialize import Materializer
 from trivet.features.online.contract import Batch
+from trivet.features.online.encoding import as_of
 from trivet.features.online.memory import MemoryStore
 from trivet.features.online.redis import RedisStore
 from trivet.features.point_in_time import agree, recompute
-from trivet.features.push import Push, states
+from trivet.features.push import Push, news, seeds, states
 from trivet.features.reader import FeatureReader
 from trivet.features.tables import EventTables
 from trivet.features.training_set import training_set
@@ -72,8 +73,12 @@ def push(store, view, everything):
         return
     arrived = rows["c"].to_physical()
     position = arrived.max()
-    fresh = rows if mark is None else rows.filter(arrived > mark)
-    store.put([Batch(live.name, states(live, fresh, position, store), position, position, watermark=position)])
+    found = seeds(live, rows, position) if mark is None else news(live, rows.filter(arrived > mark), position)
+    for made in states(live, found, position, store):
+        store.erase(live.name, made.gone)
+        oldest = min(as_of(data) for _, data in made.rows)
+        store.put([Batch(live.name, made.rows, oldest, position)])
+    store.put([Batch(live.name, [], watermark=position)])
 
 
 def assert_exact(store, view, rows, at):
@@ -109,6 +114,57 @@ def test_pushed_is_offline_at_every_moment(view, pushes, later, until):
             continue
         for ahead in (0, *later):
             assert_exact(store, view, known, START + timedelta(minutes=30 * half_hours + 30 * ahead))
+
+
+_over = st.fixed_dictionaries(
+    {
+        "n": st.sampled_from([tv.count("3h"), tv.count("9h", where="f0 is not null")]),
+        "f": st.one_of(
+            st.builds(
+                lambda ttl, skip: tv.latest("f0", ttl=ttl, skip_nulls=skip),
+                st.sampled_from([None, "2h"]),
+                st.booleans(),
+            ),
+            st.integers(1, 8).map(lambda hours: tv.last("f0", f"{hours}h")),
+            st.integers(1, 8).map(lambda hours: tv.nunique("f0", f"{hours}h", lag="1h")),
+        ),
+    }
+)
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(
+    views().map(of_a_table).filter(lambda view: "f0" in view.features and view.features["f0"].operation != "std"),
+    _over,
+    st.booleans(),
+    arrivals(),
+    st.lists(st.integers(0, 60), max_size=2),
+)
+def test_a_view_on_a_pushed_view_is_offline_at_every_moment(inner, features, deeper, pushes, later):
+    """Also of what is still to come, and of a view on the view on the view."""
+    view = FeatureView("view", entity=inner.entity, source=inner, features=features)
+    if deeper:
+        view = FeatureView(
+            "view", entity=inner.entity, source=view, features={"m": tv.count("5h"), "g": tv.latest("f")}
+        )
+    if why_not(view) is not None:
+        return
+    store, known = MemoryStore(), []
+    for half_hours, rows in pushes:
+        known += rows
+        push(store, view, known)
+        if store.watermark(LiveView(view).name) is None:
+            continue
+        for ahead in (0, *later):
+            at, frame = START + timedelta(minutes=30 * (half_hours + ahead)), pl.DataFrame(known, SCHEMA)
+            spine = pl.DataFrame(
+                [{**key, "t": at} for key in KEYS], {"a": pl.Int64, "b": pl.Int64, "t": pl.Datetime("us", "UTC")}
+            )
+            joined = LocalEngine().point_in_time(spine, select_all([view]), {"events": frame}, time="t").frame
+            vectors = FeatureReader(select_all([view]), store)(KEYS, to_micros(at))
+            for row, vector in zip(joined.to_dicts(), vectors, strict=True):
+                for name in view.features:
+                    assert agree(vector.values[f"view:{name}"], row[name]), (row, vector, known, at)
 
 
 # --- with a table, as a project has it --------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ class FeatureReader:
             if states.watermark is not None:
                 check_moment(live.name, at + live.slack, states.watermark)
                 wanted = [feature.place for feature in self.views[place].features]
-                seen[place] = Seen(at, [None if data is None else live.row(data, at, wanted) for data in states.rows])
+                seen[place] = Seen(at, live.rows(self.store, keys[place], states.rows, at, wanted))
         rest = zip(seen, self.views, found[: len(asked)], strict=True)
         return [own or _decoded(view.name, one, at) for own, view, one in rest]
 
@@ -168,11 +168,11 @@ def _decoded(name: str, found: Found, at: Micros) -> Seen:
 def _live(view: FeatureView) -> LiveView | None:
     """How to read a view to which events may be pushed: its source is, or looks like, a table of the project."""
     source = view.source
-    if source.created is None or not isinstance(source.data, str) or source.derived or source.view is not None:
+    if source.view is None and (source.created is None or not isinstance(source.data, str)):
         return None
-    from trivet.features.live import LiveView
+    from trivet.features.live import LiveView, why_not
 
-    return LiveView(view)
+    return LiveView(view) if why_not(view) is None else None
 
 
 def _computation(selection: Selection) -> Computation:

@@ -277,13 +277,15 @@ class Erasure:
 
     def _from_states(self, store: OnlineStore, keys: Mapping[FeatureView, Sequence[Key]]) -> None:
         """What was pushed: the states of the entity; those of views that would lose rows among others are made anew."""
-        from trivet.features.live import live_name
+        from trivet.features.live import LiveView, live_name, why_not
+        from trivet.features.online.encoding import encode_key
 
         kept = set(store.views())
         for view in self._views():
-            name, ours = live_name(view), view.source.name == self.table.name
-            if name in kept and ours and view in keys:
-                store.erase(name, keys[view])
+            name, ours = live_name(view), self.table.name in {leaf.name for leaf in view.source.leaves}
+            if name in kept and ours and view in keys and why_not(view) is None:
+                beside = LiveView(view).beside(store, [encode_key(key) for key in keys[view]])
+                store.erase(name, [*beside, *keys[view]])
             elif name in kept and (ours or view in keys):
                 store.drop(name)
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from trivet.errors import Invalid
+from trivet.features.aggregates import COUNTS
 from trivet.features.catalogue import CURRENT
 from trivet.features.definitions import FeatureView, Source
 from trivet.features.engines.keys import key_columns
@@ -269,7 +270,8 @@ def seeds(live: LiveView, rows: pl.DataFrame, position: Micros) -> dict[bytes, A
 def _check_computed(live: LiveView, rows: pl.DataFrame) -> None:
     """A log is worked out of what states keep, which for other than these is not all that the engine looks at."""
     first = live.stages[0].view
-    for column in {column for feature in first.features.values() for column in feature.columns}:
+    valued = [each for each in first.features.values() if each.operation not in COUNTS]
+    for column in dict.fromkeys(each.column for each in valued if each.column is not None):
         kind = rows.schema[column]
         if not (kind.is_integer() or kind.is_float() or kind in (pl.String, pl.Boolean, pl.Null)):
             raise Invalid(

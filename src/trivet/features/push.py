@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from trivet.errors import Invalid
+from trivet.errors import Invalid, TrivetError
 from trivet.features.aggregates import COUNTS
 from trivet.features.catalogue import CURRENT
 from trivet.features.definitions import FeatureView, Source
@@ -98,12 +98,23 @@ class Push:
         Raises:
             NotFound: there is no such table, or it lacks a column that a view reads.
             Invalid: the rows do not fit the table; nothing of them is kept.
+            TrivetError: the table or the online store cannot be written; the sentence says how far it came.
         """
         name = self._table(source)
         rows = [events] if isinstance(events, Mapping) else events
         if isinstance(rows, list) and not rows:
-            return Pushed(Ingested(name, self._tables.describe(name).version), self.catch_up(name), self.waiting(name))
-        return Pushed(self._tables.ingest(name, rows), self.catch_up(name), self.waiting(name))
+            taken = Ingested(name, self._tables.describe(name).version)
+        else:
+            taken = self._tables.ingest(name, rows)
+        try:
+            return Pushed(taken, self.catch_up(name), self.waiting(name))
+        except TrivetError as exc:
+            if type(exc) is not TrivetError:
+                raise
+            raise TrivetError(
+                f"{exc} The rows are in the table {name!r} and not yet in what is served: the next push, or materialize, goes "
+                "on from there."
+            ) from exc
 
     def waiting(self, name: str) -> dict[str, str]:
         """The current views that read a table and cannot be kept up by pushes, and why."""

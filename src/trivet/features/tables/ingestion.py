@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import msgspec
 import polars as pl
 
 from trivet.clock import new_id
-from trivet.errors import Invalid, NotFound
+from trivet.errors import Invalid, NotFound, TrivetError
 from trivet.features.tables.batches import Incoming
 from trivet.features.tables.compare import FILE, Compared, Stored, compare
 from trivet.features.tables.progress import Bar
@@ -125,7 +126,8 @@ class Ingestion:
                     self._take(rows, number)
                     bar.add(rows.height)
             except BaseException as exc:
-                self._record("killed" if isinstance(exc, KeyboardInterrupt) else "failed", str(exc))
+                with suppress(TrivetError):  # a full disk holds no record either: what is told is what failed first
+                    self._record("killed" if isinstance(exc, KeyboardInterrupt) else "failed", str(exc))
                 raise
         return self._record("finished", "")
 
@@ -353,7 +355,13 @@ class Ingestion:
             metrics={name: float(value) for name, value in counts.items()},
             error=error,
         )
-        self.context.ledger.write(*self.artifacts, run)
+        try:
+            self.context.ledger.write(*self.artifacts, run)
+        except TrivetError as exc:
+            raise TrivetError(
+                f"{exc} The table {self.name!r} has {counts['new'] + counts['changed']:,} more rows all the same: ingest them "
+                "again when the ledger can be written, which changes nothing but that."
+            ) from exc
         return Ingested(self.name, version, **counts, reasons=dict(self.reasons), run=self.id)
 
 

@@ -38,6 +38,8 @@ SMALL = 8 * 2**20
 MANY = 64
 _COARSE = 1000  # microseconds: Delta keeps the bounds of a file's times cut to milliseconds
 _ATTEMPTS = 100
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL_TEXTS = [*(f"os error {number}" for number in sorted(_FULL)), "No space left", "Disk quota", "File too large"]
 T = TypeVar("T")
 
 
@@ -321,8 +323,11 @@ def writing(name: str) -> Iterator[None]:
 def sentence(what: str, exc: BaseException) -> TrivetError:
     """A foreign error as one of ours."""
     text = str(exc).strip()
-    if getattr(exc, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in text or "os error 28" in text:
-        return Invalid(f"{what}: the disk is full. Nothing of this batch was kept; make room and try again.")
+    if getattr(exc, "errno", None) in _FULL or any(each in text for each in _FULL_TEXTS):
+        return Invalid(
+            f"{what}: the disk is full, or a file may not grow as large. Nothing of this batch was kept; make room and "
+            "try again."
+        )
     return Invalid(f"{what}: {text.splitlines()[0].rstrip('.') if text else type(exc).__name__}.")
 
 

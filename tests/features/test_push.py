@@ -429,3 +429,23 @@ def test_rows_that_materialization_leaves_out_count_in_no_push_and_stand_aside_o
     [pushed] = project.online_features([view], {"origin": "JFK"})
     assert batch.values == pushed.values
     project.close()
+
+
+def test_the_answer_says_which_views_wait_for_materialize_and_why(tmp_path):
+    project, view = a_project(tmp_path)
+    query = tv.Source("late", sql="SELECT * FROM flights WHERE delay > 15", inputs=view.source, event_time="dep")
+    project.define(
+        FeatureView("above", entity=ORIGIN, source=view, features={"most": tv.max("n_10m", "1h")}),
+        FeatureView("queried", entity=ORIGIN, source=query, features={"n": tv.count("1h")}),
+    )
+    done = project.push("flights", flight(0, datetime.now(UTC), 20.0))
+    assert done.updated == {"congestion": 1, "above": 1}
+    assert done.waiting == {"queried": "its source 'late' is made by a query, which has to see all rows"}
+    assert "queried waits for materialize: its source" in str(done)
+    project.push("flights", flight(1, datetime.now(UTC), 2.0))
+    spine = pl.DataFrame({"origin": ["JFK"], "t": [datetime.now(UTC)]})
+    [row] = project.training_set(spine, ["above"], time="t").to_polars().to_dicts()
+    assert project.online_features(["above"], {"origin": "JFK"})[0].values == {"above:most": row["most"]}
+    project.tables.erase("flights", {"origin": "JFK"}, why="asked")
+    assert project.online_features(["above"], {"origin": "JFK"})[0].values == {"above:most": None}
+    project.close()

@@ -107,7 +107,8 @@ class Push:
         else:
             taken = self._tables.ingest(name, rows)
         try:
-            return Pushed(taken, self.catch_up(name), self.waiting(name))
+            live, waiting = self._over(name)
+            return Pushed(taken, self._caught_up(name, live), waiting)
         except TrivetError as exc:
             if type(exc) is not TrivetError:
                 raise
@@ -116,15 +117,6 @@ class Push:
                 "on from there."
             ) from exc
 
-    def waiting(self, name: str) -> dict[str, str]:
-        """The current views that read a table and cannot be kept up by pushes, and why."""
-        table, found = self._tables.source(name), {}
-        for digest, current in self._stored().items():
-            view, live = self._view(digest)
-            if current and live is None and any(_same(leaf, table) for leaf in view.source.leaves):
-                found[view.name] = why_not(view) or ""
-        return found
-
     def catch_up(self, name: str) -> dict[str, int]:
         """Take what arrived in a table into the views over it, and answer how many keys of each changed.
 
@@ -132,7 +124,9 @@ class Push:
             NotFound: there is no such table, or it lacks a column that a view reads.
             Invalid: a column does not fit a view, for example a key of another type than declared.
         """
-        live = self._over(name)
+        return self._caught_up(name, self._over(name)[0])
+
+    def _caught_up(self, name: str, live: Sequence[LiveView]) -> dict[str, int]:
         marks = {each.name: self._store.watermark(each.name) for each in live}
         if not live:
             return {}
@@ -216,14 +210,21 @@ class Push:
             if name.replace(".", "_") in leaves:
                 self.catch_up(name)
 
-    def _over(self, name: str) -> list[LiveView]:
-        """The current views over a table, and older versions that were pushed to and may still be asked for."""
+    def _over(self, name: str) -> tuple[list[LiveView], dict[str, str]]:
+        """The views over a table, and those that wait for materialize, with the reason.
+
+        Beside the current views these are older versions that were pushed to and may still be asked for.
+        """
         table = self._tables.source(name)
-        found = [(self._view(digest)[1], current) for digest, current in self._stored().items()]
-        over = [(live, current) for live, current in found if live is not None and _same(live.table, table)]
+        found = [(*self._view(digest), current) for digest, current in self._stored().items()]
+        over = [(live, current) for _, live, current in found if live is not None and _same(live.table, table)]
         kept = set() if all(current for _, current in over) else set(self._store.views())
         by_name = {live.name: live for live, current in over if current or live.name in kept}
-        return list(by_name.values())
+        rest = [view for view, live, current in found if current and live is None]
+        waiting = {
+            view.name: why_not(view) or "" for view in rest if any(_same(leaf, table) for leaf in view.source.leaves)
+        }
+        return list(by_name.values()), waiting
 
     def _stored(self) -> dict[Digest, bool]:
         """All versions of all views, and whether each is current."""

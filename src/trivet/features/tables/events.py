@@ -265,7 +265,7 @@ class EventTables:
         Raises:
             NotFound: there is no such table.
         """
-        rules = self._described(self._near_by(name))
+        rules = self._described(self._kept(check_table_name(name)) or self._open(name))  # no version has others
         folder = self._folder / name
         path = folder.relative_to(self._context.root) if folder.is_relative_to(self._context.root) else folder
         event_time = rules.event_time or rules.created

@@ -21,7 +21,7 @@ from trivet.features.engines.local import LocalEngine
 from trivet.features.live import LiveView, decode_state, live_name, why_not
 from trivet.features.materialize import Materializer
 from trivet.features.online.contract import Batch
-from trivet.features.online.encoding import as_of
+from trivet.features.online.encoding import as_of, encode_key
 from trivet.features.online.memory import MemoryStore
 from trivet.features.online.redis import RedisStore
 from trivet.features.point_in_time import agree, recompute
@@ -316,6 +316,18 @@ def test_erasure_takes_the_events_out_of_all_states(airport):
     assert [airport.online(view, origin) for origin in ("JFK", "LGA")] == [{"n": 1}, {"n": 1}]
     [vector] = FeatureReader(select_all([carriers]), airport.store)([{"carrier": "AA"}], to_micros(airport.now))
     assert vector.values == {"carriers:n": 2}
+
+
+def test_erasure_takes_the_rows_beside_a_state_as_well(airport):
+    airport.push("flights", [flight(n, NOON - timedelta(seconds=n % 300), origin="JFK") for n in range(900)])
+    view = airport.define({"n": tv.count("1d")})
+    airport.push("flights", [])
+    live, key = LiveView(view), b"\x91\xa3JFK"
+    beside = [encode_key(each) for each in live.beside(airport.store, [key])]
+    assert beside
+    airport.tables.erase("flights", {"origin": "JFK"}, why="asked")
+    [left] = airport.store.get([(live.name, [key, *beside])])
+    assert not any(left.rows)
 
 
 def test_only_tables_are_pushed_to(airport):

@@ -108,7 +108,7 @@ class Push:
             taken = self._tables.ingest(name, rows)
         try:
             live, waiting = self._over(name)
-            return Pushed(taken, self._caught_up(name, live), waiting)
+            return Pushed(taken, self._caught_up(name, live, taken.run), waiting)
         except TrivetError as exc:
             if type(exc) is not TrivetError:
                 raise
@@ -126,18 +126,18 @@ class Push:
         """
         return self._caught_up(name, self._over(name)[0])
 
-    def _caught_up(self, name: str, live: Sequence[LiveView]) -> dict[str, int]:
+    def _caught_up(self, name: str, live: Sequence[LiveView], run: str = "") -> dict[str, int]:
         marks = {each.name: self._store.watermark(each.name) for each in live}
         if not live:
             return {}
         since = None if None in marks.values() else min(mark for mark in marks.values() if mark is not None)
-        rows = self._arrived(name, since, _columns(live), live[0].table.created or "")
+        rows = self._arrived(name, since, _columns(live), live[0].table.created or "", run)
         if rows is None:
             return {each.view.name: 0 for each in live}
         return {each.view.name: self._bring(each, *rows, marks[each.name]) for each in live}
 
     def _arrived(
-        self, name: str, since: Micros | None, columns: Sequence[str], created: str
+        self, name: str, since: Micros | None, columns: Sequence[str], created: str, run: str
     ) -> tuple[pl.DataFrame, Micros] | None:
         """The rows after ``since`` and the last moment of arrival, if there are any.
 
@@ -160,7 +160,7 @@ class Push:
             rows = whole.filter(refused).select(
                 sorted(whole.columns)
             )  # as materialization words them: each stands there once
-            keep_refused(aside, name.replace(".", "_"), rows, reasons.filter(refused), run="", at=self._clock())
+            keep_refused(aside, name.replace(".", "_"), rows, reasons.filter(refused), run=run, at=self._clock())
         return whole.filter(stay).select(columns), _newest(whole, created)
 
     def _bring(self, live: LiveView, rows: pl.DataFrame, position: Micros, mark: Micros | None) -> int:

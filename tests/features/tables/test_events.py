@@ -434,6 +434,29 @@ def test_kill_at_any_moment_leaves_every_acknowledged_row_once(tmp_path):
     assert made >= {each.version for each in tables.history("orders") if each.operation == "ingest"}
 
 
+def test_whole_rows_are_read_only_of_files_in_which_a_key_is_met(tables, monkeypatch):
+    from trivet.features.tables.stored import StoredTable
+
+    for first in (0, 100, 200):
+        ingest(tables, *((number, 1, number, 1) for number in range(first, first + 100)))
+    scan, asked = StoredTable.scan, []
+
+    def noted(self, files=None, **options):
+        asked.append(None if files is None else len(files))
+        return scan(self, files, **options)
+
+    with monkeypatch.context() as noting:
+        noting.setattr(StoredTable, "scan", noted)
+        assert counts(ingest(tables, (300, 1, 300, 1), (301, 1, 301, 1))) == {"new": 2}
+        assert counts(ingest(tables, (110, 1, 110, 1), (120, 1, 120, 2), (400, 1, 400, 1))) == {
+            "new": 1,
+            "repeated": 1,
+            "changed": 1,
+            "late": 1,
+        }
+    assert asked == [None, 0, None, 1]
+
+
 class TestRunOfRefused:
     def test_a_refused_row_says_which_run_refused_it(self, tables):
         report = ingest(tables, (None, 1, 0, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,15 @@ def version(folder: Path, name: str) -> str:
 def plain_variables(*kept: str) -> dict[str, str]:
     """The environment variables without those that change how Python starts, except ``kept``."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON") or name in kept}
+
+
+def peak_mb() -> float:
+    """The most memory that this process took. What ``getrusage`` says is at least what its parent took before."""
+    try:
+        lines = Path("/proc/self/status").read_text("ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def load() -> str:

@@ -3,7 +3,7 @@
     python benchmarks/serving.py [--seconds 3] [--rounds 3] [--no-mlflow]
 
 * ``trivet``: the whole service: 3 views of 10 features from the online store, checks, model, metrics, prediction log.
-* ``bare``: the same Uvicorn, 30 numbers in the body, the model, and nothing else.
+* ``bare``: the same HTTP, 30 numbers in the body, the model, and nothing else.
 * ``mlflow``: ``mlflow models serve``, one worker, in an environment of its own.
 
 All have one process, and one thread in the numeric libraries. Load comes from ``wrk`` where it is installed, else from
@@ -15,19 +15,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import http.client
 import json
 import os
-import re
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +30,7 @@ import msgspec
 import numpy as np
 from _environment import environment, plain_variables
 from _environment import load as machine_load
+from _load import Server, burst, source, wait_for
 
 VIEWS, FEATURES = ("a", "b", "c"), 10
 COLUMNS = [f"{view}{number}" for view in VIEWS for number in range(FEATURES)]
@@ -46,19 +42,6 @@ BODIES = {
 }
 MLFLOW = ("mlflow==3.17.2", "scikit-learn")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-
-
-@dataclass(frozen=True)
-class Server:
-    """One that answers on a port; ``pid`` is the first of its processes."""
-
-    name: str
-    port: int
-    pid: int
-
-    def cpu(self) -> float:
-        """Seconds of CPU time that all its processes have taken so far (Linux; elsewhere 0)."""
-        return sum(map(_cpu, _family(self.pid)))
 
 
 def fitted() -> Any:
@@ -76,36 +59,25 @@ def fitted() -> Any:
 
 
 def serve_bare() -> None:
+    from trivet.serving.asgi import Answer, Scope, Service, ok
     from trivet.serving.service import run
 
     model, decode = fitted(), msgspec.json.Decoder(dict[str, float]).decode
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            for _ in range(2):
-                await send({"type": (await receive())["type"] + ".complete"})
-            return
-        values = decode((await receive())["body"])
-        chances = model.predict_proba(np.array([[values[name] for name in COLUMNS]]))[0].tolist()
-        body = msgspec.json.encode({"prediction": int(chances[1] > 0.5), "probability": chances})
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+    class Bare(Service):
+        def route(self, scope: Scope, body: bytes) -> Answer:  # noqa: ARG002
+            values = decode(body)
+            chances = model.predict_proba(np.array([[values[name] for name in COLUMNS]]))[0].tolist()
+            return ok({"prediction": int(chances[1] > 0.5), "probability": chances})
 
-    run(app, port=0, on_ready=lambda _, port: print(port, flush=True))
-
-
-class Vector(msgspec.Struct):
-    """The features of one entity."""
-
-    values: dict[str, Any]
-    times: dict[str, int | None]
-    status: dict[str, str]
+    run(Bare(), port=0, on_ready=lambda _, port: print(port, flush=True))
 
 
 def serve_trivet(folder: Path) -> None:
+    from trivet.features import Entity, FeatureView, Source, select_all
     from trivet.features.online.contract import Row
     from trivet.features.online.lmdb import LmdbStore
+    from trivet.features.reader import FeatureReader
     from trivet.ledger.tables import Tables
     from trivet.pipelines.values.model import Column, Model, Signature
     from trivet.serving.app import App
@@ -115,21 +87,14 @@ def serve_trivet(folder: Path) -> None:
     from trivet.serving.service import run
 
     store, now = LmdbStore(folder / "online"), time.time_ns() // 1000
-    names = {view: [f"{view}:{view}{number}" for number in range(FEATURES)] for view in VIEWS}
-    for place, view in enumerate(VIEWS):
+    key, views = Entity("key", type="string"), []
+    for place, name in enumerate(VIEWS):
+        features = [f"{name}{number}" for number in range(FEATURES)]
+        views.append(FeatureView(name, entity=key, source=Source(name, event_time="at"), features=features))
         values: list[Any] = ROW[place * FEATURES : (place + 1) * FEATURES]
-        store.write(view, [(("one",), Row(now, values, [now] * FEATURES))])
-
-    def read(entities: Sequence[Mapping[str, Any]], at: int) -> list[Vector]:  # noqa: ARG001
-        keys = [(entity["key"],) for entity in entities]
-        vectors = [Vector({}, {}, {}) for _ in keys]
-        for view in VIEWS:
-            for vector, row in zip(vectors, store.read(view, keys), strict=True):
-                if row is not None:
-                    vector.values.update(zip(names[view], row.values, strict=True))
-                    vector.times.update(zip(names[view], row.times, strict=True))
-                    vector.status.update(dict.fromkeys(names[view], "present"))
-        return vectors
+        row = Row(now, values, [now] * FEATURES)
+        store.write(views[-1].online_name, [(("one",), row)], watermark=now)
+    read = FeatureReader(select_all(views), store)
 
     columns = tuple(Column(name, "number", feature=f"{name[0]}:{name}") for name in COLUMNS)
     model = Model(fitted(), Signature(columns, "y", (0, 1)))
@@ -203,17 +168,6 @@ def mlflow(folder: Path) -> Iterator[Server]:
             os.killpg(process.pid, 15)
 
 
-def wait_for(port: int) -> None:
-    end = time.monotonic() + 90
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError), contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as ping:
-            ping.request("GET", "/ping")
-            ping.getresponse()
-            return
-        time.sleep(0.2)
-    raise TimeoutError(f"nothing answers on port {port}")
-
-
 # --- the load ------------------------------------------------------------------------------------------------------
 
 
@@ -222,71 +176,6 @@ def load(server: Server, connections: int, seconds: float, folder: Path) -> dict
     before = server.cpu()
     found = burst(server.port, *BODIES[server.name], connections, seconds, folder)
     return {**found, "cpu": (server.cpu() - before) / found["rps"] / seconds * 1e6}
-
-
-def burst(port: int, path: str, body: str, connections: int, seconds: float, folder: Path) -> dict[str, float]:
-    """One run of ``wrk``, or of what stands in for it."""
-    if shutil.which("wrk") is None:
-        return threads(port, path, body, connections, seconds)
-    script = folder / "load.lua"
-    script.write_text(
-        f'wrk.method="POST"; wrk.headers["Content-Type"]="application/json"; wrk.body=[==[{body}]==]\n'
-        'done=function(s,l,r) io.write(string.format("RESULT %d %d %d %d %d\\n", s.requests, s.duration, '
-        "l:percentile(50), l:percentile(99), s.errors.status+s.errors.connect+s.errors.read+s.errors.timeout)) end\n"
-    )
-    command = [
-        "wrk",
-        "-t1",
-        f"-c{connections}",
-        f"-d{seconds:.0f}s",
-        "-s",
-        str(script),
-        f"http://127.0.0.1:{port}{path}",
-    ]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    count, micros, p50, p99, errors = map(int, re.search(r"RESULT (.*)", output).group(1).split())  # type: ignore[union-attr]
-    if errors:
-        raise RuntimeError(f"{errors} of {count} requests failed")
-    return {"rps": count / micros * 1e6, "p50": p50, "p99": p99}
-
-
-def threads(port: int, path: str, body: str, connections: int, seconds: float) -> dict[str, float]:
-    taken: list[float] = []
-    end = time.perf_counter() + seconds
-
-    def ask() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port)
-        while (start := time.perf_counter()) < end:
-            connection.request("POST", path, body, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status != 200:
-                raise RuntimeError(f"status {answer.status}")
-            taken.append((time.perf_counter() - start) * 1e6)
-        connection.close()
-
-    workers = [threading.Thread(target=ask) for _ in range(connections)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    cuts = statistics.quantiles(taken, n=100)
-    return {"rps": len(taken) / seconds, "p50": cuts[49], "p99": cuts[98]}
-
-
-def _family(pid: int) -> Iterator[int]:
-    """A process and its descendants."""
-    yield pid
-    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in listed.read_text().split():
-            yield from _family(int(child))
-
-
-def _cpu(pid: int) -> float:
-    with contextlib.suppress(OSError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return 0.0
 
 
 def main() -> None:
@@ -328,8 +217,7 @@ def measure(servers: list[Server], rounds: int, seconds: float, folder: Path) ->
 
 def report(results: dict[tuple[str, int], Any]) -> None:
     """The table and the ratios."""
-    said = "wrk" if shutil.which("wrk") else "threads of this script (no wrk)"
-    print(f"{machine_load()}; load from {said}; MLflow {MLFLOW[0].partition('==')[2]}")
+    print(f"{machine_load()}; load from {source()}; MLflow {MLFLOW[0].partition('==')[2]}")
     print(
         f"{'system':8}{'connections':>12}{'requests/s':>12}{'p50 us':>10}{'p99 us':>10}{'CPU us':>9}{'x bare CPU':>12}"
     )

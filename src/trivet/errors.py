@@ -8,6 +8,7 @@
     ├── Conflict (RuntimeError)      someone else changed the thing first, or it is finished and may not change
     ├── Corrupt (RuntimeError)       stored bytes are not the bytes that were stored
     ├── Refused (PermissionError)    allowed to no one, or not without saying why (an ungated model)
+    ├── Unavailable (ConnectionError) something that this rests on does not answer now, and may later
     ├── StepFailed (RuntimeError)    a task raised, was killed or ran out of something
     └── MissingExtra (ImportError)   an optional dependency; carries the exact install line
 
@@ -30,6 +31,7 @@ __all__ = [
     "Refused",
     "StepFailed",
     "TrivetError",
+    "Unavailable",
     "nearest",
 ]
 
@@ -105,6 +107,12 @@ class Refused(TrivetError, PermissionError):
     """An action that the rules of the project do not allow, or not without a reason on record."""
 
     code = "refused"
+
+
+class Unavailable(TrivetError, ConnectionError):
+    """Something that this rests on, an online store for example, does not answer now. Asking again later may help."""
+
+    code = "unavailable"
 
 
 class StepFailed(TrivetError, RuntimeError):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from trivet.monitoring.heartbeats import Heartbeat
     from trivet.monitoring.report import MonitorReport
     from trivet.serving.deployment import Deployment
+    from trivet.serving.feature_server import FeatureServer
     from trivet.serving.features import FeatureRoute
     from trivet.serving.history import History
     from trivet.serving.metrics import Metrics
@@ -147,13 +148,51 @@ class Live:
         push: Callable[[str, list[dict[str, Any]]], Any] | None = None,
     ) -> None:
         """Answer features over HTTP, without a model, and take events, until told to stop."""
+        from trivet.serving.deployment import end
         from trivet.serving.features import FeatureService
         from trivet.serving.service import run
 
-        settings = self._context.settings.serving
+        settings, started = self._context.settings.serving, list[str]()
         app = FeatureService(self._route_of(selected, {}), push=push)
-        where = settings.port if port is None else port
-        run(app, host or settings.host, where, on_ready=lambda h, p: ready(f"http://{h}:{p}") if ready else None)
+        inputs = self._definitions_of(selected)
+
+        def answers(host: str, port: int) -> None:
+            address = f"http://{host}:{port}"
+            started.append(self._record_features(selected, inputs, address))
+            if ready is not None:
+                ready(address)
+
+        try:
+            run(app, host or settings.host, settings.port if port is None else port, on_ready=answers)
+        finally:
+            for each in started:
+                end(self._context, each)
+
+    def feature_servers(self) -> list[FeatureServer]:
+        """Everything that answers features or has answered them without a model, newest first."""
+        from trivet.serving.feature_server import feature_servers
+
+        return feature_servers(self._context)
+
+    def _definitions_of(self, selected: Selection) -> dict[str, Digest]:
+        """What takes part in a selection, stored, and from what the online store was filled last."""
+        from trivet.pipelines.values import save
+
+        found: dict[str, Digest] = {}
+        for each in selected.definitions.values():
+            found[f"views.{each.name}"] = save(each, self._context, kind=each.__trivet_kind__).digest
+        for service in selected.services:
+            found[f"services.{service.name}"] = save(service, self._context, kind="feature_service").digest
+        return found | self._filled_from({name[6:]: view for name, view in found.items() if name.startswith("views.")})
+
+    def _record_features(self, selected: Selection, inputs: Mapping[str, Digest], address: str) -> str:
+        from trivet.serving.feature_server import start
+
+        services = [service.name for service in selected.services]
+        name = ", ".join([*services, *selected.definitions])
+        features = [each.reference for each in selected]
+        about = start(self._context, name=name, features=features, services=services, address=address, inputs=inputs)
+        return about.id
 
     def deployments(self) -> list[Deployment]:
         """Everything that answers or has answered, newest first."""
@@ -239,6 +278,7 @@ class Live:
             features=served.features,
             services=served.services,
             clock=self._context.clock,
+            waits=served.remote,
         )
 
     def _reader(self, selected: Selection) -> FeatureReader:
@@ -264,12 +304,15 @@ class Live:
 
     def _materializations(self, model: Digest) -> dict[str, Digest]:
         """From what the online store was filled last, for each feature view that a model reads."""
-        found: dict[str, Digest] = {}
         spec = self._context.ledger.artifact(model).spec
         read = {
             each["feature"].partition(":")[0]: each["view"] for each in spec["signature"]["inputs"] if each.get("view")
         }
-        for name, view in {**self._definitions(spec.get("training_set")), **read}.items():
+        return self._filled_from({**self._definitions(spec.get("training_set")), **read})
+
+    def _filled_from(self, views: Mapping[str, Digest]) -> dict[str, Digest]:
+        found: dict[str, Digest] = {}
+        for name, view in views.items():
             if runs := self._context.ledger.runs(RunQuery(kind="materialize", input=view, limit=1)):
                 found[f"online.{name}"] = runs[0].outputs["online_features"]
         return found

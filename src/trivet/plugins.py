@@ -56,7 +56,7 @@ BUILTIN: dict[str, dict[str, tuple[str, str]]] = {
         "feature_view": ("trivet.features.catalogue:open_kind", "features"),
         "on_demand": ("trivet.features.catalogue:open_on_demand_kind", "features"),
         "feature_service": ("trivet.features.catalogue:open_service_kind", "features"),
-        "source": ("trivet.features.sources:open_kind", "features"),
+        "source": ("trivet.features.snapshots:open_kind", "features"),
         "expectations": ("trivet.features.quality.expectations:open_kind", "features"),
         "quality_report": ("trivet.features.quality.report:open_kind", "features"),
         "gate_report": ("trivet.training.gates:open_kind", "training"),

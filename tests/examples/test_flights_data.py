@@ -11,12 +11,13 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from examples.flights import data
+import trivet as tv
+from examples.flights import data, features
 
 
 @pytest.fixture(scope="module")
 def folder() -> Path:
-    return data.prepare()
+    return data.write()
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +98,10 @@ def test_late_is_more_than_fifteen_minutes_and_unknown_where_nobody_knows(flight
 
 
 def test_the_spine_holds_every_labelled_flight(folder: Path) -> None:
-    spine = data.spine(folder)
+    spine = pl.read_parquet(folder / "spine.parquet")
     assert spine.height == 327_346
     assert round(spine["late"].mean(), 4) == 0.2371
     assert spine.null_count().sum_horizontal().item() == 0
-    assert (spine["minute_of_day"] == spine["hour"] * 60 + spine["minute"]).all()
     assert spine.schema["t"] == pl.Datetime("us", "UTC")
 
 
@@ -119,16 +119,29 @@ def test_planes_are_no_older_than_aviation(folder: Path) -> None:
 
 
 def test_a_folder_that_is_complete_is_left_alone_and_another_is_made_again(tmp_path: Path) -> None:
-    folder = data.prepare(tmp_path / "tables")
+    folder = data.write(tmp_path / "tables")
     files = {name: folder / f"{name}.parquet" for name in data.TABLES}
     before = {name: (path.stat().st_mtime_ns, path.read_bytes()) for name, path in files.items()}
-    data.prepare(folder)
+    data.write(folder)
     assert {name: (path.stat().st_mtime_ns, path.read_bytes()) for name, path in files.items()} == before
 
     files["weather"].write_bytes(b"half a file")
     (folder / "complete").write_text("of another edition")
-    data.prepare(folder)
+    data.write(folder)
     assert {name: path.read_bytes() for name, path in files.items()} == {n: b for n, (_, b) in before.items()}
-    assert sorted(path.name for path in folder.iterdir()) == ["airports.parquet", "complete", *sorted(
-        path.name for name, path in files.items() if name != "airports"
-    )]  # fmt: skip
+    made = [*(path.name for path in files.values()), "spine.parquet", "complete"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(made)
+
+
+def test_what_is_made_from_the_tables_leads_back_to_the_files_of_the_package(tmp_path: Path) -> None:
+    with tv.open(tmp_path) as project:
+        spine = data.prepare(project, *features.SOURCES)
+        flights = project.training_set(spine.head(100), features.VIEWS, time="t", label="late")
+        made = project.lineage(flights.artifact)
+        assert [run.name for run in made.runs] == ["prepare", "late"]
+        raw = {slot: digest for run, _, slot, digest in made.edges if run == made.runs[0].id}
+        for path in data._raw_files():
+            assert project.load(raw[path.name]).read_bytes() == path.read_bytes()
+
+        data.prepare(project, *features.SOURCES)
+        assert len(project.runs(name=data.RUN)) == 1

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
 from trivet.errors import Invalid
 from trivet.features import Entity, FeatureView, Source, count, latest, mean, select_all
+from trivet.features.batch import read_frame
+from trivet.features.materialize import Materializer
 from trivet.features.online.contract import Row
 from trivet.features.online.memory import MemoryStore
 from trivet.features.reader import FeatureReader
+from trivet.types import as_utc, to_micros
 
 HOUR = 3_600_000_000
 VIEW = FeatureView(
@@ -86,3 +90,85 @@ def test_many_entities_are_answered_in_order():
 def test_an_entity_without_its_key_is_told_so():
     with pytest.raises(Invalid, match=r"lacks the key 'b'. Give a, b."):
         FeatureReader(select_all([VIEW]), MemoryStore())([{"a": 1}], HOUR)
+
+
+class TestKeysWithoutADeclaredType:
+    """They have the types that were materialized."""
+
+    VIEWS = (
+        FeatureView("late", entity=Entity("flight"), source=Source("f", event_time="at"), features=["delay"]),
+        FeatureView("full", entity=Entity("flight"), source=Source("g", event_time="at"), features=["seats"]),
+    )
+
+    def filled(self, store, key, *, at="2013-01-01T10:00Z"):
+        moment = as_utc(at)
+        rows = {"flight": [key], "at": [moment]}
+        sources = {"f": pl.DataFrame(rows | {"delay": [1.5]}), "g": pl.DataFrame(rows | {"seats": [100]})}
+        Materializer(self.VIEWS, sources, store).advance(moment)
+        return to_micros(moment)
+
+    def status(self, reader, key, at):
+        [vector] = reader([{"flight": key}], at)
+        return set(vector.status.values())
+
+    def test_a_key_of_another_type_is_refused_with_both(self):
+        store = MemoryStore()
+        at = self.filled(store, 7)
+        reader = FeatureReader(select_all(self.VIEWS), store)
+        with pytest.raises(
+            Invalid, match="Key 'flight' of entity 'flight' is '7', of type str, and is stored as 'int'"
+        ):
+            reader([{"flight": "7"}], at)
+        assert self.status(reader, 7, at) == {"present"}
+        assert self.status(reader, 7.0, at) == {"present"}  # pandas makes whole numbers so, and JSON has but one kind
+        assert self.status(reader, 8, at) == {"missing"}
+        assert self.status(reader, None, at) == {"missing"}
+
+    def test_known_types_are_never_asked_for_again_and_found_keys_ask_for_none(self):
+        store = Asking()
+        at = self.filled(store, "N7")
+        reader = FeatureReader(select_all(self.VIEWS), store)
+        store.asked = 0
+        assert self.status(reader, "N7", at) == {"present"}
+        assert store.asked == 1
+        assert self.status(reader, "N8", at) == {"missing"}
+        assert store.asked == 4  # the rows, the types, the rows again
+        assert self.status(reader, "N8", at) == {"missing"}
+        assert store.asked == 5
+
+    def test_a_view_that_is_filled_anew_with_other_keys_is_understood(self):
+        store = MemoryStore()
+        at = self.filled(store, 7)
+        reader = FeatureReader(select_all(self.VIEWS), store)
+        assert self.status(reader, 8, at) == {"missing"}
+        for view in self.VIEWS:
+            store.drop(view.online_name)
+        self.filled(store, "N7")
+        assert self.status(reader, "N7", at) == {"present"}
+        with pytest.raises(Invalid, match="is stored as 'string'"):
+            reader([{"flight": 8}], at)
+
+    def test_a_frame_is_refused_too(self):
+        store = MemoryStore()
+        at = self.filled(store, 7)
+        reader = FeatureReader(select_all(self.VIEWS), store)
+        assert read_frame(reader, pl.DataFrame({"flight": [7, 8]}), at)["delay"].to_list() == [1.5, None]
+        with pytest.raises(Invalid, match="has type String, and entity 'flight' is stored with 'int'"):
+            read_frame(reader, pl.DataFrame({"flight": ["7"]}), at)
+
+    def test_a_store_that_nobody_materialized_says_nothing_of_types(self):
+        store = MemoryStore()
+        for view in self.VIEWS:
+            store.write(view.online_name, [], watermark=1)
+        reader = FeatureReader(select_all(self.VIEWS), store)
+        assert self.status(reader, 7, 1) == self.status(reader, "7", 1) == {"missing"}
+
+
+class Asking(MemoryStore):
+    """Counts how often it is asked."""
+
+    asked = 0
+
+    def get(self, wanted):
+        self.asked += 1
+        return super().get(wanted)

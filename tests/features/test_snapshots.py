@@ -5,9 +5,11 @@ import os
 import polars as pl
 import pytest
 
-from trivet.errors import Conflict
+from trivet.errors import Conflict, Invalid
 from trivet.features import Source, snapshots
 from trivet.features.snapshots import INDEX, record_source
+from trivet.features.sources import snapshot_of
+from trivet.pipelines import values
 
 SOURCE = Source("s", "rows.csv")
 
@@ -66,3 +68,16 @@ def test_a_file_that_changes_while_it_is_read_is_refused(context, monkeypatch):
 def test_frames_are_recorded_by_content(context):
     one, other = (record_source(Source("s", pl.DataFrame({"x": [n]})), context) for n in (1, 1))
     assert one.digest == other.digest
+
+
+def test_a_source_is_a_value_of_which_the_data_that_it_has_is_kept(context):
+    write(context.root, "a\n1\n")
+    saved = values.save(SOURCE, context)
+    assert (
+        saved.digest
+        == record_source(SOURCE, context).digest
+        == values.save(snapshot_of(SOURCE, context.root), context).digest
+    )
+    assert values.load(saved, context.blobs).rows().collect().to_dict(as_series=False) == {"a": [1]}
+    with pytest.raises(Invalid, match=r"rows\.csv.*does not exist"):
+        values.save(Source("t", "nowhere/rows.csv"), context)

@@ -87,3 +87,21 @@ def test_the_same_set_made_twice_is_one_user(context, model):
     [first, _] = context.ledger.runs()[:2]
     run(context, "training_set", inputs=first.inputs, outputs=first.outputs, parameters=first.parameters)
     assert len(Usage(context).of("weather").of("training_set")) == 2
+
+
+def test_feature_servers_use_what_they_answer_with(context):
+    Catalogue(context).apply(weather())
+    asked = {"features": ["weather:temp"], "services": [], "address": "http://127.0.0.1:1"}
+    about = {"inputs": {"views.weather": weather().digest}, "parameters": asked, "name": "weather"}
+    answering = run(context, "serve_features", status="running", tags=process_tags(), **about)
+    run(context, "serve_features", status="running", tags={"pid": "4194305", "pid_started": "1"}, **about)
+    run(context, "serve_features", **about | {"inputs": {"views.other": weather().digest}})
+    servers = Usage(context).of("weather").of("feature_server")
+    assert [(use.state, use.features, use.version) for use in servers] == [
+        ("stopped", ("temp",), 1), ("alive", ("temp",), 1)
+    ]  # fmt: skip
+    [use] = Usage(context).of("weather").alive
+    assert (use.id, str(use)) == (answering.id, "feature server weather (version 1, alive)")
+    assert Usage(context).served() == []
+    Catalogue(context).apply(weather("other"))
+    assert Usage(context).served() == ["weather@1"]

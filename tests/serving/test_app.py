@@ -57,6 +57,15 @@ def test_one_request_and_a_list(client, body, log):
     assert len(log) == 3
 
 
+def test_an_answer_says_which_features_had_no_value(client, body):
+    known = client("POST", "/predict", json=body()).json()
+    assert "feature_status" not in known  # a null that is known is a value
+    unknown = client("POST", "/predict", json=body(entities={"origin": "XXX"})).json()
+    assert unknown["feature_status"] == {"congestion:delay_3h": "missing", "weather:rain": "missing"}
+    asked = client("POST", "/predict?features=true", json=body()).json()
+    assert asked["feature_status"] == {"congestion:delay_3h": "present", "weather:rain": "null"}
+
+
 def test_time_is_text_with_a_zone(client, body, log):
     assert client("POST", "/predict", json=body(at="2013-11-03T01:30:00-05:00")).status_code == 200
     assert log[0].at == 1_383_460_200_000_000

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import signal
+import threading
+import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
+import httpx
 import pytest
 from openapi_spec_validator import validate
 
+from tests.servers import redis_server
 from tests.serving.conftest import deployed, read, score
 from tests.serving.test_app import Client
 from trivet.clock import FixedClock
@@ -12,10 +19,12 @@ from trivet.errors import NotFound, TrivetError
 from trivet.features import Entity, FeatureView, Source, count, latest, resolve
 from trivet.features.online.contract import Row
 from trivet.features.online.memory import MemoryStore
+from trivet.features.online.redis import RedisStore
 from trivet.features.served import ServedFeatures
 from trivet.serving.app import App
 from trivet.serving.features import FeatureRoute, FeatureService
 from trivet.serving.predictor import Predictor
+from trivet.serving.service import run
 
 NOON = datetime(2013, 1, 1, 12, tzinfo=UTC)
 MICROS = 1_357_041_600_000_000
@@ -137,15 +146,103 @@ def test_pages_and_methods(client):
     assert "/features" in document["paths"]
 
 
-def test_a_store_that_is_gone_is_a_fault_of_ours_with_an_id(caplog):
-    def gone(entities, at, request):
-        raise TrivetError("Redis at 127.0.0.1:1/0 does not answer.")
+def test_a_store_that_cannot_be_understood_is_a_fault_of_ours_with_an_id(caplog):
+    class Broken:
+        names = ("v:f",)
 
-    service = FeatureService(FeatureRoute(lambda wanted: gone, keys=["k"], features=["v:f"]))
+        def rows(self, entities, at, request):
+            raise TrivetError("The store holds something else.")
+
+    service = FeatureService(FeatureRoute(lambda wanted: Broken(), keys=["k"], features=["v:f"]))
     answer = ask(Client(service), entities={"k": 1})
     assert answer.status_code == 500
-    assert answer.json()["error"].startswith("Redis at 127.0.0.1:1/0 does not answer.")
+    assert answer.json()["error"].startswith("The store holds something else.")
     assert answer.json()["id"] in caplog.text
+
+
+class TestRedis:
+    """Features in a store that may go away."""
+
+    @pytest.fixture
+    def server(self):
+        with redis_server() as running:
+            yield running
+
+    @pytest.fixture
+    def route(self, server):
+        store = RedisStore(f"redis://127.0.0.1:{server.port}/0", timeout=2)
+        self.fill = partial(
+            store.write, WEATHER.online_name, [(("JFK",), Row(MICROS, [21.5, 3.0], [MICROS] * 2))], watermark=MICROS
+        )
+        self.fill()
+        served = ServedFeatures(resolve([WEATHER]), store)
+        yield FeatureRoute(
+            served.reader, keys=served.keys, features=served.features, clock=FixedClock(NOON), waits=served.remote
+        )
+        store.close()
+
+    @pytest.fixture
+    def app(self, route):
+        class Reader:
+            def __call__(self, entities, at):
+                route._form(("weather:temp",))(entities, at, [{}] * len(entities))
+                return read(entities, at)
+
+        return App([Predictor(deployed(), Reader(), score)], features=route)
+
+    def test_a_store_that_is_gone_is_a_503_until_it_is_back(self, server, app):
+        client, entity = Client(app), {"origin": "JFK"}
+        asked = {"entities": entity, "values": {"distance": 400, "carrier": "AA", "night": True}, "id": "one"}
+
+        def statuses():
+            return [client("POST", path, json=body) for path, body in paths.items()]
+
+        paths = {"/features": {"entities": entity}, "/predict": asked}
+        server.stop()
+        for answer in statuses():
+            assert (answer.status_code, list(answer.json())) == (503, ["error"])
+            assert "does not answer" in answer.json()["error"]
+        assert client("GET", "/health").status_code == 200
+        server.start()
+        self.fill()
+        assert [answer.status_code for answer in statuses()] == [200, 200]  # under the same id
+
+    def test_while_the_store_hangs_others_are_answered(self, server, app):
+        with listening(app) as url, httpx.Client(base_url=url, timeout=20) as client:
+            server.signal(signal.SIGSTOP)
+            try:
+                hung = []
+                asking = threading.Thread(
+                    target=lambda: hung.append(
+                        httpx.post(f"{url}/features", json={"entities": {"origin": "JFK"}}, timeout=20)
+                    )
+                )
+                asking.start()
+                time.sleep(0.2)
+                began = time.monotonic()
+                assert client.get("/health").status_code == 200
+                assert time.monotonic() - began < 1
+                asking.join()
+            finally:
+                server.signal(signal.SIGCONT)
+            assert hung[0].status_code == 503
+            assert (
+                client.post("/features", json={"entities": {"origin": "JFK"}}).json()["values"]["weather:temp"] == 21.5
+            )
+
+
+@contextmanager
+def listening(app):
+    """The address of a service in a thread of this process, for as long as the test runs."""
+    ready, port = threading.Event(), []
+
+    def answers(_, own):
+        port.append(own)
+        ready.set()
+
+    threading.Thread(target=run, args=(app,), kwargs={"port": 0, "on_ready": answers}, daemon=True).start()
+    assert ready.wait(20)
+    yield f"http://127.0.0.1:{port[0]}"
 
 
 def test_what_is_not_served_cannot_be_in_a_set():

@@ -13,7 +13,7 @@ from tests.servers import program
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).resolve().parents[2]
-NEEDED = ["pandas>=2.2,<3", "pyspark>=4,<5", "pytest>=8.3", "pytest-timeout>=2.3", "hypothesis>=6.115"]
+NEEDED = ["pandas>=2.2,<3", "pyspark[connect]>=4,<5", "pytest>=8.3", "pytest-timeout>=2.3", "hypothesis>=6.115"]
 
 
 def test_the_engine_of_spark_answers_the_bits_of_the_local_one():

@@ -11,11 +11,14 @@ from trivet.cli.output import Output
 from trivet.cli.output import command as trivet_command
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from trivet.ledger import Artifact, Run
     from trivet.ledger.lineage import Lineage
-    from trivet.project import Project
 
 __all__ = ["command"]
+
+PREDICTION = "prediction:"
 
 
 @trivet_command("lineage", short_help="Show where a thing came from, or what came of it.")
@@ -28,39 +31,27 @@ def command(output: Output, reference: str, down: bool, depth: int | None) -> No
     from rich.tree import Tree
 
     project = output.project
-    prediction = None
-    if reference.startswith("prediction:"):
-        prediction = project.prediction(reference.removeprefix("prediction:"))
-        reference = prediction["digest"]
-    start = project.artifact(reference)
-    found = project.lineage(start, down=down, depth=depth)
+    prediction = project.prediction(reference.removeprefix(PREDICTION)) if reference.startswith(PREDICTION) else None
+    if prediction is not None:
+        reference = f"{PREDICTION}{prediction['id']}"
+    found = project.lineage(reference, down=down, depth=depth)
     artifacts = {digest: project.artifact(digest) for digest in found.artifacts}
+    growth = _Growth(found, artifacts, down=down)
+    if found.origin in artifacts:
+        tree = Tree(Text(_called(artifacts[found.origin])))
+        growth.grow(tree, found.origin)
+    else:
+        tree = Tree(Text(reference))
+        growth.run(tree, project.context.ledger.run(found.origin))
     data = {
-        "origin": start.digest,
+        "origin": found.origin,
         "artifacts": {digest: artifact.id for digest, artifact in artifacts.items()},
         "runs": {run.id: f"{run.kind} {run.name}" for run in found.runs},
         "edges": [edge._asdict() for edge in found.edges],
     }
-    if prediction is None:
-        tree = branch = Tree(Text(_called(start)))
-    else:
+    if prediction is not None:
         data |= {"prediction": prediction["id"], "deployment": prediction["deployment"]}
-        tree = Tree(Text(f"prediction:{prediction['id']}"))
-        served = _served(project, tree, prediction["deployment"])
-        branch = served.add(Text(f"model: {_called(start)}"))
-    _Growth(found, artifacts, down=down).grow(branch, start.digest)
     output.say(data, tree)
-
-
-def _served(project: Project, tree: Any, deployment: str) -> Any:
-    """The deployment that answered, with the gate report that let it in."""
-    from rich.text import Text
-
-    run = project.context.ledger.run(deployment)
-    branch = tree.add(_run_text(run))
-    if report := run.inputs.get("gate_report"):
-        branch.add(Text(f"gate_report: {_called(project.artifact(report))}"))
-    return branch
 
 
 class _Growth:
@@ -71,18 +62,27 @@ class _Growth:
         self.grown: set[str] = set()
 
     def grow(self, tree: Any, digest: str) -> None:
-        from rich.text import Text
-
+        """What is beside an artifact, below ``tree``."""
         self.grown.add(digest)
         for run in self._next(digest):
-            branch = tree.add(_run_text(run))
-            for slot, other in (run.outputs if self.down else run.inputs).items():
-                if other not in self.artifacts:
-                    continue
-                again = other in self.grown and bool(self._next(other))
-                leaf = branch.add(Text(f"{slot}: {_called(self.artifacts[other])}{' (above)' if again else ''}"))
-                if not again:
-                    self.grow(leaf, other)
+            self.run(tree, run)
+
+    def run(self, tree: Any, run: Run) -> None:
+        """A run with what is beyond it, below ``tree``."""
+        from rich.text import Text
+
+        if run.id in self.grown:
+            tree.add(_run_text(run).append(" (above)"))
+            return
+        self.grown.add(run.id)
+        branch = tree.add(_run_text(run))
+        for slot, other in (run.outputs if self.down else run.inputs).items():
+            if other not in self.artifacts:
+                continue
+            again = other in self.grown and bool(self._next(other))
+            leaf = branch.add(Text(f"{slot}: {_called(self.artifacts[other])}{' (above)' if again else ''}"))
+            if not again:
+                self.grow(leaf, other)
 
     def _next(self, digest: str) -> Sequence[Run]:
         """The runs beside an artifact; a pipeline only where none of its steps is there to say more."""
@@ -91,7 +91,7 @@ class _Growth:
         return steps or runs
 
 
-def _run_text(run: Run) -> Any:
+def _run_text(run: Run) -> Text:
     from rich.text import Text
 
     kind = "deployment" if run.kind == "serve" else run.kind

@@ -16,6 +16,7 @@ from trivet.errors import Invalid
 from trivet.features.computed import with_computed
 from trivet.features.engines.keys import key_columns
 from trivet.features.frames import as_polars
+from trivet.features.keytypes import check_keys
 from trivet.features.online.contract import Row
 from trivet.features.online.encoding import encode_keys
 from trivet.features.reader import Asked, AskedView, FeatureReader, Seen
@@ -46,6 +47,11 @@ def read_frame(
             moment that the store was brought up to.
     """
     frame = as_polars(entities, "The frame of entities")
+    reader.learn()
+    declared = {view.entity for view in reader.views}
+    for entity in dict.fromkeys(reader.entities):
+        how = "declares" if entity in declared else "is stored with"
+        check_keys(entity, frame, "the frame of entities", known=how)
     asked = [_keys(frame, view) for view in reader.views]
     found = reader.seen([keys for _, keys in asked], at)
     added: list[pl.Series] = []

@@ -108,7 +108,8 @@ def number_of(rows: pl.DataFrame, keys: Sequence[str], parts: int, owner: str) -
 
 def in_parts(rows: pl.DataFrame, numbers: npt.NDArray[Any]) -> list[tuple[int, pl.DataFrame]]:
     """The rows of each number, in their order."""
-    order = np.argsort(numbers, kind="stable")
+    few = len(numbers) and int(numbers.max()) < 1 << 16
+    order = np.argsort(numbers.astype(np.uint16) if few else numbers, kind="stable")  # 16 bits are sorted by radix
     rows, numbers = rows[order], numbers[order]
     different, starts = np.unique(numbers, return_index=True)
     ends = [*starts[1:], len(numbers)][: len(starts)]

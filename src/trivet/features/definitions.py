@@ -176,6 +176,8 @@ class Source:
         Times(event='time_hour', known=None, after=3600000000)
     """
 
+    __trivet_kind__ = "source"
+
     name: str
     data: str | Frame | None = field(repr=False)
     times: Times | None

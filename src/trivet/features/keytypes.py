@@ -23,8 +23,10 @@ __all__ = ["KEY_TYPES", "check_keys", "typed_key"]
 KEY_TYPES = ("string", "int", "float", "bool", "date")
 
 
-def check_keys(entity: Entity, frame: pl.DataFrame, owner: str) -> None:
+def check_keys(entity: Entity, frame: pl.DataFrame, owner: str, *, known: str = "declares") -> None:
     """Refuse a table whose key columns are of other types than ``entity`` declares; missing ones are not asked about.
+
+    ``known`` says how the types are known.
 
     Raises:
         Invalid: a column is of another type. Column, owner and both types are named.
@@ -34,7 +36,7 @@ def check_keys(entity: Entity, frame: pl.DataFrame, owner: str) -> None:
             continue
         if not _column_fits(frame[column], declared):
             raise Invalid(
-                f"Key column {column!r} of {owner} has type {frame.schema[column]}, and entity {entity.name!r} declares "
+                f"Key column {column!r} of {owner} has type {frame.schema[column]}, and entity {entity.name!r} {known} "
                 f"{declared!r}, so no row would match. Convert the column, or declare another type."
             )
 
@@ -57,8 +59,8 @@ def _column_fits(column: pl.Series, declared: str) -> bool:
     return isinstance(dtype, accepted[declared]) or (declared == "float" and dtype.is_integer())
 
 
-def typed_key(entity: Entity, values: Sequence[Any]) -> tuple[Any, ...]:
-    """The key of a request, in the declared types; nulls stay.
+def typed_key(entity: Entity, values: Sequence[Any], *, known: str = "is declared as") -> tuple[Any, ...]:
+    """The key of a request, in the declared types; nulls stay. ``known`` says how they are known.
 
     Raises:
         Invalid: a value is of another type. The key and both types are named.
@@ -69,17 +71,17 @@ def typed_key(entity: Entity, values: Sequence[Any]) -> tuple[Any, ...]:
         (7, '2013-01-01')
     """
     return tuple(
-        value if value is None or declared is None else _typed(entity, name, declared, value)
+        value if value is None or declared is None else _typed(entity, name, declared, value, known)
         for name, declared, value in zip(entity.keys, entity.types, values, strict=True)
     )
 
 
-def _typed(entity: Entity, name: str, declared: str, value: Any) -> Any:
+def _typed(entity: Entity, name: str, declared: str, value: Any, known: str) -> Any:
     plain = value.item() if type(value).__module__ == "numpy" else value
     fitting = _CONVERTED[declared](plain)
     if fitting is None:
         raise Invalid(
-            f"Key {name!r} of entity {entity.name!r} is {plain!r}, of type {type(plain).__name__}, and is declared as "
+            f"Key {name!r} of entity {entity.name!r} is {plain!r}, of type {type(plain).__name__}, and {known} "
             f"{declared!r}. Give a {declared}, or nothing would be found."
         )
     return fitting

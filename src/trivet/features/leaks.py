@@ -2,33 +2,41 @@
 
 Three questions, none of which trusts the engine. *Recomputed*: rows at random and at the edges (first and last, days of
 23 and 25 hours, the keys with most rows, moments at which something happens) are worked out again from the recorded
-sources by the loop of ``trivet.features.point_in_time``, and every cell is compared. *Own value*: where a row of the
-set is itself a row of a source, its label may be a column of that row; a feature that sees that very value at the
-moment of asking is no prediction. *Suspicious*: a single feature that tells the label almost for sure is a hint of
-something of the kind that no declaration shows.
+sources by the loop of ``trivet.features.point_in_time``, what is computed on demand row by row of that, and every cell is
+compared. *Own value*: where a row of the set is itself a row of a source (``own_rows``), its label may be a column of that
+row; a feature that sees that very value at the moment of asking is no prediction. *Suspicious*: a single feature that
+tells the label almost for sure is a hint of something of the kind that no declaration shows.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
 import polars as pl
 
 from trivet.errors import Invalid
+from trivet.features.computed import Computation
 from trivet.features.definitions import FeatureView, Source
 from trivet.features.engines.filters import satisfied
 from trivet.features.engines.keys import key_columns
+from trivet.features.engines.local import LocalEngine
 from trivet.features.engines.prepared import Clock
+from trivet.features.frames import as_polars
+from trivet.features.logs import with_logs
+from trivet.features.on_demand import OnDemand
+from trivet.features.own_rows import AT, OWN, ROW, Ways, comparable
 from trivet.features.point_in_time import Row, agree, feature_value
-from trivet.features.references import Selected
+from trivet.features.references import Computed, Selected, resolve
 from trivet.features.sources import Snapshots, read
+from trivet.features.sources.reading import schema_of
 from trivet.features.times import Rules, to_micros
-from trivet.features.training_set import FeatureColumn, TrainingSet
+from trivet.features.training_set import TrainingSet
 from trivet.ledger import Artifact
 from trivet.pipelines.context import Context
 from trivet.statistics import auc
@@ -40,9 +48,10 @@ SUSPICIOUS = 0.95
 """An area under the ROC curve (of a label of two values) or a rank correlation from which on one feature is suspect."""
 
 _EDGE, _MOST_SHOWN, _MOST_LOOKED_AT = 6, 20, 500_000
-_ROW, _AT, _LABEL, _OWN = "__row", "__at", "__label", "__own"
+_LABEL = "__label"
+_Told: TypeAlias = "dict[str, pl.DataFrame]"
 _UTC = pl.Datetime("us", "UTC")
-_STD_DIGITS = 9  # the loop takes the deviation with exact fractions, engines with doubles
+_DIGITS = 9  # the loop takes deviations with exact fractions, and functions of one row may round otherwise than of many
 _BY_CHANCE = 1e-3
 
 
@@ -152,7 +161,8 @@ def check_leaks(context: Context, train: TrainingSet | Artifact, *, rows: int = 
             "Only a recorded training set can be checked. Check the whole that project.training_set answered."
         )
     made = run_that_made(context.ledger, artifact)
-    inputs = {slot: context.ledger.artifact(digest) for slot, digest in made.inputs.items() if slot != "spine"}
+    needed = {slot: digest for slot, digest in made.inputs.items() if slot.startswith(("sources.", "views."))}
+    inputs = {slot: context.ledger.artifact(digest) for slot, digest in needed.items()}
     inputs["training_set"] = artifact
     parameters: dict[str, Json] = {"rows": rows, "seed": seed}
     name = artifact.spec.get("label") or "training set"
@@ -164,7 +174,7 @@ def check_leaks(context: Context, train: TrainingSet | Artifact, *, rows: int = 
 def find_leaks(
     training_set: TrainingSet,
     sources: Snapshots,
-    views: Mapping[str, FeatureView],
+    views: Mapping[str, FeatureView | OnDemand],
     *,
     rows: int = 300,
     seed: int = 0,
@@ -175,7 +185,7 @@ def find_leaks(
     wrong = list(train.differences(chosen))
     report = LeakReport(
         rows=len(chosen),
-        cells=len(chosen) * len(train.features),
+        cells=len(chosen) * (len(train.features) + len(train.computed)),
         wrong=len(wrong),
         differences=wrong[:_MOST_SHOWN],
         own_values=list(train.own_values()),
@@ -186,19 +196,35 @@ def find_leaks(
 
 
 class _Checked:
-    """A training set with what it was made from."""
+    """A training set with what it was made from.
 
-    def __init__(self, train: TrainingSet, sources: Snapshots, views: Mapping[str, FeatureView]) -> None:
-        self.train, self.sources = train, sources
-        self.features = [found for each in train.features if (found := _selected(each, views)) is not None]
+    Attributes:
+        features: those of views, under the column of the set that they fill.
+        read: these, and the features that are only read for what is computed on demand.
+        computed: what is, with its column.
+    """
+
+    def __init__(self, train: TrainingSet, sources: Snapshots, views: Mapping[str, FeatureView | OnDemand]) -> None:
+        self.train = train
+        columns = {each.feature: each.name for each in train.features if each.feature.partition(":")[0] in views}
+        self.selection = resolve(columns, views.__getitem__, full_names=True) if columns else None
+        asked = self.selection.columns if self.selection else ()
+        self.computed = [(each, columns[each.reference]) for each in asked if isinstance(each, Computed)]
+        self.read = [
+            Selected(each.view, each.feature, columns.get(each.reference, each.reference))
+            for each in (self.selection.read if self.selection else ())
+        ]
+        self.features = [each for each in self.read if each.reference in columns]
+        self.sources = with_logs([each.view.source for each in self.read], sources, LocalEngine().point_in_time)
         moments = train.to_lazy().select(train.time).collect()[train.time]
-        self.at = to_micros(moments, Rules("the training set", timezone="UTC")).rename(_AT)
+        self.at = to_micros(moments, Rules("the training set", timezone="UTC")).rename(AT)
         self._tables: dict[tuple[Source, tuple[str, ...]], _Table] = {}
+        self._pairs: dict[Source, list[pl.DataFrame]] = {}
 
     def table(self, source: Source, keys: tuple[str, ...]) -> _Table:
         """The rows of a source, read once."""
         if (source, keys) not in self._tables:
-            wanted = [each for each in self.features if (each.view.source, each.view.entity.keys) == (source, keys)]
+            wanted = [each for each in self.read if (each.view.source, each.view.entity.keys) == (source, keys)]
             self._tables[source, keys] = _Table(source, keys, wanted, self.sources)
         return self._tables[source, keys]
 
@@ -228,67 +254,124 @@ class _Checked:
         found: dict[str, Sequence[int]] = {"first": order[:_EDGE].to_list(), "last": order[-_EDGE:].to_list()}
         for view in {each.view.name: each.view for each in self.features}.values():
             table = self.table(view.source, view.entity.keys)
-            keys = self.keys_of(view.entity.keys).with_columns(self.at).with_row_index(_ROW)
+            keys = self.keys_of(view.entity.keys).with_columns(self.at).with_row_index(ROW)
             busiest = table.rows.group_by(view.entity.keys).len().sort("len", *view.entity.keys, descending=True)
             busy = keys.join(busiest.head(_EDGE), on=view.entity.keys, maintain_order="left")
-            found[f"busiest keys of {view.name}"] = busy.unique(view.entity.keys, maintain_order=True)[_ROW].to_list()
+            found[f"busiest keys of {view.name}"] = busy.unique(view.entity.keys, maintain_order=True)[ROW].to_list()
             for what, moments in table.moments().items():
-                meets = keys.join(moments, on=[*view.entity.keys, _AT], how="semi", maintain_order="left")
-                found[f"at {what} of {view.name}"] = _spread(meets[_ROW])
+                meets = keys.join(moments, on=[*view.entity.keys, AT], how="semi", maintain_order="left")
+                found[f"at {what} of {view.name}"] = _spread(meets[ROW])
             if view.source.timezone is not None:
                 found[f"days of 23 and 25 hours in {view.source.timezone}"] = _odd_days(self.at, view.source.timezone)
         return found
 
     def differences(self, chosen: np.ndarray[Any, Any]) -> Iterator[Difference]:
         """Cells that the plain loop answers otherwise."""
-        strict = self.train.strict
-        shown = self.train.to_lazy().select([each.column for each in self.features]).collect()[chosen]
-        moments = self.at.gather(chosen).to_list()
+        expected = {each.reference: self._by_loop(each, chosen) for each in self.read}
         for each in self.features:
             table = self.table(each.view.source, each.view.entity.keys)
-            keys = self.keys_of(each.view.entity.keys, chosen).rows()
-            digits = _STD_DIGITS if each.aggregate.operation == "std" else None
-            for row, key, at, found in zip(chosen, keys, moments, table.as_read(each, shown[each.column]), strict=True):
-                near = table.near(each, key, at) if at is not None and None not in key else []
-                expected = feature_value(near, each.view, each.feature, key, at, strict=strict)
-                if not agree(found, expected, digits=digits):
-                    yield Difference(each.reference, int(row), _json(found), _json(expected))
+            digits = _DIGITS if each.aggregate.operation == "std" else None
+            found = table.as_read(each, self._cells(each.column, chosen))
+            yield from _unlike(each.reference, chosen, found, expected[each.reference], digits)
+        for reference, column, answers in self._alone(expected, chosen):
+            yield from _unlike(reference, chosen, self._cells(column, chosen).to_list(), answers, _DIGITS)
+
+    def _cells(self, column: str, chosen: np.ndarray[Any, Any]) -> pl.Series:
+        return self.train.to_lazy().select(column).collect().to_series()[chosen]
+
+    def _by_loop(self, each: Selected, chosen: np.ndarray[Any, Any]) -> list[Any]:
+        """A feature of some rows, by the plain loop."""
+        table, view = self.table(each.view.source, each.view.entity.keys), each.view
+        answers = []
+        for key, at in zip(self.keys_of(view.entity.keys, chosen).rows(), self.at.gather(chosen), strict=True):
+            near = table.near(each, key, at) if at is not None and None not in key else []
+            answers.append(feature_value(near, view, each.feature, key, at, strict=self.train.strict))
+        return answers
+
+    def _alone(
+        self, expected: Mapping[str, list[Any]], chosen: np.ndarray[Any, Any]
+    ) -> Iterator[tuple[str, str, list[Any]]]:
+        """What is computed on demand, each row by itself: reference, column, and the values."""
+        if self.selection is None or not self.computed:
+            return
+        sent = self.train.to_lazy().select(list(self.selection.request)).collect()[chosen]
+        read = [pl.Series(each.column, expected[each.reference], strict=False) for each in self.selection.read]
+        frame, computation = pl.DataFrame([*sent, *read]), Computation(self.selection)
+        rows = [computation.columns(frame[place : place + 1]) for place in range(frame.height)]
+        for each, column in self.computed:
+            yield each.reference, column, [row[each.reference].item() for row in rows]
 
     # -- the label's own value --------------------------------------------------------------------------------
 
     def own_values(self) -> Iterator[OwnValue]:
         """Features that see the value of their own row from which the label comes."""
-        label = self.train.label
-        if label is None:
+        if self.train.label is None:
             return
-        told: dict[tuple[Source, tuple[str, ...]], dict[str, pl.DataFrame]] = {}
-        for each in self.features:
-            if each.aggregate.column is None or each.view.source.static:
-                continue
+        told: dict[tuple[Source, tuple[str, ...]], list[_Told]] = {}
+        for each in self.read:
             group = each.view.source, each.view.entity.keys
-            if group not in told:
-                told[group] = self._own_rows(*group, label)
-            own = told[group].get(each.aggregate.column)
-            if own is None:
+            if each.view.source.static:
                 continue
-            answers = self.train.to_lazy().select(each.column).collect().to_series()
-            if rows := _seen(own, each, answers, strict=self.train.strict):
-                yield OwnValue(each.reference, each.aggregate.column, rows, own.height)
+            if group not in told:
+                told[group] = [found for way in self._ways(each.view.source) if (found := self._telling(*group, way))]
+            taken = [own for found in told[group] if (own := self._taken_in(each, found)) is not None]
+            if taken:
+                yield max(taken, key=lambda own: own.rows)
 
-    def _own_rows(self, source: Source, keys: tuple[str, ...], label: str) -> dict[str, pl.DataFrame]:
-        """By column that tells the label, the rows of the source that are rows of the set, with their moments."""
+    def _telling(self, source: Source, keys: tuple[str, ...], pairs: pl.DataFrame) -> _Told:
+        """By column that tells the label, the rows of the set with their rows of the source."""
         table = self.table(source, keys)
-        spine = self.keys_of(keys).with_columns(
-            self.at, self.train.to_lazy().select(pl.col(label).alias(_LABEL)).collect().to_series()
+        own = pairs.join(self._labels, on=OWN).join(table.rows, on=ROW, maintain_order="left")
+        return {column: found for column in table.values if (found := _telling(own, column)) is not None}
+
+    def _taken_in(self, each: Selected, told: _Told) -> OwnValue | None:
+        for column in each.aggregate.columns:
+            if (own := told.get(column)) is not None:
+                rows = _seen(own, each, column, self._answers(each), strict=self.train.strict)
+                if rows:
+                    return OwnValue(each.reference, column, rows, own.height)
+        return None
+
+    @cached_property
+    def _labels(self) -> pl.DataFrame:
+        """Rows of the set with their moments and labels; of a long set some, from all over."""
+        labels = self.train.to_lazy().select(pl.col(self.train.label or "").alias(_LABEL)).collect().to_series()
+        known = pl.DataFrame([self.at, labels]).with_row_index(OWN)
+        return known[:: _stride(known.height)].drop_nulls()
+
+    def _ways(self, source: Source) -> list[pl.DataFrame]:
+        """In which ways rows of the set may be rows of a source: pairs, for each."""
+        if source not in self._pairs:
+            schema, own = schema_of(source, self.sources), self.train.to_lazy().drop(self._made, strict=False)
+            keys = [key for each in self.read if each.view.source == source for key in each.view.entity.keys]
+            keys = list(dict.fromkeys(keys))
+            shared = [name for name in own.collect_schema().names() if name in schema and name not in keys]
+            times = [name for name, dtype in schema.items() if name in source.time_columns or _is_moment(dtype)]
+            rows, rules = read(source, [*keys, *shared, *times], self.sources), _rules(source)
+            moments = [to_micros(rows[name], rules).alias(f"__time_{name}") for name in times]
+            there = key_columns(rows, keys, rules.owner).with_columns(
+                *(comparable(rows[name]) for name in shared), *moments
+            )
+            here = self.keys_of(keys).with_columns(*map(comparable, own.select(shared).collect()), self.at)
+            here = here.with_row_index(OWN)[:: _stride(here.height)].drop_nulls(AT)
+            ways = Ways(here, there.with_row_index(ROW), keys, [each.name for each in moments])
+            self._pairs[source] = [pairs for pairs in ways if pairs.height]
+        return self._pairs[source]
+
+    @property
+    def _made(self) -> list[str]:
+        """Columns of the set that say nothing of whose row a row is by being equal: features, label and time."""
+        return [*(each.name for each in self.train.features), self.train.label or "", self.train.time]
+
+    def _answers(self, each: Selected) -> pl.Series:
+        """A feature for all rows; what is only read for others is not in the set."""
+        if each.column in self.train.schema:
+            return self.train.to_lazy().select(each.column).collect().to_series()
+        spine = self.train.to_lazy().select(*each.view.entity.keys, self.train.time).collect()
+        joined = LocalEngine().point_in_time(
+            spine, [each], self.sources, time=self.train.time, strict=self.train.strict
         )
-        spine = spine.with_row_index(_OWN)[:: _stride(spine.height)].drop_nulls()
-        parts = []
-        for name in table.times:
-            rows = table.rows.drop_nulls(name).with_columns(pl.col(name).alias(_AT))
-            parts.append(spine.join(rows, on=[*keys, _AT], nulls_equal=False, maintain_order="left_right"))
-        own = pl.concat(parts).unique([_OWN, _ROW], keep="first", maintain_order=True)
-        once = own.filter(pl.len().over(_OWN) == 1)
-        return {column: found for column in table.values if (found := _telling(once, column)) is not None}
+        return as_polars(joined.frame)[each.column]
 
     # -- suspicions -------------------------------------------------------------------------------------------
 
@@ -315,11 +398,12 @@ class _Table:
         clocks = [Clock.of(source, each.aggregate) for each in wanted]
         times = [*(c for clock in clocks for c in clock.columns), *([source.created] if source.created else [])]
         rows = read(source, [*keys, *times, *self.values], sources)
-        owner = f"source {source.name!r}"
-        self.rules = Rules(owner, timezone=source.timezone, ambiguous=source.ambiguous, nonexistent=source.nonexistent)
+        self.rules = _rules(source)
         self.times = {f"__time_{name}": name for name in dict.fromkeys(times)}
         micros = [to_micros(rows[name], self.rules).alias(place) for place, name in self.times.items()]
-        self.rows = rows.with_columns(key_columns(rows, keys, owner)).with_columns(micros).with_row_index(_ROW)
+        self.rows = (
+            rows.with_columns(key_columns(rows, keys, self.rules.owner)).with_columns(micros).with_row_index(ROW)
+        )
         self._clocks = clocks
         self._of_key: dict[tuple[Any, ...], pl.DataFrame] = {}
 
@@ -329,7 +413,7 @@ class _Table:
         for times in (clock.times for clock in self._clocks if clock.times is not None):
             found[f"{times.event}"] = pl.col(f"__time_{times.event}")
             found["first known"] = pl.col(f"__time_{times.known or times.event}") + times.after
-        return {what: self.rows.select(*self.keys, when.alias(_AT)).drop_nulls() for what, when in found.items()}
+        return {what: self.rows.select(*self.keys, when.alias(AT)).drop_nulls() for what, when in found.items()}
 
     def near(self, each: Selected, key: tuple[Any, ...], at: int) -> list[Row]:
         """The rows of a key that could matter at a moment, for the plain loop to judge.
@@ -378,10 +462,21 @@ def _stride(rows: int) -> int:
     return max(-(-rows // _MOST_LOOKED_AT), 1)
 
 
-def _selected(each: FeatureColumn, views: Mapping[str, FeatureView]) -> Selected | None:
-    name, _, feature = each.feature.partition(":")
-    view = views.get(name)
-    return Selected(view, feature, each.name) if view is not None and feature in view.features else None
+def _rules(source: Source) -> Rules:
+    rule = {"ambiguous": source.ambiguous, "nonexistent": source.nonexistent}
+    return Rules(f"source {source.name!r}", timezone=source.timezone, **rule)
+
+
+def _is_moment(dtype: pl.DataType) -> bool:
+    return isinstance(dtype, pl.Datetime) and dtype.time_zone is not None
+
+
+def _unlike(
+    reference: str, rows: Iterable[int], found: Sequence[Any], expected: Sequence[Any], digits: int | None
+) -> Iterator[Difference]:
+    for row, one, other in zip(rows, found, expected, strict=True):
+        if not agree(one, other, digits=digits):
+            yield Difference(reference, int(row), _json(one), _json(other))
 
 
 def _spread(rows: pl.Series) -> list[int]:
@@ -396,22 +491,22 @@ def _odd_days(at: pl.Series, zone: str) -> list[int]:
     return _spread(odd.arg_true())
 
 
-def _seen(own: pl.DataFrame, each: Selected, answers: pl.Series, *, strict: bool) -> int:
-    """How many rows of the set take in the value of their own row of the source."""
+def _seen(own: pl.DataFrame, each: Selected, column: str, answers: pl.Series, *, strict: bool) -> int:
+    """How many rows of the set take in ``column`` of their own row of the source."""
     feature, source = each.aggregate, each.view.source
-    clock, asked = Clock.of(source, feature), pl.col(_AT) - feature.lag
+    clock, asked = Clock.of(source, feature), pl.col(AT) - feature.lag
     assert clock.times is not None
     event = pl.col(f"__time_{clock.times.event}")
     known = [pl.col(f"__time_{t.known or t.event}") + t.after for t in (clock.times, *clock.also)]
     known += [pl.col(f"__time_{source.created}")] if source.created else []
     visible = [moment < asked if strict else moment <= asked for moment in known]
-    if feature.predicate is not None:
+    if feature.predicate is not None and column not in feature.predicate.columns:  # else what is left out tells as well
         own = own.filter(pl.Series(satisfied(feature.predicate, own)))
     if feature.window is not None:
         return own.filter(*visible, event >= asked - feature.window, event < asked).height
     ttl = each.view.ttl_of(each.feature)
     found = own.filter(*visible, event <= asked, pl.lit(value=True) if ttl is None else event > asked - ttl)
-    return int((found[feature.column or ""] == answers.gather(found[_OWN])).sum())
+    return int((found[feature.column or ""] == answers.gather(found[OWN])).sum())
 
 
 def _telling(own: pl.DataFrame, column: str) -> pl.DataFrame | None:
@@ -423,10 +518,15 @@ def _telling(own: pl.DataFrame, column: str) -> pl.DataFrame | None:
     comparable = label.dtype == values.dtype or (_is_number(label) and _is_number(values))
     if comparable and (label == values).all():
         return own
-    by_chance = 2 / math.comb(own.height, int((label == label[0]).sum()))  # of a line between two classes
-    if by_chance > _BY_CHANCE or not _is_number(values):
+    if _by_chance(own.height, int((label == label[0]).sum())) > _BY_CHANCE or not _is_number(values):
         return None
     return own if label.n_unique() == 2 and _association(label, values)[1] == 1 else None
+
+
+def _by_chance(rows: int, of_one_class: int) -> float:
+    """How likely a line between two classes is by chance: two of all orders, whose number is a binomial coefficient."""
+    orders = math.lgamma(rows + 1) - math.lgamma(of_one_class + 1) - math.lgamma(rows - of_one_class + 1)
+    return 2 * math.exp(-orders)
 
 
 def _association(label: pl.Series, values: pl.Series) -> tuple[str, float]:

@@ -11,7 +11,8 @@ Rows hold values that may be too old: expiry is the reader's, at the moment of r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +23,7 @@ from trivet.clock import new_id
 from trivet.errors import Invalid
 from trivet.features.aggregates import Aggregate
 from trivet.features.definitions import FeatureView
+from trivet.features.engines.contract import Begun, Engine, Filler, Filling, Puts
 from trivet.features.engines.local import LocalEngine
 from trivet.features.engines.prepared import Answer, Clock, Prepared, Query, prepare
 from trivet.features.engines.timeline import ALWAYS, Ints
@@ -31,14 +33,14 @@ from trivet.features.online.encoding import decode_row, encode_key, encode_keys,
 from trivet.features.online.packing import TimesColumn, pack_rows
 from trivet.features.past import Past
 from trivet.features.sources import Snapshots, leaves_of
+from trivet.features.storedkeys import PAST, types_row
 from trivet.ledger import Artifact, Run
 from trivet.pipelines.context import Context
 from trivet.types import Micros, to_micros
 
-__all__ = ["Materializer", "record_materialization"]
+__all__ = ["Live", "Materializer", "arrived", "record_materialization"]
 
 _PIECE = 200_000  # rows that are computed and encoded at a time
-_PAST = "#past"  # the view's companion: one row that says from what the rows were made
 _THE_ONE = encode_key(())
 
 
@@ -49,6 +51,8 @@ class Materializer:
         views: what to keep there.
         sources: the data, by the names of the sources without a query. Read once, here.
         store: where to.
+        engine: which works out the rows; the local one by default. One that is no ``Filler`` works out the logs of
+            views that are sources, and this process the rest.
 
     Raises:
         NotFound: a column or the data of a source is missing.
@@ -65,63 +69,112 @@ class Materializer:
         {'weather': 1}
     """
 
-    def __init__(self, views: Sequence[FeatureView], sources: Snapshots, store: OnlineStore) -> None:
+    def __init__(
+        self, views: Sequence[FeatureView], sources: Snapshots, store: OnlineStore, engine: Engine | None = None
+    ) -> None:
         for view in views:
             view.check_served()
-        sources = with_logs([view.source for view in views], sources, LocalEngine().point_in_time)
-        self._store = store
-        prepared: dict[Any, Prepared] = {}
-        for source in dict.fromkeys(view.source for view in views):
-            wanted = [(view, name) for view in views if view.source == source for name in view.features]
-            prepared[source] = prepare(source, wanted, sources)
-        self._views = [_Live(view, prepared[view.source]) for view in views]
+        self._store, engine = store, engine or LocalEngine()
+        self._names = {view.online_name: view.name for view in views}
+        self._filling: Filling = (
+            engine.filling(views, sources) if isinstance(engine, Filler) else _Here(views, sources, engine)
+        )
 
     def advance(self, until: datetime) -> dict[str, int]:
         """Bring every view to the moment ``until`` and answer how many rows of each were written.
 
-        All views are written by one call of the store, each with its watermark, so an interruption leaves them where
-        they were or where they should be. Going back in time changes nothing.
+        The watermarks come with the last rows, so an interruption leaves every view where it was or where it should be,
+        and what the next run finds, it puts right. The local engine makes one call of the store. Going back in time
+        changes nothing.
         """
-        moment = to_micros(until)
-        names = [name for live in self._views for name in (live.name, live.name + _PAST)]
-        found = self._store.get([(name, [_THE_ONE]) for name in names])
-        batches, written = [], {live.view.name: 0 for live in self._views}
-        for live, rows, past in zip(self._views, found[::2], found[1::2], strict=True):
-            if rows.watermark is None or moment >= rows.watermark:
-                batches += live.step(rows.watermark, past.rows[0], moment)
-        for name, count in zip((batch.view for batch in batches), self._store.put(batches), strict=True):
-            if not name.endswith(_PAST):
-                written[next(live.view.name for live in self._views if live.name == name)] = count
+        moment, written = to_micros(until), dict.fromkeys(self._names.values(), 0)
+        begun = [each for each in self._begun() if each.watermark is None or moment >= each.watermark]
+        with closing(self._filling.puts(begun, moment)) as puts:
+            for batches in puts:
+                for batch, count in zip(batches, self._store.put(batches), strict=True):
+                    if batch.view in self._names:
+                        written[self._names[batch.view]] += count
         return written
 
+    def _begun(self) -> list[Begun]:
+        """Where the store is."""
+        names = [name for view in self._names for name in (view, view + PAST)]
+        found = self._store.get([(name, [_THE_ONE]) for name in names])
+        pasts = [None if each.rows[0] is None else decode_row(each.rows[0]).values for each in found[1::2]]
+        return [Begun(number, each.watermark, pasts[number]) for number, each in enumerate(found[::2])]
 
-class _Live:
-    """One view, ready to be computed at any moment."""
 
-    def __init__(self, view: FeatureView, prepared: Prepared) -> None:
-        self.view, self.name = view, view.online_name
+class _Here:
+    """Views that this process moves forward."""
+
+    def __init__(self, views: Sequence[FeatureView], sources: Snapshots, engine: Engine) -> None:
+        sources = with_logs([view.source for view in views], sources, engine.point_in_time)
+        prepared: dict[Any, Prepared] = {}
+        for source in dict.fromkeys(view.source for view in views):
+            wanted = [(view, name) for view in views if view.source == source for name in view.features]
+            prepared[source] = prepare(source, wanted, sources)
+        self._views = [Live(view, prepared[view.source], view.served_features) for view in views]
+        self._names = [view.online_name for view in views]
+
+    def puts(self, begun: Sequence[Begun], moment: Micros) -> Puts:
+        """See ``Filling.puts``. One call."""
+        batches: list[Batch] = []
+        for number, watermark, past in begun:
+            live, name = self._views[number], self._names[number]
+            same = watermark is not None and past == live.past.up_to(watermark)
+            rows = live.rows(live.changed(watermark if same else None, moment), moment)
+            batches += arrived(name, rows, live.past.up_to(moment), moment, None if same else live.keys)
+        yield batches
+
+
+def arrived(
+    name: str,
+    rows: Sequence[tuple[bytes, bytes]],
+    past: list[Any],
+    moment: Micros,
+    keys: Mapping[str, pl.DataType] | None = None,
+) -> list[Batch]:
+    """The last rows with which the view kept as ``name`` is at ``moment``, and what its source had up to then.
+
+    ``keys`` are the types of its keys, where all of them are written.
+    """
+    about = [(_THE_ONE, encode_row(Row(moment, past, [])))]
+    if keys is not None:
+        about.append(types_row(keys, moment))
+    return [Batch(name, rows, moment, moment, moment), Batch(name + PAST, about, moment, moment)]
+
+
+class Live:
+    """One view, ready to be computed at any moment.
+
+    Args:
+        view: which.
+        prepared: its data.
+        served: the features whose values may stand in an online store.
+
+    Attributes:
+        past: what the data had when.
+        keys: the type of each key.
+
+    Raises:
+        Invalid: a feature has no online form.
+    """
+
+    def __init__(self, view: FeatureView, prepared: Prepared, served: Collection[str]) -> None:
+        self.view = view
         self._prepared = prepared
         self._names = view.entity.keys
         self._keys = prepared.keys(self._names)
+        self.keys = self._keys.schema
         moments, codes = _changes(view, prepared)
         order = np.argsort(moments, kind="stable")
         self._moments, self._codes = moments[order], codes[order]
-        self._past = Past(view, prepared)
-        self._served = frozenset(view.served_features)
-        for name in view.served_features:
+        self.past = Past(view, prepared)
+        self._served = frozenset(served)
+        for name in served:
             _check_online(
                 view, name, Query(prepared, self._names, codes[:0], codes[:0], strict=False).answer(view, name)
             )
-
-    def step(self, watermark: Micros | None, past: bytes | None, moment: Micros) -> list[Batch]:
-        """What brings the store from ``watermark``, made from ``past``, to ``moment``."""
-        same = watermark is not None and past is not None and decode_row(past).values == self._past.up_to(watermark)
-        encoded = self.rows(self.changed(watermark if same else None, moment), moment)
-        now = Row(moment, self._past.up_to(moment), [])
-        return [
-            Batch(self.name, encoded, moment, moment, watermark=moment),
-            Batch(self.name + _PAST, [(_THE_ONE, encode_row(now))], moment, moment),
-        ]
 
     def changed(self, after: Micros | None, until: Micros) -> Ints:
         """The codes of keys with a moment of change in ``(after, until]``."""

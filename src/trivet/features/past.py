@@ -7,6 +7,7 @@ taken away before the moment changes it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from trivet.features.engines.prepared import Clock, Prepared
 from trivet.features.engines.timeline import Ints, Timeline
 from trivet.types import Micros
 
-__all__ = ["Past"]
+__all__ = ["Past", "added"]
 
 _Sums = npt.NDArray[np.uint64]
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -52,6 +53,21 @@ class Past:
             count = int(np.searchsorted(visible, moment, side="right"))
             answer += [count, f"{int(sums[count]):016x}"]
         return answer
+
+
+def added(pasts: Iterable[list[Any]]) -> list[Any]:
+    """What ``Past.up_to`` says of all keys, from what it says of parts that have whole keys.
+
+    Example:
+        >>> added([["1", 2, "00000000000000ff"], ["1", 3, "ffffffffffffffff"]])
+        ['1', 5, '00000000000000fe']
+    """
+    [version, *first], *others = pasts
+    for each in others:
+        for place in range(0, len(first), 2):
+            first[place] += each[place + 1]
+            first[place + 1] = f"{(int(first[place + 1], 16) + int(each[place + 2], 16)) % (1 << 64):016x}"
+    return [version, *first]
 
 
 def _hashes(prepared: Prepared, names: list[str]) -> _Sums:

@@ -52,6 +52,7 @@ _DEAL = 1 << 17  # rows dealt out at a time
 _MOST_PIECES = 512
 _WASTE = 16 << 20  # bytes of pieces done with before they are looked for
 _SMALLEST = 32 << 20  # bytes below which no budget is of use
+_PACKED = pa.ipc.IpcWriteOptions(compression="lz4")  # read once and gone: no time is spent on making them small
 _SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
@@ -210,7 +211,7 @@ class _Dealt:
     def __init__(self, folder: Path, empty: pl.DataFrame | None = None) -> None:
         folder.mkdir(parents=True)
         self._folder, self._empty = folder, empty
-        self._writers: dict[int, pq.ParquetWriter] = {}
+        self._writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
 
     def write(self, frame: pl.DataFrame, numbers: np.ndarray[Any, Any]) -> None:
         """Append each row to the file of its number, in order."""
@@ -220,8 +221,7 @@ class _Dealt:
 
     def _append(self, number: int, table: pa.Table) -> None:
         if number not in self._writers:
-            path = self._path(number)
-            self._writers[number] = pq.ParquetWriter(path, table.schema, compression="lz4", write_statistics=False)
+            self._writers[number] = pa.ipc.new_stream(self._path(number), table.schema, options=_PACKED)
         self._writers[number].write_table(table)
 
     def close(self) -> None:
@@ -234,12 +234,12 @@ class _Dealt:
         if number not in self._writers:
             assert self._empty is not None
             return self._empty
-        frame = pl.read_parquet(self._path(number))
+        frame = pl.read_ipc_stream(self._path(number))
         self._path(number).unlink()
         return frame.rechunk()
 
     def _path(self, number: int) -> Path:
-        return self._folder / f"{number}.parquet"
+        return self._folder / f"{number}.arrows"
 
 
 def _deal(rows: pl.LazyFrame, keys: Sequence[str], pieces: int, folder: Path, owner: str) -> _Dealt:

@@ -191,8 +191,9 @@ def _advice(current: Listed, definition: Definition, users: Users) -> Iterable[s
         return
     if definition.online_name == current.definition.online_name:
         return
-    for version in sorted({use.version for use in users.of("deployment") if use.alive and use.version is not None}):
-        served = [use.name for use in users.of("deployment") if use.alive and use.version == version]
+    serving = [use for use in users.of("deployment", "feature_server") if use.alive]
+    for version in sorted({use.version for use in serving if use.version is not None}):
+        served = [use.name for use in serving if use.version == version]
         yield (
             f"{', '.join(dict.fromkeys(served))} goes on with version {version}: materialize() keeps its online rows "
             f"fresh too, and materialize('{current.name}@{version}') those alone."

@@ -1,25 +1,28 @@
 """Reading features at prediction time: rows of the online store, judged by the rule of the training set.
 
-Nothing here but dictionaries: this is the hot path, and all views are one question to the store. The store keeps what was
-known; whether it is still good is decided now, at the moment of the prediction, exactly as the training set decided it at the
-moment of each row. ``trivet.features.batch`` judges by the same rule, columns at a time.
+This is the hot path: all views are one question to the store, and what depends on the definitions alone is prepared when a
+reader is made. The store keeps what was known; whether it is still good is decided now, at the moment of the prediction, by
+``trivet.features.judged``, exactly as the training set decided it at the moment of each row. ``trivet.features.batch`` judges
+by the same rule, columns at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from trivet.errors import Invalid
 from trivet.features.aggregates import COUNTS
 from trivet.features.definitions import Entity, FeatureView
+from trivet.features.judged import Asked, Judged, Judgement, Status
 from trivet.features.keytypes import typed_key
 from trivet.features.online.contract import Found, OnlineStore, Row
-from trivet.features.online.encoding import decode_row, encode_key
+from trivet.features.online.encoding import decode_row, encode_key, online_key
 from trivet.features.references import Selected, Selection
+from trivet.features.storedkeys import stored_types
 from trivet.types import Micros, from_micros
 
 if TYPE_CHECKING:
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
     from trivet.features.live import LiveView
 
 __all__ = ["Asked", "AskedView", "FeatureReader", "FeatureVector", "Seen", "Status", "check_moment"]
-
-Status: TypeAlias = Literal["present", "null", "missing", "expired", "unmaterialized"]
 
 
 class FeatureVector(msgspec.Struct):
@@ -56,23 +57,13 @@ class FeatureVector(msgspec.Struct):
         return "" if status == "present" else f" ({status})"
 
 
-class Asked(NamedTuple):
-    """One feature to read, with what decides whether its value is still good."""
-
-    place: int
-    name: str
-    column: str
-    limit: Micros | None  # ttl of a latest value, window of an aggregate
-    windowed: bool
-    nothing: int | None  # what the aggregate of no rows is
-
-
 class AskedView(NamedTuple):
     """One view to read: under which name, by which keys, what of it; and how, where events are pushed to it."""
 
     name: str
     entity: Entity
     features: list[Asked]
+    judgement: Judgement
     live: LiveView | None = None
 
 
@@ -101,12 +92,16 @@ class FeatureReader:
         for each in features:
             each.view.check_served(each.feature)
         views = dict.fromkeys(each.view for each in features)
-        self.views = [
-            AskedView(
-                view.online_name, view.entity, [_feature(each) for each in features if each.view == view], _live(view)
-            )
-            for view in views
-        ]
+        self.views = [_asked(view, [_feature(each) for each in features if each.view == view]) for view in views]
+        self._names = [view.name for view in self.views]
+        self._pushed = [(place, view.live) for place, view in enumerate(self.views) if view.live is not None]
+        self.entities = [view.entity for view in self.views]
+        self._untyped = any(None in entity.types for entity in self.entities)
+        self._arrange()
+        self._read = [feature.name for view in self.views for feature in view.features]
+        self.names = tuple(
+            self._read if self._computation is None else (each.reference for each in self.selection or ())
+        )
 
     def __call__(
         self, entities: Sequence[Mapping[str, Any]], at: Micros, request: Sequence[Mapping[str, Any]] = ()
@@ -123,23 +118,77 @@ class FeatureReader:
                 the moment that the store was brought up to: it keeps one row for each key, so it cannot tell what was
                 known before.
         """
-        vectors = [FeatureVector({}, {}, {}) for _ in entities]
-        keys = [[_key(entity, view.entity) for entity in entities] for view in self.views]
-        asked = [[key for key in wanted if key is not None] for wanted in keys]
-        for view, wanted, (watermark, rows) in zip(self.views, keys, self.seen(asked, at), strict=True):
-            if len(rows) == len(wanted):
-                for vector, row in zip(vectors, rows, strict=True):
-                    _answer(vector, view.features, row, watermark, at)
-            else:
-                rest = iter(rows)
-                for vector, key in zip(vectors, wanted, strict=True):
-                    if key is None:
-                        _fill_missing(vector, view.features, known=False, status="missing")
-                    else:
-                        _answer(vector, view.features, next(rest), watermark, at)
+        vectors = [
+            FeatureVector(*(dict(zip(self._read, each, strict=True)) for each in judged))
+            for judged in self._judged(entities, at)
+        ]
         if self._computation is not None:
             self._computation.fill(vectors, entities, request, at)
         return vectors
+
+    def rows(
+        self, entities: Sequence[Mapping[str, Any]], at: Micros, request: Sequence[Mapping[str, Any]] = ()
+    ) -> Sequence[Judged]:
+        """The same as sequences in the order of ``names``, which costs less where that order is used again and again."""
+        if self._computation is None:
+            return self._judged(entities, at)
+        vectors = self(entities, at, request)
+        return [
+            Judged(
+                [vector.values[name] for name in self.names],
+                [vector.times[name] for name in self.names],
+                [vector.status[name] for name in self.names],
+            )
+            for vector in vectors
+        ]
+
+    def learn(self) -> bool:
+        """Take over the types that the store has for keys without declared ones into ``entities``; whether that changed any."""
+        if not self._untyped:
+            return False
+        entities = stored_types(self.store, [(view.name, view.entity) for view in self.views])
+        changed, self.entities = entities != self.entities, entities
+        self._arrange()
+        return changed
+
+    def _arrange(self) -> None:
+        """Prepare the keys of each different entity once for all its views."""
+        different = list(dict.fromkeys(self.entities))
+        declared = {view.entity for view in self.views}
+        keys = [_Keys(entity, "is declared as" if entity in declared else "is stored as") for entity in different]
+        self._keyed = keys, [different.index(entity) for entity in self.entities]
+        self._unsure = any(None in entity.types for entity in different)
+
+    def _judged(self, entities: Sequence[Mapping[str, Any]], at: Micros) -> Sequence[Judged]:
+        """What each entity has of all views; types of keys are asked for where nothing is found without them."""
+        try:
+            judged = self._found(entities, at)
+        except Invalid:
+            if not self.learn():  # the store may have been filled anew, with keys of another type
+                raise
+            return self._found(entities, at)
+        if self._unsure and any("missing" in each.status for each in judged) and self.learn():
+            return self._found(entities, at)
+        return judged
+
+    def _found(self, entities: Sequence[Mapping[str, Any]], at: Micros) -> Sequence[Judged]:
+        """What each entity has of all views, one view after the other."""
+        makers, places = self._keyed
+        keyed = [[key(each) for each in entities] for key in makers]
+        asked = [[each for each in keys if each is not None] for keys in keyed]
+        found = self.seen([asked[which] for which in places], at)
+        if len(found) == 1:
+            return _column(self.views[0].judgement, keyed[0], *found[0], at)
+        values: list[list[Any]] = [[] for _ in entities]
+        times: list[list[Micros | None]] = [[] for _ in entities]
+        status: list[list[Status]] = [[] for _ in entities]
+        for view, which, seen in zip(self.views, places, found, strict=True):
+            column = _column(view.judgement, keyed[which], *seen, at)
+            for place, part in enumerate(column):
+                values[place] += part.values
+                times[place] += part.times
+                status[place] += part.status
+        return list(map(Judged, values, times, status))
 
     def seen(self, keys: Sequence[Sequence[bytes]], at: Micros) -> list[Seen]:
         """The rows of some keys of each view, in one question to the store.
@@ -147,22 +196,30 @@ class FeatureReader:
         Raises:
             Invalid: ``at`` is before the moment that the store was brought up to.
         """
-        pushed = [(place, view.live) for place, view in enumerate(self.views) if view.live is not None]
-        asked = [(view.name, own) for view, own in zip(self.views, keys, strict=True)]
-        found = self.store.get([*asked, *((live.name, keys[place]) for place, live in pushed)])
-        seen: list[Seen | None] = [None] * len(asked)
-        for (place, live), states in zip(pushed, found[len(asked) :], strict=True):
+        asked = [*zip(self._names, keys, strict=True), *((live.name, keys[place]) for place, live in self._pushed)]
+        found = self.store.get(asked)
+        if not self._pushed:
+            return list(map(_decoded, self._names, found, repeat(at)))
+        pushed = self._from_states(keys, found[len(self.views) :], at)
+        own = zip(self._names, found[: len(self.views)], strict=True)
+        return [pushed.get(place) or _decoded(name, one, at) for place, (name, one) in enumerate(own)]
+
+    def _from_states(self, keys: Sequence[Sequence[bytes]], found: Sequence[Found], at: Micros) -> dict[int, Seen]:
+        """The rows of views that were pushed to, by their place among the views."""
+        seen: dict[int, Seen] = {}
+        for (place, live), states in zip(self._pushed, found, strict=True):
             if states.watermark is not None:
                 check_moment(live.name, at + live.slack, states.watermark)
                 wanted = [feature.place for feature in self.views[place].features]
                 seen[place] = Seen(at, live.rows(self.store, keys[place], states.rows, at, wanted))
-        rest = zip(seen, self.views, found[: len(asked)], strict=True)
-        return [own or _decoded(view.name, one, at) for own, view, one in rest]
+        return seen
 
 
 def _decoded(name: str, found: Found, at: Micros) -> Seen:
-    check_moment(name, at, found.watermark)
-    return Seen(found.watermark, [None if data is None else decode_row(data) for data in found.rows])
+    watermark, rows = found
+    if watermark is not None and at < watermark:
+        check_moment(name, at, watermark)
+    return Seen(watermark, [None if data is None else decode_row(data) for data in rows])
 
 
 def _live(view: FeatureView) -> LiveView | None:
@@ -181,15 +238,24 @@ def _computation(selection: Selection) -> Computation:
     return Computation(selection)
 
 
-def _answer(
-    vector: FeatureVector, features: list[Asked], row: Row | None, watermark: Micros | None, at: Micros
-) -> None:
-    if row is not None:
-        _fill(vector, features, row, row.as_of if watermark is None else max(row.as_of, watermark), at)
-    elif watermark is None:
-        _fill_missing(vector, features, known=False, status="unmaterialized")
+def _asked(view: FeatureView, features: list[Asked]) -> AskedView:
+    return AskedView(view.online_name, view.entity, features, Judgement(features), _live(view))
+
+
+def _column(
+    judgement: Judgement, keys: Sequence[bytes | None], watermark: Micros | None, rows: Sequence[Row | None], at: Micros
+) -> list[Judged]:
+    """What one view has for each key, None among them where there is none."""
+    judge = judgement.row
+    if None not in rows:
+        found = [judge(row, watermark, at) for row in rows if row is not None]
     else:
-        _fill_missing(vector, features, known=True, status="missing")
+        absent = judgement.absent("unmaterialized" if watermark is None else "missing", known=watermark is not None)
+        found = [absent if row is None else judge(row, watermark, at) for row in rows]
+    if len(rows) == len(keys):
+        return found
+    nobody, rest = judgement.absent("missing", known=False), iter(found)
+    return [nobody if key is None else next(rest) for key in keys]
 
 
 def check_moment(view: str, at: Micros, watermark: Micros | None) -> None:
@@ -216,36 +282,27 @@ def _feature(selected: Selected) -> Asked:
     return Asked(place, selected.reference, selected.column, limit, own.windowed, nothing)
 
 
-def _key(entity: Mapping[str, Any], described: Entity) -> bytes | None:
-    """The encoded key, or None where it has a null and belongs to no one."""
-    keys = described.keys
-    try:
-        key = tuple([entity[name] for name in keys])
-    except KeyError as exc:
-        raise Invalid(f"The entity {dict(entity)!r} lacks the key {exc.args[0]!r}. Give {', '.join(keys)}.") from exc
-    if None in key:
-        return None
-    if described.typed:
-        return encode_key(typed_key(described, key))
-    return encode_key(tuple([part.isoformat() if isinstance(part, date) else part for part in key]))
+_EXACT = {"string": str, "int": int, "bool": bool}
 
 
-def _fill(vector: FeatureVector, features: list[Asked], row: Row, as_of: Micros, at: Micros) -> None:
-    values, times, status = vector.values, vector.times, vector.status
-    for place, name, _, limit, windowed, _ in features:
-        value, time = row.values[place], as_of if windowed else row.times[place]
-        times[name] = time
-        if time is None or (time > at and not windowed):  # never seen, or not yet at that moment
-            values[name], times[name], status[name] = None, None, "missing"
-        elif limit is not None and time <= at - limit:
-            values[name], status[name] = None, "expired"
-        else:
-            values[name], status[name] = value, "null" if value is None else "present"
+class _Keys:
+    """The encoded keys of one entity, and how their types are known."""
 
+    def __init__(self, entity: Entity, known: str) -> None:
+        self._entity, self._names, self._known = entity, entity.keys, known
+        self._exact = tuple(None if declared is None else _EXACT.get(declared) for declared in entity.types)
 
-def _fill_missing(vector: FeatureVector, features: list[Asked], *, known: bool, status: Status) -> None:
-    """Of a key that was never seen an aggregate counts nothing, as in training; of no key nothing is known."""
-    for feature in features:
-        vector.values[feature.name] = feature.nothing if known else None
-        vector.times[feature.name] = None
-        vector.status[feature.name] = status
+    def __call__(self, given: Mapping[str, Any]) -> bytes | None:
+        """The encoded key, or None where it has a null and belongs to no one."""
+        try:
+            key = tuple([given[name] for name in self._names])
+        except KeyError as exc:
+            needed = ", ".join(self._names)
+            raise Invalid(f"The entity {dict(given)!r} lacks the key {exc.args[0]!r}. Give {needed}.") from exc
+        if None in key:
+            return None
+        if tuple(map(type, key)) == self._exact:
+            return encode_key(key)
+        if self._entity.typed:
+            key = typed_key(self._entity, key, known=self._known)
+        return encode_key(online_key(key))

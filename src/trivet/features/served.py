@@ -44,6 +44,11 @@ class ServedFeatures:
         return list(self._references)
 
     @property
+    def remote(self) -> bool:
+        """Whether reading waits for a network."""
+        return self._store.remote
+
+    @property
     def keys(self) -> list[str]:
         """The keys of all entities."""
         return list(dict.fromkeys(key for each in self._selection.read for key in each.view.entity.keys))

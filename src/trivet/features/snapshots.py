@@ -21,7 +21,7 @@ from trivet.features.sources import Snapshot, SourceKind, snapshot_of
 from trivet.ledger import Artifact, Run, RunQuery
 from trivet.pipelines.context import Context
 
-__all__ = ["record_source", "source_as_of"]
+__all__ = ["RecordedSources", "open_kind", "record_source", "source_as_of"]
 
 INDEX = Path(".trivet") / "source-index.json"
 
@@ -46,6 +46,23 @@ def record_source(source: Source, context: Context) -> Artifact:
     if snapshot.settled():
         _write_index(context.root / INDEX, {**index, before: artifact.digest})
     return artifact
+
+
+class RecordedSources(SourceKind):
+    """The kind ``source``: snapshots, and sources, of which the data that they have now is recorded."""
+
+    def accepts(self, value: object) -> bool:
+        """Whether ``value`` is a source or a snapshot of one."""
+        return isinstance(value, Source) or super().accepts(value)
+
+    def record(self, value: Source | Snapshot, context: Context) -> Artifact:
+        """As ``record_source``; a snapshot as it is."""
+        return record_source(value, context) if isinstance(value, Source) else _save(value, context)
+
+
+def open_kind() -> RecordedSources:
+    """The kind, for ``trivet.plugins``."""
+    return RecordedSources()
 
 
 def source_as_of(name: str, moment: datetime, context: Context) -> Artifact:

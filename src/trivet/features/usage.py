@@ -1,7 +1,8 @@
-"""Who uses a definition: training sets, models, deployments, services, on-demand views, and views built on it.
+"""Who uses a definition: training sets, models, deployments, feature servers, services, on-demand views, views built on it.
 
 All of it is read from the ledger: a training set's run has the definitions among its inputs, a model's signature says
-which feature each input is and of which version, and a deployment's run has its model. So nothing is registered by
+which feature each input is and of which version, a deployment's run has its model and that of a feature server has the
+definitions that it answers with. So nothing is registered by
 hand, and what was used in the past stays known. A use counts as *alive* where an edit would be felt at once: a
 deployment that answers, a model that an alias points at, or a definition that asks for features by name.
 """
@@ -29,7 +30,7 @@ from trivet.types import Digest
 
 __all__ = ["KINDS", "Usage", "Use", "Users", "asked_by_name"]
 
-KINDS = ("deployment", "model", "feature_service", "on_demand", "feature_view", "training_set")
+KINDS = ("deployment", "feature_server", "model", "feature_service", "on_demand", "feature_view", "training_set")
 """Kinds of users, those that feel an edit first in front."""
 _WORDS = {"feature_service": "service", "on_demand": "on-demand view", "feature_view": "view"}
 _PAGE = 1_000
@@ -41,10 +42,10 @@ class Use(msgspec.Struct, frozen=True):
     Attributes:
         kind: one of ``KINDS``.
         name: ``delay@2`` of a model and its deployments, the label of a training set, or the definition's name.
-        id: what to paste: the digest of the artifact, the id of the run of a deployment.
+        id: what to paste: the digest of the artifact, the id of the run of a deployment or a feature server.
         version: which version of the definition it uses; None where it asks for whatever is current.
         features: which of its features, by their short names.
-        state: of a deployment ``alive``, ``stopped``, ``failed`` or ``retired``; of a model its aliases.
+        state: of a deployment or a feature server ``alive``, ``stopped``, ``failed`` or ``retired``; of a model its aliases.
         alive: whether an edit would be felt.
         through: of a model the digest of its training set, of a deployment that of its model.
     """
@@ -126,14 +127,20 @@ class Usage:
         slot = f"{'services' if kind == 'feature_service' else 'views'}.{name}"
         sets = dict(self._sets(slot, name, versions))
         models = dict(self._models_of(name, versions, sets, whole=kind == "feature_service"))
-        uses = [*self._deployments(models), *models.values(), *self._definitions(name), *sets.values()]
+        servers = self._servers(slot, name, versions)
+        uses = [*self._deployments(models), *servers, *models.values(), *self._definitions(name), *sets.values()]
         order = {each: place for place, each in enumerate(KINDS)}
         newest = sorted(uses, key=lambda use: use.at.timestamp() if use.at else 0.0, reverse=True)
         return Users(tuple(sorted(newest, key=lambda use: order[use.kind])))
 
     def served(self) -> list[str]:
-        """Older versions of views that deployments answer with now, where the current one has other rows: ``weather@1``."""
+        """Older versions of views that are answered with now, where the current one has other rows: ``weather@1``."""
         found: dict[str, None] = {}
+        for run in self._serving_features:
+            if self._state(run) == "alive":
+                for slot, digest in run.inputs.items():
+                    if slot.startswith("views."):
+                        found |= dict.fromkeys(self._older(slot[6:], digest))
         for run in self._served:
             if self._state(run) == "alive" and (model := self._model_of(run)) is not None:
                 for name, digest in self._read_by(model).items():
@@ -240,6 +247,20 @@ class Usage:
                 alive = state == "alive"
                 about = (model.version, model.features, run.started, state, alive, model.id)
                 yield Use("deployment", run.name, run.id, *about)
+
+    def _servers(self, slot: str, name: str, versions: Mapping[Digest, int]) -> Iterator[Use]:
+        for run in self._serving_features:
+            version = versions.get(run.inputs.get(slot, ""))
+            if version is not None:
+                definitions = {each[6:]: digest for each, digest in run.inputs.items() if each.startswith("views.")}
+                asked = () if slot.startswith("services") else self._read(name, run.parameters["features"], definitions)
+                state = self._state(run)
+                about = (version, asked, run.started, state, state == "alive")
+                yield Use("feature_server", run.name, run.id, *about)
+
+    @cached_property
+    def _serving_features(self) -> list[Run]:
+        return list(_all(self._context, kind="serve_features"))
 
     @cached_property
     def _served(self) -> list[Run]:

@@ -53,14 +53,14 @@ class Lineage(msgspec.Struct, frozen=True):
     """A graph of artifacts and runs, in a stable order.
 
     Attributes:
-        origin: the artifact that was asked about.
-        artifacts: all artifacts, the origin first, then by distance, then by digest.
+        origin: the artifact that was asked about, or the id of the run.
+        artifacts: all artifacts by distance (an origin that is one comes first), then by digest.
         runs: all runs between them, oldest first.
         edges: which artifact stood in which slot of which run, by run, direction and slot; only artifacts of
             this graph.
     """
 
-    origin: Digest
+    origin: Digest | str
     artifacts: tuple[Digest, ...]
     runs: tuple[Run, ...]
     edges: tuple[Edge, ...]
@@ -77,13 +77,15 @@ class Lineage(msgspec.Struct, frozen=True):
 _Step: TypeAlias = Callable[[Digest], Iterable[Run]]
 
 
-def ancestors(ledger: Runs, digest: Digest, depth: int | None = None) -> Lineage:
-    """Everything that ``digest`` was made from, through at most ``depth`` generations of runs.
+def ancestors(ledger: Runs, start: Digest | Run, depth: int | None = None) -> Lineage:
+    """Everything that an artifact or one run was made from, through at most ``depth`` generations of runs.
+
+    A run itself is the first generation.
 
     Raises:
         Invalid: ``depth`` is negative.
     """
-    return _explore(digest, depth, lambda one: _all(ledger, output=one), lambda run: run.inputs.values())
+    return _explore(start, depth, lambda one: _all(ledger, output=one), lambda run: run.inputs.values())
 
 
 def descendants(ledger: Runs, digest: Digest, depth: int | None = None) -> Lineage:
@@ -105,20 +107,27 @@ def path(ledger: Runs, a: Digest, b: Digest) -> tuple[Hop, ...] | None:
     )
 
 
-def _explore(origin: Digest, depth: int | None, touching: _Step, beyond: Callable[[Run], Iterable[Digest]]) -> Lineage:
+def _explore(
+    start: Digest | Run, depth: int | None, touching: _Step, beyond: Callable[[Run], Iterable[Digest]]
+) -> Lineage:
     if depth is not None and depth < 0:
         raise Invalid(f"A depth of {depth} makes no sense. Ask for 0 or more generations, or for all with None.")
-    artifacts, runs = {origin: None}, dict[str, Run]()  # dictionaries, because they keep their order
-    front = [origin]
-    while front and depth != 0:
-        found = {run.id: run for digest in front for run in touching(digest)}
+    artifacts: dict[Digest, None] = {} if isinstance(start, Run) else {start: None}  # which keeps its order
+    runs: dict[str, Run] = {}
+    found = {start.id: start} if isinstance(start, Run) else _touching(artifacts, touching)
+    while found and depth != 0:
         runs |= found
         front = sorted({digest for run in found.values() for digest in beyond(run)} - artifacts.keys())
         artifacts |= dict.fromkeys(front)
+        found = _touching(front, touching)
         depth = None if depth is None else depth - 1
     ordered = tuple(runs[id_] for id_ in sorted(runs))
     edges = (edge for run in ordered for edge in _edges(run) if edge.digest in artifacts)
-    return Lineage(origin, tuple(artifacts), ordered, tuple(edges))
+    return Lineage(start.id if isinstance(start, Run) else start, tuple(artifacts), ordered, tuple(edges))
+
+
+def _touching(front: Iterable[Digest], touching: _Step) -> dict[str, Run]:
+    return {run.id: run for digest in front for run in touching(digest)}
 
 
 def _walk_back(a: Digest, b: Digest, producers: Callable[[Digest], Sequence[Run]]) -> tuple[Hop, ...] | None:

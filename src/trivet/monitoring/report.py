@@ -94,7 +94,9 @@ class MonitorReport(msgspec.Struct, frozen=True):
         unknown = sum(each.verdict == "not enough data" for each in self.drift)
         stable = len(self.drift) - len(drifted) - unknown
         lines += [f"  drift            {len(drifted)} of {len(self.drift)} columns, {stable} stable, {unknown} unknown"]
-        return "\n".join(lines + [f"    {each.column}: {each.reason}" for each in drifted])
+        alarming = {column for alarm in self.alarms if alarm.kind == "drift" for column in alarm.evidence}
+        notes = {each.column: "" if each.column in alarming else " (not in every window: no alarm)" for each in drifted}
+        return "\n".join(lines + [f"    {each.column}: {each.reason}{notes[each.column]}" for each in drifted])
 
 
 def monitor(
@@ -142,7 +144,7 @@ def monitor(
         parts = _consecutive(joined.frame, now, window, windows)
         lasting = set.intersection(*(_drifting(profile, part) for part in parts))
         drifted, recent = [each for each in drifted if each.column in lasting], pl.concat(parts)
-    alarms = [*check(heartbeats, now), *_drift_alarms(subject, drifted, len(columns), recent)]
+    alarms = [*check(heartbeats, now), *_drift_alarms(subject, drifted, len(columns), recent, windows)]
     return MonitorReport(
         subject=subject,
         at=now,
@@ -176,17 +178,21 @@ def _drifting(profile: Profile, part: pl.DataFrame) -> set[str]:
     return {each.column for each in drift(profile, as_frame(part, profile)) if each.verdict == "drift"}
 
 
-def _drift_alarms(subject: Subject, drifted: Sequence[ColumnDrift], of: int, recent: pl.DataFrame) -> list[Alarm]:
+def _drift_alarms(
+    subject: Subject, drifted: Sequence[ColumnDrift], of: int, recent: pl.DataFrame, windows: int
+) -> list[Alarm]:
     if not drifted:
         return []
     named = "; ".join(f"{each.column}: {each.reason}" for each in drifted[:3])
     more = f" and {len(drifted) - 3} more" if len(drifted) > 3 else ""
+    first, last = recent["at"].sort().dt.strftime("%Y-%m-%d").gather([0, -1])
+    period = f"{first} to {last}" + (f", in each of {windows} windows" if windows > 1 else "")
     return [
         Alarm(
             kind="drift",
             subject=subject.name,
             since=recent["at"].min(),  # type: ignore[arg-type]
-            message=f"{len(drifted)} of {of} columns of {subject.name} drifted: {named}{more}.",
+            message=f"{len(drifted)} of {of} columns of {subject.name} drifted ({period}): {named}{more}.",
             evidence={each.column: {"score": each.score, "threshold": each.threshold} for each in drifted},
             false_alarms=0.01,
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from trivet.errors import Invalid
+from trivet.plugins import open_url
 from trivet.progress import Progress
 from trivet.types import as_utc, from_micros, to_micros
 
@@ -391,7 +392,8 @@ class Data(Records):
         if afresh:
             for view in views:
                 self._forget(view)
-        materializer = Materializer(views, guarded.sources, self._online)
+        engine = open_url("engine", self.context.settings.features.engine, self.root)
+        materializer = Materializer(views, guarded.sources, self._online, engine)
         record_materialization(self.context, views, guarded.sources, until=until)
         return materializer
 

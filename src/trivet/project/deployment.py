@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trivet.pipelines.execution import Event, Execution
     from trivet.pipelines.task import Pipeline
     from trivet.serving.deployment import Deployment
+    from trivet.serving.feature_server import FeatureServer
     from trivet.training.gates import Gate, GateReport
 from trivet.project.data import Data
 from trivet.project.tracking import Tracking
@@ -188,6 +189,10 @@ class Delivery(Data, Tracking):
     def deployments(self) -> list[Deployment]:
         """Everything that answers or has answered, newest first."""
         return self._live.deployments()
+
+    def feature_servers(self) -> list[FeatureServer]:
+        """Every server that answers features or has answered them without a model, newest first."""
+        return self._live.feature_servers()
 
     def deployment(self, reference: str) -> Deployment:
         """A deployment by the start of its id, or the newest of a model's name.

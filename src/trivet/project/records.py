@@ -134,16 +134,17 @@ class Records:
         return save(value, self.context, kind)
 
     def lineage(self, reference: str | Artifact, *, down: bool = False, depth: int | None = None) -> Lineage:
-        """Where an artifact came from, or with ``down`` what came of it.
+        """Where something came from, or with ``down`` what came of it.
 
         Args:
-            reference: an artifact, or what ``artifact`` understands.
+            reference: an artifact, what ``get`` understands, or ``prediction:ID``. A prediction came from the deployment
+                that answered: from its model, its gate report and what was in its online store when it began.
             down: what was made from it, instead of what it was made from.
             depth: how many generations of runs away at most; all by default.
 
         Raises:
             NotFound: as ``get``.
-            Invalid: as ``artifact``, or ``depth`` is negative.
+            Invalid: ``depth`` is negative, or with ``down``: a prediction, or as ``artifact``.
 
         Example:
             >>> import trivet as tv
@@ -155,8 +156,16 @@ class Records:
         """
         from trivet.ledger.lineage import ancestors, descendants
 
-        question = descendants if down else ancestors
-        return question(self.context.ledger, self.artifact(reference).digest, depth)
+        if down:
+            return descendants(self.context.ledger, self.artifact(reference).digest, depth)
+        start = self._with_origin(reference) if isinstance(reference, str) else reference
+        return ancestors(self.context.ledger, start if isinstance(start, Run) else start.digest, depth)
+
+    def _with_origin(self, reference: str) -> Artifact | Run:
+        if reference.startswith("prediction:"):
+            found = self._live.prediction(reference.removeprefix("prediction:"))
+            return self.context.ledger.run(found["deployment"])
+        return self.get(reference)
 
     def diff(self, a: str, b: str) -> Difference:
         """What differs between two runs, models, training sets or other artifacts.

@@ -6,7 +6,8 @@
     GET  /health  /metrics  /openapi.json  /
 
 Scoring runs inline in the event loop of one worker: handing a row to a thread costs more than scoring it (measured
-twice the latency, and worse with many connections), and a health check waits for one row, less than a millisecond.
+twice the latency, and worse with many connections), and a health check waits for one row, less than a millisecond. Where
+features are in a store beyond a network, requests are answered by threads: that may hang, and then health is still told.
 ``most_rows`` bounds how long one call can hold the loop.
 Limits and errors are those of every service of ours (``asgi``); a prediction that cannot be recorded is a 503 that says
 what to do.
@@ -21,7 +22,7 @@ from urllib.parse import parse_qs, unquote
 import msgspec
 
 from trivet import __version__
-from trivet.errors import Invalid, NotFound
+from trivet.errors import Invalid, NotFound, Unavailable
 from trivet.serving import protocol
 from trivet.serving.asgi import Answer, Failure, Scope, Service, allow, ok
 from trivet.serving.features import FeatureRoute
@@ -49,7 +50,7 @@ class App(Service):
         most_rows: of one call.
     """
 
-    unavailable = (Unrecorded,)  # the log of records has said so, and where
+    unavailable = (Unrecorded, Unavailable)  # the log of records has said so, and where
 
     def __init__(
         self,
@@ -85,6 +86,10 @@ class App(Service):
             "/v2/health/live": lambda: ok({"live": True, "ready": True}),
             "/v2/health/ready": lambda: ok({"live": True, "ready": True}),
         }
+
+    def waits(self, scope: Scope) -> bool:
+        """Reading features, for a prediction too, may wait for a network."""
+        return self._features is not None and self._features.waits and scope["method"] == "POST"
 
     def counted(self, change: int) -> None:
         """Keep the number of requests in flight."""

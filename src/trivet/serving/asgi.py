@@ -1,7 +1,8 @@
 """What every service of ours does with HTTP: a bare ASGI application with limits, and errors as sentences.
 
-Invariant: a fault of the caller is a 4xx with ``{"error": sentence}``; a fault of ours is a 500 with an id that stands
-in the log beside the trace. No trace ever leaves the process.
+Invariant: a fault of the caller is a 4xx with ``{"error": sentence}``; what this rests on and does not answer, an online
+store for example, is a 503 with another; a fault of ours is a 500 with an id that stands in the log beside the trace. No
+trace ever leaves the process.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 import msgspec
 
 from trivet.clock import new_id
-from trivet.errors import Invalid, NotFound, Refused, TrivetError
+from trivet.errors import Invalid, NotFound, Refused, TrivetError, Unavailable
 
-__all__ = ["Answer", "Failure", "Scope", "Service", "allow", "ok"]
+__all__ = ["JSON", "Answer", "Failure", "Scope", "Service", "allow", "ok"]
 
 _logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_JSON = [(b"content-type", b"application/json")]
+JSON = [(b"content-type", b"application/json")]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -34,7 +35,7 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
-    headers: list[tuple[bytes, bytes]] = _JSON
+    headers: list[tuple[bytes, bytes]] = JSON
 
 
 class Failure(Exception):
@@ -42,7 +43,7 @@ class Failure(Exception):
 
     def __init__(self, status: int, message: str, *headers: tuple[bytes, bytes]) -> None:
         super().__init__(message)
-        self.answer = Answer(status, _encode({"error": message}), [*_JSON, *headers])
+        self.answer = Answer(status, _encode({"error": message}), [*JSON, *headers])
 
 
 class Service(ABC):
@@ -53,11 +54,11 @@ class Service(ABC):
         most_bytes: of a body.
     """
 
-    unavailable: ClassVar[tuple[type[TrivetError], ...]] = ()
+    unavailable: ClassVar[tuple[type[TrivetError], ...]] = (Unavailable,)
     """Errors that are answered with 503: they will pass."""
 
     def __init__(self, *, on_close: Callable[[], object] | None = None, most_bytes: int = 4 << 20) -> None:
-        self._on_close, self._most_bytes = on_close, most_bytes
+        self._on_close, self.most_bytes = on_close, most_bytes
 
     @abstractmethod
     def route(self, scope: Scope, body: bytes) -> Answer:
@@ -89,38 +90,38 @@ class Service(ABC):
                 return
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.counted(1)
         try:
             body = await self._body(scope, receive)
             if body is None:
                 return  # the caller has gone
-            answer = await to_thread(self._answer, scope, body) if self.waits(scope) else self._answer(scope, body)
+            answer = await to_thread(self.answer, scope, body) if self.waits(scope) else self.answer(scope, body)
         except Failure as failure:
             answer = failure.answer
-        finally:
-            self.counted(-1)
         await send({"type": "http.response.start", "status": answer.status, "headers": _sized(answer)})
         await send({"type": "http.response.body", "body": answer.body if scope["method"] != "HEAD" else b""})
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
         """The whole body, None if the caller went away."""
         for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > self._most_bytes:
-                raise self._too_large()
+            if name == b"content-length" and value.isdigit() and int(value) > self.most_bytes:
+                raise self.too_large()
         message = await receive()
         body: bytes = message.get("body", b"")
         while message.get("more_body", False):
             message = await receive()
             body += message.get("body", b"")
-            if len(body) > self._most_bytes:
-                raise self._too_large()
+            if len(body) > self.most_bytes:
+                raise self.too_large()
         return None if message["type"] == "http.disconnect" else body
 
-    def _too_large(self) -> Failure:
-        most = f"The body is too large: {self._most_bytes} bytes is the most. Send several calls."
+    def too_large(self) -> Failure:
+        """What answers a body of more than ``most_bytes``."""
+        most = f"The body is too large: {self.most_bytes} bytes is the most. Send several calls."
         return Failure(413, most, (b"connection", b"close"))
 
-    def _answer(self, scope: Scope, body: bytes) -> Answer:
+    def answer(self, scope: Scope, body: bytes) -> Answer:
+        """The answer to one request, errors among them. Nothing is raised."""
+        self.counted(1)
         try:
             return self.route(scope, body)
         except Failure as failure:
@@ -136,6 +137,8 @@ class Service(ABC):
             _logger.exception("Error %s while answering %s %s", reference, scope["method"], scope["path"])
             sentence = exc.message if isinstance(exc, TrivetError) else "Something is wrong inside the service."
             return Answer(500, _encode({"error": f"{sentence} The log has more under this id.", "id": reference}))
+        finally:
+            self.counted(-1)
 
 
 def allow(method: str, *allowed: str) -> None:

@@ -22,7 +22,7 @@ from trivet.pipelines.recording import is_alive, process_tags
 from trivet.serving.admission import Admission
 from trivet.types import Digest
 
-__all__ = ["Deployment", "deploy", "deployment", "deployments", "end", "retire"]
+__all__ = ["Deployment", "deploy", "deployment", "deployments", "end", "retire", "state_of"]
 
 KIND = "serve"
 ROLES = ("champion", "canary", "shadow")
@@ -174,7 +174,7 @@ def _read(context: Context, run: Run, served: Mapping[str, tuple[int, datetime]]
         version=promised["version"],
         digest=promised["model"],
         role=promised["role"],
-        state=_state(context, run),
+        state=state_of(context, run),
         gate="pass" if "gate_report" in run.inputs else "ungated",
         override=run.tags.get("override", ""),
         max_silence=promised["max_silence"],
@@ -185,7 +185,7 @@ def _read(context: Context, run: Run, served: Mapping[str, tuple[int, datetime]]
     )
 
 
-def _state(context: Context, run: Run) -> str:
+def state_of(context: Context, run: Run) -> str:
     """How it stands now; the process of another host is taken at its word."""
     if run.status != "running":
         return "failed" if run.status == "failed" else "stopped"

@@ -14,7 +14,6 @@ definition never changes answers in between. Serving knows neither definitions n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
@@ -26,23 +25,47 @@ from trivet.errors import Invalid
 from trivet.serving.asgi import Answer, Failure, Scope, Service, allow, ok
 from trivet.types import as_utc, from_micros, to_micros
 
-__all__ = ["FeatureRoute", "FeatureService", "Wanted", "describe"]
+__all__ = ["STATUSES", "FeatureRoute", "FeatureService", "Wanted", "describe"]
 
 Wanted: TypeAlias = tuple[str, ...] | None
 """References or names of services; None for all that is served."""
 
 
-class Vector(Protocol):
-    """The features of one entity, by reference; times in microseconds."""
-
-    values: dict[str, Any]
-    times: dict[str, int | None]
-    status: dict[str, Any]
-
-
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
-Reader: TypeAlias = Callable[[Rows, int, Rows], Sequence[Vector]]
-"""Entities, the moment in microseconds and the request's values for each entity."""
+
+
+class Row(Protocol):
+    """The features of one entity, in the order of the reader's ``names``; times in microseconds."""
+
+    @property
+    def values(self) -> Sequence[Any]:
+        """The value; None where there is none."""
+        ...
+
+    @property
+    def times(self) -> Sequence[int | None]:
+        """The event time of the row it came from."""
+        ...
+
+    @property
+    def status(self) -> Sequence[str]:
+        """``present``, or why there is no value."""
+        ...
+
+
+class Reader(Protocol):
+    """Answers some features."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Their references."""
+        ...
+
+    def rows(self, entities: Rows, at: int, request: Rows) -> Sequence[Row]:
+        """Those of each entity at a moment in microseconds, with the request's values for each entity."""
+        ...
+
+
 Pusher: TypeAlias = Callable[[str, list[dict[str, Any]]], Any]
 """The name of a table and events for it; what it answers can be written as JSON."""
 
@@ -58,6 +81,9 @@ _decode = msgspec.json.Decoder(_Request).decode
 _decode_events = msgspec.json.Decoder(dict[str, Any] | list[dict[str, Any]]).decode
 _encode = msgspec.json.Encoder().encode
 _PUSH = "/push/"
+STATUSES = ("present", "null", "missing", "expired", "unmaterialized")
+"""Whether a feature has a value, or why it has none."""
+_NESTED = frozenset((dict, list))
 
 
 class FeatureRoute:
@@ -71,6 +97,7 @@ class FeatureRoute:
         services: the names of services among them.
         clock: what now is.
         most_rows: entities of one call.
+        waits: whether reading waits for a network, so that others are answered meanwhile.
     """
 
     def __init__(
@@ -83,11 +110,12 @@ class FeatureRoute:
         services: Sequence[str] = (),
         clock: Clock = system_clock,
         most_rows: int = 10_000,
+        waits: bool = False,
     ) -> None:
         self.keys, self.request = tuple(keys), tuple(request)
         self.features, self.services = tuple(features), tuple(services)
-        self._reader = lru_cache(256)(readers)
-        self._clock, self._most_rows = clock, most_rows
+        self._form = lru_cache(256)(lambda wanted: _Form(readers(wanted)))
+        self._clock, self._most_rows, self.waits = clock, most_rows, waits
         readers(None)  # what cannot be read is told at the start
 
     def __call__(self, body: bytes) -> Answer:
@@ -104,10 +132,42 @@ class FeatureRoute:
             raise Invalid(f"{len(entities)} entities came and {self._most_rows} is the most. Send several calls.")
         at = to_micros(self._clock() if request.at is None else as_utc(request.at))
         _check_keys(entities)
-        vectors = self._reader(_wanted(request.features))(entities, at, _sent(request, len(entities)))
-        moments: dict[int | None, datetime | None] = {None: None}
-        answers = [_answer(vector, moments) for vector in vectors]
+        form = self._form(_wanted(request.features))
+        answers = form(entities, at, _sent(request, len(entities)))
         return Answer(200, _encode(answers if several else answers[0]))
+
+
+class _Form:
+    """The answers of one reader as JSON objects whose names are prepared once.
+
+    A struct is made and written several times faster than a dictionary of as many names. Times and statuses repeat
+    from value to value and from request to request, so their JSON is kept.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        names = {f"f{place}": name for place, name in enumerate(reader.names)}
+        self._read = reader.rows
+        self._values, self._times, self._status = (
+            msgspec.defstruct(kind, list(names), rename=names, gc=False) for kind in ("Values", "Times", "Status")
+        )
+        self._statuses = lru_cache(64)(lambda *status: msgspec.Raw(_encode(self._status(*status))))
+
+    def __call__(self, entities: Rows, at: int, request: Rows) -> list[_Vector]:
+        return [
+            _Vector(self._values(*row.values), self._times(*map(_moment, row.times)), self._statuses(*row.status))
+            for row in self._read(entities, at, request)
+        ]
+
+
+class _Vector(msgspec.Struct, gc=False):
+    values: Any
+    times: Any
+    status: msgspec.Raw
+
+
+@lru_cache(4096)
+def _moment(micros: int | None) -> msgspec.Raw:
+    return msgspec.Raw(_encode(None if micros is None else from_micros(micros)))
 
 
 class FeatureService(Service):
@@ -159,8 +219,9 @@ class FeatureService(Service):
         raise Failure(404, f"There is nothing at {path}. GET / tells what there is.")
 
     def waits(self, scope: Scope) -> bool:
-        """A push waits for the disk."""
-        return str(scope["path"]).startswith(_PUSH)
+        """A push waits for the disk, and reading may wait for a network."""
+        path = str(scope["path"])
+        return path.startswith(_PUSH) or (self._features.waits and path == "/features")
 
 
 def _refuse_pages(scope: Scope) -> None:
@@ -201,7 +262,7 @@ def _sent(request: _Request, entities: int) -> Rows:
 def _check_keys(entities: Sequence[Mapping[str, Any]]) -> None:
     for entity in entities:
         for name, value in entity.items():
-            if isinstance(value, dict | list):
+            if value.__class__ in _NESTED:
                 raise Invalid(
                     f"{name!r} is {value!r}, and a key is text, a number or a truth value. Send one of those."
                 )
@@ -213,19 +274,15 @@ def _wanted(features: str | list[str] | None) -> Wanted:
     return (features,) if isinstance(features, str) else tuple(features)
 
 
-def _answer(vector: Vector, moments: dict[int | None, datetime | None]) -> dict[str, Any]:
-    times = {}
-    for name, moment in vector.times.items():
-        if moment not in moments:  # most values of a vector have the same few times
-            moments[moment] = from_micros(moment)  # type: ignore[arg-type]
-        times[name] = moments[moment]
-    return {"values": vector.values, "times": times, "status": vector.status}
-
-
 def describe(route: FeatureRoute) -> tuple[dict[str, Any], dict[str, Any]]:
     """The path and the schemas of ``POST /features`` for OpenAPI 3.1."""
     one, many = _described("FeatureVector"), {"type": "array", "items": _described("FeatureVector")}
-    failures = {"400": "Does not fit.", "404": "Not served.", "413": "Too large."}
+    failures = {
+        "400": "Does not fit.",
+        "404": "Not served.",
+        "413": "Too large.",
+        "503": "The online store does not answer. Ask again.",
+    }
     error = {"application/json": {"schema": _described("Error")}}
     path = {
         "post": {
@@ -252,7 +309,7 @@ def _schemas(route: FeatureRoute) -> dict[str, Any]:
     sent = {"type": "object", "properties": dict.fromkeys(route.request, scalar)}
     by_reference = {"type": "object", "propertyNames": {"enum": list(route.features)}}
     time = {"type": ["string", "null"], "format": "date-time"}
-    status = {"enum": ["present", "null", "missing", "expired", "unmaterialized"]}
+    status = {"enum": list(STATUSES)}
     return {
         "FeatureRequest": {
             "type": "object",
@@ -284,7 +341,13 @@ def _described(name: str) -> dict[str, str]:
 def _push_path() -> dict[str, Any]:
     event = {"type": "object"}
     events = {"oneOf": [event, {"type": "array", "items": event}]}
-    answers = {"200": "They count from now on.", "400": "Do not fit.", "404": "No such table.", "413": "Too large."}
+    answers = {
+        "200": "They count from now on.",
+        "400": "Do not fit.",
+        "404": "No such table.",
+        "413": "Too large.",
+        "503": "The online store does not answer. Push again: nothing counts twice.",
+    }
     return {
         "post": {
             "summary": "Adds events to a table, each once, and to the features that are made from it.",

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from trivet import __version__
-from trivet.serving.features import FeatureRoute, describe
+from trivet.serving.features import STATUSES, FeatureRoute, describe
 from trivet.serving.predictor import Predictor
 
 __all__ = ["document"]
@@ -20,6 +20,7 @@ _TYPES: dict[str, Any] = {
     "integer": ["integer", "null"],
     "": ["string", "number", "boolean", "null"],
 }
+_LATER = "The online store does not answer, or the prediction cannot be recorded. Ask again."
 _ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 
 
@@ -79,6 +80,7 @@ def _prediction(predictor: Predictor) -> dict[str, Any]:
         "model": {"type": "string"},
         "version": {"type": "string"},
         "features": {"type": "object"},
+        "feature_status": {"type": "object", "additionalProperties": {"enum": list(STATUSES)}},
     }
     if classes is not None:
         properties["probability"] = {"type": "object", "additionalProperties": {"type": "number"}}
@@ -94,7 +96,7 @@ def _predict() -> dict[str, Any]:
             "200": {"description": "One prediction or a list, as asked.", "content": _one_or_many("Prediction")},
             "400": _failure("Does not fit the model."),
             "413": _failure("Too large."),
-            "503": _failure("Cannot be recorded, so it is not answered."),
+            "503": _failure(_LATER),
         },
     }
 
@@ -123,7 +125,7 @@ def _v2(predictor: Predictor) -> dict[str, Any]:
             "200": {"description": "Tensors."},
             "400": _failure("Does not fit."),
             "404": _failure("Unknown."),
-            "503": _failure("Cannot be recorded, so it is not answered."),
+            "503": _failure(_LATER),
         },
     }
     paths: dict[str, Any] = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from threading import Lock
 from time import perf_counter_ns
 from typing import Any, Protocol, TypeAlias
 
@@ -50,6 +51,7 @@ Score: TypeAlias = Callable[[Sequence[Mapping[str, Any]]], Sequence[dict[str, An
 
 _AHEAD = 86_400_000_000  # a day: clocks differ, and some ask about this evening
 _REMEMBERED = 100_000  # ids that callers gave, so that none stands for two predictions
+_GOOD = frozenset(("present", "null"))
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -83,7 +85,13 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is answered. ``features`` is filled when it was asked for."""
+    """What is answered.
+
+    Attributes:
+        features: the values that were read, where asked for.
+        feature_status: why features had no value (``missing``, ``expired``, ``unmaterialized``), where any had none; of all
+            features where these were asked for.
+    """
 
     id: str
     prediction: Any
@@ -91,6 +99,7 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     version: str
     probability: Any = None
     features: dict[str, Any] | None = None
+    feature_status: dict[str, str] | None = None
 
 
 class Predictor:
@@ -118,6 +127,7 @@ class Predictor:
         self.inputs = Inputs(deployed.signature, deployed.entity_keys, deployed.request)
         self.metrics = metrics
         self._given: dict[str, None] = {}
+        self._claiming = Lock()
         self._read, self._score, self._log, self._clock = read, score, log, clock
 
     def predict(self, requests: Sequence[Request], *, features: bool = False) -> list[Prediction]:
@@ -136,21 +146,25 @@ class Predictor:
         try:
             records = self._recorded(requests, moments, received, started)
         except BaseException:
-            for request in requests:  # nothing has the id, so the caller may ask again
-                self._given.pop(request.id or "", None)
+            with self._claiming:  # nothing has the id, so the caller may ask again
+                for request in requests:
+                    self._given.pop(request.id or "", None)
             raise
-        name, version = self.deployed.name, self.deployed.version
-        return [
-            Prediction(
-                record.id,
-                record.output["prediction"],
-                name,
-                version,
-                record.output.get("probability"),
-                dict(record.features) if features else None,
-            )
-            for record in records
-        ]
+        return [self._answer(record, features=features) for record in records]
+
+    def _answer(self, record: Record, *, features: bool) -> Prediction:
+        status, output = record.feature_status, record.output
+        if not features:
+            status = {} if _GOOD.issuperset(status.values()) else {n: s for n, s in status.items() if s not in _GOOD}
+        return Prediction(
+            record.id,
+            output["prediction"],
+            record.model,
+            record.version,
+            output.get("probability"),
+            dict(record.features) if features else None,
+            dict(status) or None,
+        )
 
     def _recorded(
         self, requests: Sequence[Request], moments: Sequence[Micros], received: Micros, started: int
@@ -182,27 +196,34 @@ class Predictor:
         for number, request in enumerate(requests):
             where = f"Request {number}" if several else "The request"
             self.inputs.check(request.entities, request.values, where=where)
-            self._check_id(request.id, where=where)
             moments.append(now if request.at is None else to_micros(request.at))
             if moments[-1] > now + _AHEAD:
                 raise Invalid(
                     f"{where} asks about {request.at}, and nothing is known about the future. Leave 'at' out."
                 )
-        given = [request.id for request in requests if request.id is not None]
-        if len(set(given)) < len(given):
-            raise Invalid("Two requests have the same id. Give each its own, or none.")
-        self._given.update(dict.fromkeys(given))
-        while len(self._given) > _REMEMBERED:
-            self._given.pop(next(iter(self._given)))
+        if any(request.id is not None for request in requests):
+            self._claim([request.id for request in requests])
         return moments
 
-    def _check_id(self, given: str | None, *, where: str) -> None:
-        if given is None:
-            return
-        if not _ID.fullmatch(given):
-            raise Invalid(f"{where} has an id that cannot be used. Use 1 to 128 letters, digits and . _ : -")
-        if given in self._given:
-            raise Invalid(f"{where} has the id {given!r}, which another prediction has. Give each its own, or none.")
+    def _claim(self, ids: Sequence[str | None]) -> None:
+        """Give ids that callers chose to these predictions, and to no others."""
+        with self._claiming:
+            claimed: dict[str, None] = {}
+            for number, given in enumerate(ids):
+                where = f"Request {number}" if len(ids) > 1 else "The request"
+                if given is None:
+                    continue
+                if not _ID.fullmatch(given):
+                    raise Invalid(f"{where} has an id that cannot be used. Use 1 to 128 letters, digits and . _ : -")
+                if given in self._given:
+                    taken = "which another prediction has. Give each its own, or none."
+                    raise Invalid(f"{where} has the id {given!r}, {taken}")
+                if given in claimed:
+                    raise Invalid("Two requests have the same id. Give each its own, or none.")
+                claimed[given] = None
+            self._given.update(claimed)
+            while len(self._given) > _REMEMBERED:
+                self._given.pop(next(iter(self._given)))
 
     def _vectors(self, requests: Sequence[Request], moments: Sequence[Micros]) -> Sequence[Vector]:
         if not self.inputs.features:

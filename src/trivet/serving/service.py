@@ -15,11 +15,14 @@ import socket
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
 
 from trivet.errors import Conflict, Invalid, Refused
+from trivet.serving.asgi import Service
+from trivet.serving.connection import Connection
 
 __all__ = ["run"]
 
@@ -57,7 +60,7 @@ def run(
         config = uvicorn.Config(
             app,
             loop="auto",
-            http="auto",
+            http=cast("Any", partial(Connection, app)) if isinstance(app, Service) else "auto",
             ws="none",
             lifespan="on",
             log_config=None,

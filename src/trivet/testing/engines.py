@@ -27,8 +27,13 @@ from trivet.errors import Invalid, NotFound
 from trivet.features import aggregates as agg
 from trivet.features.definitions import Entity, FeatureView, Source, Times
 from trivet.features.engines.contract import Engine, Joined
+from trivet.features.materialize import Materializer
+from trivet.features.online.contract import OnlineStore
+from trivet.features.online.memory import MemoryStore
 from trivet.features.point_in_time import Row, agree, recompute
+from trivet.features.reader import FeatureReader
 from trivet.features.references import Selected, select_all
+from trivet.types import to_micros
 
 __all__ = ["EngineContract", "assert_same", "moments", "tables", "views"]
 
@@ -264,6 +269,54 @@ class EngineContract:
             self.check(spine, view, rows, strict=False)
 
         check()
+
+    def test_an_online_store_is_filled_with_the_same_values(self) -> None:
+        """Any table, after any steps, the last of which may find another past: rows that came late, ties swapped."""
+
+        @settings(max_examples=self.examples // 3, deadline=None, database=None)
+        @given(views(), tables(), tables(), st.booleans(), st.lists(moments, min_size=2, max_size=3))
+        def check(
+            view: FeatureView,
+            rows: list[dict[str, Any]],
+            others: list[dict[str, Any]],
+            swapped: bool,
+            steps: list[datetime],
+        ) -> None:
+            store, changed = MemoryStore(), [*(rows[::-1] if swapped else rows), *others]
+            filled = self.fill(view, rows, store)
+            for step in sorted(steps)[:-1]:
+                filled.advance(step)
+                self.check_filled(store, view, rows, step)
+            self.fill(view, changed, store).advance(max(steps))
+            self.check_filled(store, view, changed, max(steps))
+
+        check()
+
+    def fill(self, view: FeatureView, rows: list[dict[str, Any]], store: OnlineStore) -> Materializer:
+        """What fills a store with one view by the engine."""
+        return Materializer([view], {"events": pl.DataFrame(rows, SCHEMA)}, store, self.open())
+
+    def check_filled(self, store: OnlineStore, view: FeatureView, rows: list[dict[str, Any]], at: datetime) -> None:
+        """The store and the plain loop agree."""
+        features = select_all([view])
+        keys = [{"a": a, "b": b} for a in (1, 2, 11, 12, 7) for b in (1, 12)]
+        expected = recompute([{**key, "t": at} for key in keys], features, {"events": rows}, time="t", strict=False)
+        answers = FeatureReader(features, store)(keys, to_micros(at))
+        values = [{each.column: answer.values[each.reference] for each in features} for answer in answers]
+        answer = pl.DataFrame([pl.Series(f.column, [row[f.column] for row in values], strict=False) for f in features])
+        assert_same(features, answer, expected)
+
+    def test_only_what_changed_is_put_into_an_online_store(self) -> None:
+        """A step writes the keys that changed, and all of them where the past is another one; going back, nothing."""
+        view, store = _latest("x"), MemoryStore()
+        rows = [_row(0, a=a, x=1.0) for a in range(30)] + [_row(2, a=3, x=2.0)]
+        filled = self.fill(view, rows, store)
+        steps = [filled.advance(START + timedelta(hours=hour)) for hour in (1, 1, 3, 0)]
+        assert [step["view"] for step in steps] == [30, 0, 1, 0]
+        later = self.fill(view, [*rows, _row(4, a=99, x=3.0)], store)
+        assert later.advance(START + timedelta(hours=5)) == {"view": 1}
+        rewritten = self.fill(view, [*rows[1:], _row(0, a=0, x=7.0)], store)
+        assert rewritten.advance(START + timedelta(hours=6)) == {"view": 30}
 
     def test_composite_keys_never_collide(self) -> None:
         """Composite keys never collide."""

@@ -31,6 +31,7 @@ KINDS = (
         "check",
         "leak_check",
         "skew_audit",
+        "serve_features",
     ),
     "retire",
 )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
 from trivet.errors import ConfigError
 from trivet.features import Entity, FeatureView, Source, select_all
-from trivet.features.engines.executors import batch_of, messages_of
+from trivet.features.engines.executors import Kind, batch_of, messages_of
+from trivet.features.engines.filling import SpreadFilling
 from trivet.features.engines.spread import spread
 from trivet.features.frames import as_polars
 from trivet.features.logs import with_logs
@@ -32,6 +34,15 @@ class Loop:
         dealt = [m for each in self.sent for m in messages_of(work.deal([batch_of([each])]))]
         together = sorted(dealt, key=lambda m: (m.share, m.part, m.kind, m.place))
         return list(messages_of(work.answer([batch_of(together)])))
+
+    def filling(self, views, sources):
+        known = with_logs([view.source for view in views], sources, self.point_in_time)
+        return SpreadFilling(views, known, here=self.here, fetch=self.fetch)
+
+    @contextmanager
+    def fetch(self, work, messages):
+        answers = self.send(work, messages)
+        yield [m for m in answers if m.kind != Kind.ANSWER], (m for m in answers if m.kind == Kind.ANSWER)
 
 
 class TestLoop(EngineContract):

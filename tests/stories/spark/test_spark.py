@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import re
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
 import trivet as tv
+from tests.stories.spark.same import PLANE, PLANES, asked, check_filled, check_same, flights, served, views
 from trivet import plugins
 from trivet.errors import ConfigError, Invalid, TrivetError
-from trivet.features import Entity, FeatureView, Source, select_all
+from trivet.features import FeatureView, Source, select_all
 from trivet.features.engines.local import LocalEngine
+from trivet.features.engines.spark import SparkEngine
 from trivet.features.sources import snapshots_of
 from trivet.testing.engines import EngineContract
 
 URL = "spark:local[2]"
-NOON = datetime(2013, 1, 1, 12, tzinfo=UTC)
-PLANE, ROUTE = Entity("plane", key="tail", type="string"), Entity("route", keys=("tail", "dest"))
 
 
 def opened(url=URL):
@@ -33,71 +32,12 @@ class TestSpark(EngineContract):
         return opened()
 
 
-def flights(rows=400, seed=0):
-    """Rows with types that Spark does not have: categories, unsigned numbers, nanoseconds in a local zone, times of day."""
-    random = np.random.default_rng(seed)
-    moments = [NOON + timedelta(minutes=int(m)) for m in random.integers(0, 900, rows)]
-    return pl.DataFrame(
-        {
-            "tail": random.choice(list("ABCDEFGH"), rows),
-            "dest": random.choice(["LGA", "JFK"], rows),
-            "dep": pl.Series(moments, dtype=pl.Datetime("ns", "America/New_York")),
-            "delay": random.normal(size=rows),
-            "seats": pl.Series(random.integers(0, 2**63, rows), dtype=pl.UInt64),
-            "carrier": pl.Series(random.choice(["AA", "UA"], rows).tolist(), dtype=pl.Categorical),
-            "clock": pl.Series(moments).dt.time(),
-            "legs": random.integers(0, 9, (rows, 2)).tolist(),
-        }
-    )
-
-
-def asked(rows=150):
-    return flights(rows, seed=1).select(pl.col("dep").alias("t"), "dest", pl.col("tail").cast(pl.String))
-
-
-def views(data, planes):
-    source = Source("flights", data, event_time="dep", known_after="7m")
-    plane = FeatureView(
-        "plane",
-        entity=PLANE,
-        source=source,
-        ttl="2h",
-        features={
-            **{name: tv.latest(name) for name in ("delay", "seats", "carrier", "clock", "legs")},
-            "mean": tv.mean("delay", ["1h", "4h"], where="carrier = 'AA'"),
-            "std": tv.std("delay", "4h"),
-        },
-    )
-    route = FeatureView("route", entity=ROUTE, source=source, features={"n": tv.count("3h"), "of": tv.latest("delay")})
-    busy = "SELECT tail, date_trunc('hour', dep::TIMESTAMPTZ) AS hour, count(*) AS many FROM flights GROUP BY ALL"
-    query = Source("busy", sql=busy, inputs=[source], event_time="hour", known_after="1h")
-    return [
-        plane,
-        route,
-        FeatureView("planes", entity=PLANE, source=Source("planes", planes), features=["age"]),
-        FeatureView("busy", entity=PLANE, source=query, features=["many"]),
-        FeatureView("log", entity=PLANE, source=inner(source), features={"highest": tv.max("last", "5h")}),
-    ]
-
-
-def inner(source):
-    return FeatureView("inner", entity=PLANE, source=source, features={"last": tv.latest("delay")})
-
-
-def check_same(all_views, spine, root=Path()):
-    sources, features = snapshots_of([view.source for view in all_views], root), select_all(all_views)
-    there = opened().point_in_time(spine, features, sources, time="t", strict=True)
-    here = LocalEngine().point_in_time(spine, features, sources, time="t", strict=True)
-    assert there.frame.equals(here.frame, null_equal=True)
-    assert there.frame.schema == here.frame.schema
-    assert there.report == here.report
-
-
-PLANES = pl.DataFrame({"tail": ["A", "B", "B", None], "age": [10, 20, 30, 40]})
-
-
 def test_frames_queries_and_logs_of_views_are_answered_as_here():
-    check_same(views(flights(), PLANES), asked())
+    check_same(opened(), views(flights(), PLANES), asked())
+
+
+def test_an_online_store_filled_by_spark_has_the_same_bytes(tmp_path):
+    check_filled(opened(), served(flights(), PLANES), tmp_path)
 
 
 def test_files_folders_and_delta_tables_are_read_where_they_are_answered(tmp_path):
@@ -106,7 +46,8 @@ def test_files_folders_and_delta_tables_are_read_where_they_are_answered(tmp_pat
     data = flights()
     data.write_parquet(tmp_path / "flights.parquet")
     PLANES.write_csv(tmp_path / "planes.csv")
-    check_same(views("flights.parquet", "planes.csv"), asked(), tmp_path)
+    check_same(opened(), views("flights.parquet", "planes.csv"), asked(), tmp_path)
+    check_filled(opened(), served("flights.parquet", "planes.csv"), tmp_path, tmp_path)
     for number, part in enumerate(data.iter_slices(150)):
         (tmp_path / f"folder/year={number}").mkdir(parents=True)
         part.write_parquet(tmp_path / f"folder/year={number}/rows.parquet")
@@ -115,16 +56,18 @@ def test_files_folders_and_delta_tables_are_read_where_they_are_answered(tmp_pat
     for place in ("folder/", "delta:delta"):
         source = Source("flights", place, event_time="dep")
         view = FeatureView("v", entity=PLANE, source=source, features={"s": tv.sum("delay", "9h"), "n": tv.count("1h")})
-        check_same([view], asked(), tmp_path)
+        check_same(opened(), [view], asked(), tmp_path)
 
 
 def test_what_is_large_goes_through_a_folder(tmp_path, monkeypatch):
-    from trivet.features.engines import spark, spread
+    from trivet.features.engines import filling, spark, spread
 
     monkeypatch.setattr(spark, "_DIRECT", 1_000)
     monkeypatch.setattr(spread, "_SENT", 100)
     monkeypatch.setattr(spread, "_PART", 1_000)
-    check_same(views(flights(), PLANES), asked())
+    check_same(opened(), views(flights(), PLANES), asked())
+    monkeypatch.setattr(filling, "_PUT", 1_000)
+    check_filled(opened(), served(flights(), PLANES), tmp_path)
 
 
 def test_the_spine_may_be_a_frame_of_spark():
@@ -146,6 +89,31 @@ def test_a_project_needs_one_line(tmp_path):
     local = tv.open(tmp_path).training_set(asked(), ["plane:*", "route:*"], time="t")
     assert made.artifact.content == local.artifact.content
     assert made.to_polars().equals(local.to_polars())
+
+
+def test_materialize_uses_the_engine_that_the_project_names(tmp_path, monkeypatch):
+    flights().write_parquet(tmp_path / "flights.parquet")
+    declared = served(str(tmp_path / "flights.parquet"), PLANES)[1::3]
+    jobs, fetch = [], SparkEngine.fetch
+    monkeypatch.setattr(SparkEngine, "fetch", lambda *arguments: jobs.append(1) or fetch(*arguments))
+    answers = []
+    for engine in (URL, "local:"):
+        (tmp_path / "trivet.toml").write_text(f'[features]\nengine = "{engine}"\nonline = "lmdb:{engine[:5]}"\n')
+        with tv.open(tmp_path) as project:
+            written = project.materialize(declared, until="2013-01-01T20:00Z")
+            keys = [{"tail": tail, "dest": "LGA"} for tail in "ABCZ"]
+            vectors = project.online_features(declared, keys, at="2013-01-01T20:00Z")
+            answers.append((written, [(each.values, each.status, each.times) for each in vectors]))
+    assert answers[0] == answers[1]
+    assert len(jobs) == 1
+
+
+def test_the_page_is_true(tmp_path, monkeypatch):
+    page = (Path(__file__).resolve().parents[3] / "docs/how-to/grow-to-spark.md").read_text("utf-8")
+    [settings], [code] = (re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("toml", "python"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "trivet.toml").write_text(settings)
+    exec(code, {})
 
 
 def test_errors_of_spark_are_sentences():

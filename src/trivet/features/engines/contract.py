@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
+from trivet.features.definitions import FeatureView
+from trivet.features.online.contract import Batch
 from trivet.features.references import Selected
 from trivet.features.sources import Snapshots
+from trivet.types import Micros
 
-__all__ = ["Engine", "Joined", "Report"]
+__all__ = ["Begun", "Engine", "Filler", "Filling", "Joined", "Puts", "Report"]
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,5 +77,56 @@ class Engine(Protocol):
         Raises:
             NotFound: a column or the data of a source is missing.
             Invalid: types do not fit, or the data cannot be read.
+        """
+        ...
+
+
+class Begun(NamedTuple):
+    """From where a view is moved forward in an online store.
+
+    Attributes:
+        number: which of the views.
+        watermark: up to when it is materialized; None for never.
+        past: what its source had up to then, as ``trivet.features.past`` says; None where nobody remembers.
+    """
+
+    number: int
+    watermark: Micros | None
+    past: list[Any] | None
+
+
+Puts: TypeAlias = Generator[Sequence[Batch], None, None]
+"""What is put into an online store, call by call. The last call has the watermarks."""
+
+
+class Filling(Protocol):
+    """Some views and their data, ready to be moved forward in an online store again and again."""
+
+    def puts(self, begun: Sequence[Begun], moment: Micros) -> Puts:
+        """What brings the store from where it is to ``moment``, all of it worked out before the first row is put.
+
+        Raises:
+            Invalid: the data cannot be read any more.
+        """
+        ...
+
+
+@runtime_checkable
+class Filler(Protocol):
+    """An engine that works out the rows of online stores as well. For one that does not, the process that asks does.
+
+    ``EngineContract`` examines both alike: an online store has the values that ``point_in_time`` answers.
+    """
+
+    def filling(self, views: Sequence[FeatureView], sources: Snapshots) -> Filling:
+        """The views over data.
+
+        Args:
+            views: what is to be served.
+            sources: as for ``Engine.point_in_time``.
+
+        Raises:
+            NotFound: a column or the data of a source is missing.
+            Invalid: the data cannot be read, or a feature has no online form.
         """
         ...

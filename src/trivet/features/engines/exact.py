@@ -7,18 +7,20 @@ values, bit for bit what ``math.fsum`` answers, in constant time per window howe
 superaccumulator of Kulisch (1971); prefix sums over it need associativity, which integers have.
 
 Columns whose exponents lie so far apart that more than ``MOST_LIMBS`` would be needed are summed by ``math.fsum``.
+Long columns are worked through in runs that the processor's cache holds; only the prefix sums are as long as they.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from trivet.errors import Invalid
-from trivet.features.engines.timeline import Ints
+from trivet.features.engines.timeline import Ints, stretches
 
 __all__ = ["Floats", "RangeSums", "range_sums"]
 
@@ -26,6 +28,8 @@ Floats = npt.NDArray[np.float64]
 MOST_LIMBS = 16
 _LIMB = 32
 _MASK = (1 << _LIMB) - 1
+_FRACTION, _EXPONENT = 52, 0x7FF  # how IEEE 754 lays out a double: bits of the fraction, and the exponent's above them
+_LOWEST = -1074  # the exponent of the smallest double
 
 
 class RangeSums(Protocol):
@@ -77,20 +81,26 @@ class FloatSums:
     def __init__(self, values: Floats) -> None:
         finite = np.isfinite(values)
         self._special = None if finite.all() else [_prefix(f(values)) for f in (np.isnan, np.isposinf, np.isneginf)]
-        self._values = values if self._special is None else np.where(finite, values, 0.0)
-        self._limbs, self._scale = _limbs(self._values)
+        values = values if self._special is None else np.where(finite, values, 0.0)
+        self._limbs, self._scale = _limbs(values)
+        self._values = values if self._limbs is None else None
 
     def between(self, low: Ints, high: Ints) -> Floats:
         """The sums, as ``math.fsum`` would round them; NaN where there is a NaN or both infinities."""
-        if self._limbs is None:
-            sums = np.array([math.fsum(self._values[a:b]) for a, b in zip(low.tolist(), high.tolist(), strict=True)])
-        else:
-            sums = _rounded([limb[high] - limb[low] for limb in self._limbs], self._scale)
+        sums = np.empty(len(low))
+        for run in stretches(len(low)):
+            sums[run] = self._finite(low[run], high[run])
         if self._special is None:
             return sums
         nan, up, down = (prefix[high] > prefix[low] for prefix in self._special)
         sums = np.where(up, np.inf, np.where(down, -np.inf, sums))
         return np.where(nan | (up & down), np.nan, sums)
+
+    def _finite(self, low: Ints, high: Ints) -> Floats:
+        if self._limbs is not None:
+            return _rounded([limb[high] - limb[low] for limb in self._limbs], self._scale)
+        assert self._values is not None
+        return np.array([math.fsum(self._values[a:b]) for a, b in zip(low.tolist(), high.tolist(), strict=True)])
 
 
 def _prefix(values: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Ints:
@@ -101,33 +111,55 @@ def _prefix(values: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Ints:
 
 def _limbs(values: Floats) -> tuple[list[Ints] | None, int]:
     """Prefix sums of the limbs, lowest first, and the exponent of the lowest bit; None when there would be too many."""
-    if not values.any():
-        return [np.zeros(len(values) + 1, np.int64)], 0
-    mantissa, exponent = np.frexp(values)
-    whole = np.ldexp(mantissa, 53).astype(np.int64)
-    trailing = np.frexp((whole & -whole).astype(np.float64))[1] - 1  # zeros at the end; -1 for a zero
-    present = whole != 0
-    lowest = np.where(present, exponent - 53 + trailing, 0)
-    scale = int(lowest[present].min())
-    bits = int(exponent[present].max()) - scale
-    if bits + len(values).bit_length() < 63:
-        return [_prefix(np.ldexp(values, -scale).astype(np.int64))], scale
+    scale, top = _extent(values)
+    bits = top - scale
     if bits > MOST_LIMBS * _LIMB:
         return None, 0
-    return _split(whole >> np.maximum(trailing, 0), np.where(present, lowest - scale, 0), bits), scale
+    whole = bits + len(values).bit_length() < 63  # all sums fit into one limb
+    limbs = [np.zeros(len(values) + 1, np.int64) for _ in range(1 if whole else -(-bits // _LIMB))]
+    half = -scale // 2  # in two steps: 2.0 ** -scale may be no double
+    for run in stretches(len(values)):
+        numbers = values[run] * 2.0**half * 2.0 ** (-scale - half)
+        digits = [numbers] if whole else _digits(numbers, len(limbs))
+        for limb, digit in zip(limbs, digits, strict=True):
+            _continue(limb, run, digit)
+    return limbs, scale
 
 
-def _split(whole: Ints, shift: Ints, bits: int) -> list[Ints]:
-    """Prefix sums of each 32 bits of ``whole << shift``, signs kept."""
-    sign, size = np.sign(whole), np.abs(whole).astype(np.uint64)
-    limb, rest = shift // _LIMB, (shift % _LIMB).astype(np.uint64)
-    mask, width = np.uint64(_MASK), np.uint64(_LIMB)
-    pieces = [(size << rest) & mask, (size >> (width - rest)) & mask, (size >> width) >> (width - rest)]
-    signed = [piece.astype(np.int64) * sign for piece in pieces]
-    return [
-        _prefix(sum(np.where(limb == number - offset, piece, 0) for offset, piece in enumerate(signed)))  # type: ignore[arg-type]
-        for number in range(-(-bits // _LIMB) + 1)
-    ]
+def _continue(prefix: Ints, run: slice, digit: Floats) -> None:
+    """Write the prefix sums of one more run behind those before it."""
+    behind = prefix[run.start + 1 : run.stop + 1]
+    np.cumsum(digit.astype(np.int64), out=behind)
+    behind += prefix[run.start]
+
+
+def _extent(values: Floats) -> tuple[int, int]:
+    """Exponents between which all bits of all values lie: of the lowest bit, and above the highest."""
+    lowest, largest = [], 0.0
+    for run in stretches(len(values)):
+        part = values[run]
+        largest = max(largest, float(np.abs(part).max()))
+        lowest += _lowest_bits(part)
+    return min(lowest, default=0), math.frexp(largest)[1] if lowest else 0
+
+
+def _lowest_bits(values: Floats) -> list[int]:
+    """The exponent of the lowest bit of all values that are not zero, in a list; none if all are."""
+    bits = values.view(np.int64)
+    exponent = (bits >> _FRACTION) & _EXPONENT
+    fraction = bits & ((1 << _FRACTION) - 1) | (exponent > 0).astype(np.int64) << _FRACTION
+    trailing = ((fraction & -fraction).astype(np.float64).view(np.int64) >> _FRACTION) - 1023  # zeros at the end
+    lowest = (np.maximum(exponent, 1) - 1 + _LOWEST + trailing)[fraction != 0]
+    return [int(lowest.min())] if len(lowest) else []
+
+
+def _digits(numbers: Floats, limbs: int) -> Iterator[Floats]:
+    """Whole numbers in digits of 32 bits with their sign, lowest first. Every step is exact."""
+    for _ in range(limbs - 1):
+        rest = np.trunc(numbers * 2.0**-_LIMB)
+        yield numbers - rest * 2.0**_LIMB
+        numbers = rest
+    yield numbers
 
 
 def _rounded(limbs: list[Ints], scale: int) -> Floats:

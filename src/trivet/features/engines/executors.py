@@ -1,14 +1,14 @@
-"""What the processes of a cluster do for a join: deal rows out by key, and answer each part with the local engine.
+"""What the processes of a cluster do: deal rows out by key, and answer each part as the local engine does.
 
 A cluster moves rows of ``SCHEMA``: numbers by which it brings together what belongs together, and a message in
 Arrow's format that it does not look into. So every type of Polars gets through unharmed, those too that the cluster
 does not have, and the answer is the local engine's because it is the local engine that gives it. Nothing here imports
-the cluster's library; ``trivet.features.engines.spark`` is one that sends this work out.
+the cluster's library; ``trivet.features.engines.spark`` is one that sends this work out. What is asked of a part is said
+by the neighbours: ``spread`` asks for the answers of a join, ``filling`` for the rows of an online store.
 """
 
 from __future__ import annotations
 
-import gc
 import platform
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,12 +25,11 @@ import pyarrow as pa
 import trivet
 from trivet import errors
 from trivet.errors import ConfigError, TrivetError
-from trivet.features.dealing import ROW, in_batches, in_parts, number_of, present
-from trivet.features.engines.local import LocalEngine
-from trivet.features.references import Selected
+from trivet.features.dealing import in_batches, in_parts, number_of, present
 from trivet.features.sources.portions import decode_portion
 
 __all__ = [
+    "PLACES",
     "SCHEMA",
     "Kind",
     "Message",
@@ -40,6 +39,7 @@ __all__ = [
     "error_of",
     "messages_of",
     "packed",
+    "rows_of",
     "unpacked",
     "versions",
 ]
@@ -47,13 +47,17 @@ __all__ = [
 SCHEMA = pa.schema(
     {"share": pa.int32(), "part": pa.int32(), "kind": pa.int32(), "place": pa.int64(), "data": pa.binary()}
 )
-_BATCH = 1 << 17  # rows dealt out or answered at a time
-_PLACES = 1 << 32  # messages that one message may become
-_WASTE = 16 << 20  # bytes done with before they are looked for
+PLACES = 1 << 32
+"""How many messages one message may become."""
+_BATCH = 1 << 17  # rows dealt out at a time
+_HELD = 16 << 20  # bytes of messages that are handed back together
 
 
 class Kind(IntEnum):
-    """What a message holds: rows of the spine or of a source, or where to read these; then what became of them."""
+    """What a message holds: rows of the spine or of a source, or where to read these; then what became of them.
+
+    An answer is rows, a report is a few numbers beside them, and an error is what there is instead.
+    """
 
     SPINE = 0
     ROWS = 1
@@ -83,21 +87,18 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True)
 class Share:
-    """What is asked of one source by one kind of keys: ``trivet.features.dealing.Group``, ready to be sent.
+    """What is read of one source for one kind of keys: of ``trivet.features.dealing.Group`` what is sent.
 
     Attributes:
         source: the name.
         keys: the key columns.
         columns: what is read.
-        features: what is answered.
-        spine, rows: messages without rows, for the types.
+        rows: a message without rows, for the types.
     """
 
     source: str
     keys: tuple[str, ...]
     columns: tuple[str, ...]
-    features: tuple[Selected, ...]
-    spine: bytes
     rows: bytes
 
     @property
@@ -108,20 +109,16 @@ class Share:
 
 @dataclass(frozen=True)
 class Work:
-    """One join, as it is sent to every process.
+    """Everything that the processes are told. Sent once, so it is small. What they answer is said by who inherits.
 
     Attributes:
-        shares: by number.
-        parts: how many of them keys are dealt into.
-        time: the spine's column of prediction times.
-        strict: as ``Engine.point_in_time``.
+        shares: what is read.
+        parts: how many parts the keys of each share are dealt into.
         versions: of the process that asks; others would not answer the same bits.
     """
 
     shares: tuple[Share, ...]
     parts: int
-    time: str
-    strict: bool
     versions: tuple[str, ...]
 
     def deal(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -134,7 +131,7 @@ class Work:
         for _, found in groupby(messages_of(batches), attrgetter("share", "part")):
             messages = list(found)
             failed = [message for message in messages if message.kind == Kind.ERROR]
-            yield from _sent(failed or self._answered(messages), messages[0])
+            yield from _sent(failed or self.answered(messages), messages[0])
 
     def _dealt(self, message: Message) -> Iterator[Message]:
         self._check_versions()
@@ -142,23 +139,11 @@ class Work:
         kind, owner = (Kind.SPINE, "the spine") if spine else (Kind.ROWS, share.owner)
         for number, batch in enumerate(_batches(message, share)):
             for part, rows in in_parts(batch, number_of(batch, share.keys, self.parts, owner)):
-                yield Message(message.share, part, kind, message.place * _PLACES + number, packed(rows))
+                yield Message(message.share, part, kind, message.place * PLACES + number, packed(rows))
 
-    def _answered(self, messages: list[Message]) -> Iterator[Message]:
-        number, part, *_ = messages[0]
-        share = self.shares[number]
-        asked, known = _rows(messages, Kind.SPINE, share.spine), _rows(messages, Kind.ROWS, share.rows)
-        messages.clear()
-        engine, sources = LocalEngine(), {share.source: known}
-        joined = engine.point_in_time(asked, share.features, sources, time=self.time, strict=self.strict)
-        answer = joined.frame.select(ROW, *(each.column for each in share.features))
-        for place, start in enumerate(range(0, answer.height, _BATCH)):
-            yield Message(number, part, Kind.ANSWER, place, packed(answer[start : start + _BATCH]))
-        yield Message(number, part, Kind.REPORT, 0, msgspec.json.encode(joined.report))
-        large = known.estimated_size() > _WASTE
-        del joined, answer, asked, known, sources
-        if large:
-            gc.collect()  # what the engine prepared refers to itself: part would come upon part
+    def answered(self, messages: list[Message]) -> Iterator[Message]:
+        """What is asked of the rows of one part, all of one share and in order. May empty the list."""
+        raise NotImplementedError
 
     def _check_versions(self) -> None:
         if self.versions != versions():
@@ -185,6 +170,12 @@ def unpacked(data: bytes) -> pl.DataFrame:
     return pl.read_ipc_stream(data)
 
 
+def rows_of(messages: list[Message], kind: Kind, none: bytes) -> pl.DataFrame:
+    """The rows of one kind in their order, ``none`` if there are none."""
+    frames = [unpacked(each.data) for each in messages if each.kind == kind]
+    return pl.concat(frames or [unpacked(none)], rechunk=True)
+
+
 def error_of(data: bytes) -> TrivetError:
     """The error that another process met."""
     name, sentence, facts = msgspec.json.decode(data)
@@ -203,12 +194,6 @@ def _batches(message: Message, share: Share) -> Iterator[pl.DataFrame]:
     yield from in_batches(rows.select(present(rows, share.columns, share.owner)), _BATCH, share.owner)
 
 
-def _rows(messages: list[Message], kind: Kind, none: bytes) -> pl.DataFrame:
-    """The rows of one kind in their order, ``none`` if there are none."""
-    frames = [unpacked(each.data) for each in messages if each.kind == kind]
-    return pl.concat(frames or [unpacked(none)], rechunk=True)
-
-
 def _sent(messages: Iterable[Message], of: Message) -> Iterator[pa.RecordBatch]:
     """Messages as rows of the cluster. An error is the last of them, so that it arrives as what it is."""
     waiting: list[Message] = []
@@ -217,7 +202,7 @@ def _sent(messages: Iterable[Message], of: Message) -> Iterator[pa.RecordBatch]:
         for message in messages:
             waiting.append(message)
             size += len(message.data)
-            if size > _WASTE:
+            if size > _HELD:
                 yield batch_of(waiting)
                 waiting, size = [], 0
     except TrivetError as exc:

@@ -6,7 +6,7 @@ different kinds are refused rather than converted. A key with a null in it belon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -59,11 +59,11 @@ class KeyIndex:
     """The different keys of a source.
 
     Attributes:
-        codes: for each row of the source its key's code, ``NULL`` where the key has a null.
+        codes: for each row of the source its key's code, ``NULL`` where the key has a null; 32 bits where those do.
         size: one more than the greatest code.
     """
 
-    codes: npt.NDArray[np.int64]
+    codes: npt.NDArray[Any]
     size: int
 
     def __init__(self, keys: pl.DataFrame, owner: str) -> None:
@@ -73,11 +73,11 @@ class KeyIndex:
         if self._base is not None:
             column = keys.to_series()
             self.size = int(column.max() or 0) - self._base + 1  # type: ignore[arg-type]
-            self.codes = (column - self._base).fill_null(NULL).to_numpy()
+            self.codes = _small((column - self._base).fill_null(NULL), self.size)
             return
         self._known = keys.drop_nulls().unique(maintain_order=True).with_row_index(_CODE)
         self.size = len(self._known)
-        self.codes = self._join(keys)
+        self.codes = _small(pl.Series(self._join(keys)), self.size)
 
     @cached_property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -109,6 +109,11 @@ class KeyIndex:
             (column - self._base).zip_with(known.fill_null(value=True), pl.Series([UNKNOWN])).fill_null(NULL).to_numpy()
         )
 
+    @property
+    def schema(self) -> Mapping[str, pl.DataType]:
+        """The type of each key column."""
+        return self._schema
+
     def tuples(self, codes: npt.NDArray[np.int64]) -> list[tuple[Any, ...]]:
         """The keys of ``codes`` as the online store wants them."""
         if self._base is not None:
@@ -121,6 +126,10 @@ class KeyIndex:
         found = keys.join(self._known, on=keys.columns, how="left", maintain_order="left")[_CODE].cast(pl.Int64)
         codes = found.fill_null(UNKNOWN).to_numpy()
         return np.where(_has_null(keys), NULL, codes) if found.null_count() else codes
+
+
+def _small(codes: pl.Series, size: int) -> npt.NDArray[Any]:
+    return codes.cast(pl.Int32 if size < 1 << 31 else pl.Int64).to_numpy()
 
 
 def _has_null(keys: pl.DataFrame) -> npt.NDArray[np.bool_]:

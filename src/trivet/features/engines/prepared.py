@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from trivet.features.definitions import FeatureView, Source, Times
 from trivet.features.engines import asof, windows
 from trivet.features.engines.filters import satisfied
 from trivet.features.engines.keys import NULL, KeyIndex, key_columns
-from trivet.features.engines.timeline import Ints, Race, Timeline
+from trivet.features.engines.timeline import Ints, Places, Race, Timeline, grouped
 from trivet.features.keytypes import check_keys
 from trivet.features.predicates import parse
 from trivet.features.sources import Snapshots, read
@@ -35,6 +35,8 @@ __all__ = ["Answer", "Clock", "Prepared", "Query", "prepare"]
 
 Keys = tuple[str, ...]
 Mask = npt.NDArray[np.bool_]
+_Type: TypeAlias = "pl.DataType | type[pl.DataType]"
+_MANY = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Prepared:
     def __init__(self, source: Source, frame: pl.DataFrame) -> None:
         self.source = source
         self.rows = frame.height
-        self._frame = frame
+        self._frame = frame.clone()
         self.keys = cache(self._keys)
         self.timeline = cache(self._timeline)
         self.race = cache(self._race)
@@ -111,6 +113,14 @@ class Prepared:
     def column(self, name: str) -> pl.Series:
         """A column in the order of the source."""
         return self._frame[name]
+
+    def _whole(self, name: str) -> pl.Series:
+        """A column of which all rows are taken: in one piece, and from then on kept so, or it would be copied each time."""
+        column = self._frame[name]
+        if column.n_chunks() > 1:
+            column = column.rechunk()
+            self._frame.replace_column(self._frame.get_column_index(name), column)
+        return column
 
     def _keys(self, names: Keys) -> KeyIndex:
         owner = f"source {self.source.name!r}"
@@ -124,7 +134,7 @@ class Prepared:
             ambiguous=self.source.ambiguous,
             nonexistent=self.source.nonexistent,
         )
-        micros = to_micros(self._frame[column], rules)
+        micros = to_micros(self._whole(column), rules)
         return micros.fill_null(0).to_numpy(), micros.is_not_null().to_numpy()
 
     def _timeline(self, names: Keys, clock: Clock) -> Timeline:
@@ -156,7 +166,7 @@ class Prepared:
 
     def _zoned(self, name: str) -> pl.Series:
         """A column; times without a zone are in the zone of the source."""
-        column = self._frame[name]
+        column = self.column(name)
         if not (isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is None):
             return column
         micros, present = self._micros(name)
@@ -166,14 +176,14 @@ class Prepared:
         """Who is the latest when, among all rows or among those with a value in column ``only``."""
         timeline = self.timeline(names, clock)
         race = timeline.race(strict)
-        kept = [] if only is None else [self._frame[only].is_not_null().to_numpy()]
+        kept = [] if only is None else [self.column(only).is_not_null().to_numpy()]
         kept += [] if where is None else [self.satisfied(where)]
         return race.only(np.logical_and.reduce(kept)[timeline.rows]) if kept else race
 
     def _present(self, names: Keys, clock: Clock, column: str | None, where: str | None) -> pl.Series:
         """A column along a timeline, null where the condition is not satisfied; without a column, ones."""
         rows = self.timeline(names, clock).rows
-        series = pl.Series(np.ones(len(rows), np.int64)) if column is None else self._frame[column].gather(rows)
+        series = pl.Series(np.ones(len(rows), np.int64)) if column is None else self._whole(column).gather(rows)
         return series if where is None else series.set(pl.Series(~self.satisfied(where)[rows]), None)
 
     def _along(self, names: Keys, clock: Clock, column: str | None, ranked: bool, where: str | None) -> windows.Values:
@@ -220,11 +230,18 @@ class _Chosen:
 
 
 class Query:
-    """Some keys at some moments. Codes are those of ``prepared.keys(names)``; ``NULL`` answers nothing but nulls."""
+    """Some keys at some moments. Codes are those of ``prepared.keys(names)``; ``NULL`` answers nothing but nulls.
 
-    def __init__(self, prepared: Prepared, names: Keys, codes: Ints, at: Ints, *, strict: bool) -> None:
+    Many are looked up key by key, whatever their order, so that each search stays near the one before, and what was
+    found is put back into their order.
+    """
+
+    def __init__(self, prepared: Prepared, names: Keys, codes: Places, at: Ints, *, strict: bool) -> None:
         self._prepared = prepared
-        self._names, self._codes, self._at, self._strict = names, codes, at, strict
+        self._order = grouped(codes, prepared.keys(names).size) if len(codes) > _MANY else None
+        if self._order is not None:
+            codes, at = codes[self._order], at[self._order]
+        self._names, self._codes, self._at, self._strict = names, codes, at.astype(np.int64, copy=False), strict
         self._nobody = codes == NULL
         self._chosen = cache(self._choose)
         self._latest = cache(self._find_latest)
@@ -246,10 +263,18 @@ class Query:
     def _moments(self, lag: int) -> Ints:
         return self._at - lag if lag else self._at
 
+    def _put_back(self, found: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """What was found for each query, in the order in which they were asked."""
+        if self._order is None:
+            return found
+        asked = np.empty_like(found)
+        asked[self._order] = found
+        return asked
+
     def _choose(self, clock: Clock, lag: int, only: str | None, where: str | None, ttl: int | None) -> _Chosen:
         """The rows of the source that answer, for all columns of this clock."""
         timeline = self._prepared.timeline(self._names, clock)
-        places = asof.expire(timeline, self._latest(clock, lag, only, where), self._moments(lag), ttl)
+        places = self._put_back(asof.expire(timeline, self._latest(clock, lag, only, where), self._moments(lag), ttl))
         seen = places >= 0
         if not len(timeline.rows):
             return _Chosen(pl.Series([None], dtype=pl.Int64).new_from_index(0, len(places)), places, seen)
@@ -275,24 +300,22 @@ class Query:
         if feature.column is None:
             rows = None if where is None else self._prepared.along(self._names, clock, None, False, where)
             numbers, null = windows.aggregate("count", rows, found, len(self._codes))
-            return _series(numbers, null | self._nobody, pl.Int64)
+            return self._answered(numbers, null, pl.Int64)
         dtype = self._prepared.column(feature.column).dtype
         ranked = not _is_number(dtype) and feature.operation not in ARITHMETIC
         values = self._prepared.along(self._names, clock, feature.column, ranked, where)
         numbers, null = windows.aggregate(feature.operation, values, found, len(self._codes), feature.q)
-        null = null | self._nobody
         if ranked and feature.operation not in COUNTS:
             different = self._prepared.ranked(self._names, clock, feature.column, where)
-            return different.gather(_series(numbers - 1, null, pl.Int64)).cast(dtype)
-        return _series(numbers, null, _output_type(feature.operation, dtype))
+            return different.gather(self._answered(numbers - 1, null, pl.Int64)).cast(dtype)
+        return self._answered(numbers, null, _output_type(feature.operation, dtype))
+
+    def _answered(self, values: npt.NDArray[Any], null: Mask, dtype: _Type) -> pl.Series:
+        series, null = pl.Series(self._put_back(values)), self._put_back(null | self._nobody)
+        return (series.set(pl.Series(null), None) if null.any() else series).cast(dtype)
 
 
-def _series(values: npt.NDArray[Any], null: Mask, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
-    series = pl.Series(values)
-    return (series.set(pl.Series(null), None) if null.any() else series).cast(dtype)
-
-
-def _output_type(operation: str, dtype: pl.DataType) -> pl.DataType | type[pl.DataType]:
+def _output_type(operation: str, dtype: pl.DataType) -> _Type:
     if operation in COUNTS:
         return pl.Int64
     if operation in ("mean", "std", "quantile"):

@@ -12,23 +12,28 @@ another meaning. Invariant: the bits are those of the local engine.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyspark import StorageLevel
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from trivet.errors import ConfigError, TrivetError
-from trivet.features.engines.contract import Engine, Joined
-from trivet.features.engines.executors import Message, Work, batch_of, messages_of, versions
+from trivet.features.definitions import FeatureView
+from trivet.features.engines.contract import Engine, Filling, Joined
+from trivet.features.engines.executors import Kind, Message, Work, batch_of, messages_of, versions
+from trivet.features.engines.filling import SpreadFilling
 from trivet.features.engines.spread import spread
 from trivet.features.frames import as_polars
 from trivet.features.logs import with_logs
@@ -88,11 +93,42 @@ class SparkEngine:
         return spread(frame, features, known, time=time, strict=strict, here=self.here, send=self.send)
 
     def send(self, work: Work, messages: Iterator[Message]) -> list[Message]:
-        """Have work done.
+        """Have work done, and take all answers.
 
         Raises:
             ConfigError, TrivetError: as ``point_in_time``.
         """
+        with self._answered(work, messages) as answers:
+            return list(messages_of(answers.toArrow().to_batches()))
+
+    def filling(self, views: Sequence[FeatureView], sources: Snapshots) -> Filling:
+        """Views to be moved forward in an online store, by work on Spark: see ``Filler``.
+
+        Raises:
+            NotFound, Invalid, ConfigError, TrivetError: as ``point_in_time``.
+        """
+        known = with_logs([view.source for view in views], sources, self.point_in_time)
+        return SpreadFilling(views, known, here=self.here, fetch=self.fetch)
+
+    @contextmanager
+    def fetch(self, work: Work, messages: Iterator[Message]) -> Iterator[tuple[list[Message], Iterator[Message]]]:
+        """Have work done, keep it on the disks of the cluster, and take the rows a part at a time.
+
+        Raises:
+            ConfigError, TrivetError: as ``point_in_time``.
+        """
+        with self._answered(work, messages, parts=work.parts) as answers:
+            kept = answers.persist(StorageLevel.DISK_ONLY)
+            try:
+                told = kept.where(f"kind != {Kind.ANSWER:d}").toArrow().to_batches()
+                rows = kept.where(f"kind = {Kind.ANSWER:d}").toLocalIterator()
+                yield list(messages_of(told)), map(_message, rows)
+            finally:
+                kept.unpersist()
+
+    @contextmanager
+    def _answered(self, work: Work, messages: Iterator[Message], *, parts: int | None = None) -> Iterator[DataFrame]:
+        """The data frame of all answers, in at most so many parts of Spark."""
         session = self.session()
         with (
             tempfile.TemporaryDirectory(prefix="trivet-spark-", dir=self.folder) as folder,
@@ -101,10 +137,10 @@ class SparkEngine:
         ):
             shared = Path(folder) if self.here or self.folder is not None else None
             rows = _handed_over(session, messages, shared)
-            spread = min(int(session.conf.get("spark.sql.shuffle.partitions")), work.parts)
-            dealt = rows.mapInArrow(work.deal, _DDL).repartition(spread, "share", "part")
+            most = parts or min(int(session.conf.get("spark.sql.shuffle.partitions")), work.parts)
+            dealt = rows.mapInArrow(work.deal, _DDL).repartition(most, "share", "part")
             ordered = dealt.sortWithinPartitions("share", "part", "kind", "place")
-            return list(messages_of(ordered.mapInArrow(work.answer, _DDL).toArrow().to_batches()))
+            yield ordered.mapInArrow(work.answer, _DDL)
 
     @property
     def here(self) -> bool:
@@ -112,28 +148,70 @@ class SparkEngine:
         return self.master.startswith("local")
 
     def session(self) -> SparkSession:
-        """The session of this process, opened if there is none.
+        """The session of this process, opened if there is none; on a server of Spark Connect one of our own.
 
         Raises:
             ConfigError: there is no Java, the cluster cannot be reached, or there is a session on another one.
         """
-        remote = self.master.startswith("sc://")
-        builder = SparkSession.builder.appName("trivet")
-        if self.master:
-            builder = builder.remote(self.master) if remote else builder.master(self.master)
-        if self.here:
-            os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else Spark takes the first python3 of the path
-        own = {} if remote else _OURS | (_HERE if self.here else {})
-        for key, value in {**own, **self.settings}.items():
-            builder = builder.config(key, value)
         with _in_sentences(f"Spark cannot be started on {self.master or 'its default master'!r}"):
+            if self.master.startswith("sc://"):
+                return _connected(self.master, tuple(self.settings.items()))
+            builder = SparkSession.builder.appName("trivet")
+            if self.master:
+                builder = builder.master(self.master)
+            if self.here:
+                os.environ.setdefault(
+                    "PYSPARK_PYTHON", sys.executable
+                )  # else Spark takes the first python3 of the path
+            for key, value in (_OURS | (_HERE if self.here else {}) | dict(self.settings)).items():
+                builder = builder.config(key, value)
             session: SparkSession = builder.getOrCreate()
-        if self.master and not remote and session.sparkContext.master != self.master:
+        if self.master and session.sparkContext.master != self.master:
             raise ConfigError(
                 f"This process has a Spark session on {session.sparkContext.master!r} already, and {self.master!r} "
                 'is asked for. Stop that one, or say engine = "spark:" to use it.'
             )
         return session
+
+
+_sessions: dict[tuple[str, tuple[tuple[str, str], ...]], SparkSession] = {}  # on servers of Spark Connect
+
+
+def _connected(url: str, settings: tuple[tuple[str, str], ...]) -> SparkSession:
+    """Our session on a server of Spark Connect, whatever other sessions there are: a new one where it was forgotten."""
+    address = urlsplit(url.partition(";")[0])
+    try:  # Spark tries for ten minutes to reach what is not there
+        socket.create_connection((address.hostname or "", address.port or 15002), timeout=10).close()
+    except OSError as exc:
+        raise ConfigError(
+            f"No server of Spark Connect answers at {address.netloc}: {exc.strerror or exc}. Start it, or check "
+            "[features] engine in trivet.toml."
+        ) from exc
+    if find_spec("grpc") is None:
+        raise ConfigError("Spark Connect needs packages of its own: pip install 'pyspark[connect]'.")
+    from pyspark.sql.connect.session import SparkSession as Connected
+
+    session = _sessions.get((url, settings))
+    if session is None or not _lives(session):
+        session = _sessions[url, settings] = Connected(url)
+        for key, value in settings:
+            session.conf.set(key, value)
+    return session
+
+
+def _lives(session: SparkSession) -> bool:
+    """Whether the server knows a session: it forgets those that rest for an hour, and all when it is started again."""
+    try:
+        session.conf.get(_AT_A_TIME)
+    except PySparkException:
+        return False
+    return True
+
+
+def _message(row: Any) -> Message:
+    """A row as Spark hands it over one at a time."""
+    share, part, kind, place, data = row
+    return Message(share, part, kind, place, bytes(data))
 
 
 def _handed_over(session: SparkSession, messages: Iterator[Message], folder: Path | None) -> Any:

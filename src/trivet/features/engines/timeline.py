@@ -3,23 +3,31 @@
 A timeline belongs to one source, one entity and one pair of times; columns with the same times share it. Rows
 without a key or without one of their times were never known to anyone and are left out, counted. Within a key,
 rows stand in the order (event time, known-at time, created, order in the source), which decides all ties.
+
+What is as long as a source is kept in as few bytes as will do, and long searches are made in stretches that the
+processor's cache holds: with ten million rows it is memory that costs time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trivet.features.engines.keys import KeyIndex
 
-__all__ = ["Ints", "Race", "Timeline", "count_up_to"]
+__all__ = ["Ints", "Places", "Race", "Timeline", "count_up_to", "grouped", "stretches"]
 
 Ints = npt.NDArray[np.int64]
+Places = npt.NDArray[Any]
+"""Whole numbers that say where something stands: 32 bits wherever those are enough."""
 ALWAYS = -(2**62)
 """The event time of rows that were always known, in microseconds: before everything."""
+_STRETCH = 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,14 +43,14 @@ class Timeline:
         left_out: how many rows of the source lack a time.
     """
 
-    rows: Ints
-    codes: Ints
+    rows: Places
+    codes: Places
     starts: Ints
     event: Ints
     visible: Ints
     left_out: int
     _races: dict[bool, Race] = field(default_factory=dict, repr=False)
-    _usable: dict[bool, tuple[Ints, bool]] = field(default_factory=dict, repr=False)
+    _usable: dict[bool, Usable] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -72,11 +80,12 @@ class Timeline:
             order = np.lexsort([_pick(t, rows) for t in reversed(times)])
             rows = order if rows is None else rows[order]
         codes = _pick(keys.codes, rows)
-        order = _group(codes, keys.size)
+        order = grouped(codes, keys.size)
         starts = np.zeros(keys.size + 1, np.int64)
         sizes = keys.counts[: keys.size] if rows is None else np.bincount(codes, minlength=keys.size)
         np.cumsum(sizes, out=starts[1:])
-        rows, codes = order if rows is None else rows[order], np.repeat(np.arange(keys.size), sizes)
+        rows = (order if rows is None else rows[order]).astype(_smallest(len(keys.codes)))
+        codes = np.repeat(np.arange(keys.size, dtype=keys.codes.dtype), sizes)
         happened = np.full(len(rows), ALWAYS) if event is None else event[rows]
         visible = happened if known is None else known[rows]
         visible = visible + lag if lag else visible
@@ -105,22 +114,40 @@ class Timeline:
             places = None
             if moments is not self.event and not self.in_step(moments):
                 places = np.argsort(moments, kind="stable")
-                places = places[_group(self.codes[places], len(self.starts) - 1)]
+                places = places[grouped(self.codes[places], len(self.starts) - 1)]
                 moments = moments[places]
             self._races[strict] = Race(moments, places, None if places is None else np.maximum.accumulate(places))
         return self._races[strict]
 
-    def usable(self, strict: bool) -> tuple[Ints, bool]:
-        """From when each row counts in windows, which end before the moment of asking; and whether that is in step."""
+    def usable(self, strict: bool) -> Usable:
+        """From when each row counts in windows, which end before the moment of asking."""
         if strict not in self._usable:
-            usable = np.maximum(self.visible + int(strict), self.event + 1)
-            self._usable[strict] = usable, self.in_step(usable)
+            if self.visible is self.event:
+                self._usable[strict] = Usable(self.event, 1, True)
+            else:
+                moments = np.maximum(self.visible + int(strict), self.event + 1)
+                self._usable[strict] = Usable(moments, 0, self.in_step(moments))
         return self._usable[strict]
 
     def in_step(self, moments: Ints) -> bool:
         """Whether ``moments`` never go back within a key."""
         back = moments[1:] < moments[:-1]
         return not bool((back & (self.codes[1:] == self.codes[:-1])).any())
+
+
+@dataclass(frozen=True, eq=False)
+class Usable:
+    """From when the rows of a timeline count in windows: ``after`` microseconds after ``moments``.
+
+    Attributes:
+        moments: of each place.
+        after: that much later.
+        in_step: whether they never go back within a key.
+    """
+
+    moments: Ints
+    after: int
+    in_step: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,13 +176,19 @@ class Race:
 def count_up_to(values: Ints, low: Ints, high: Ints, limit: Ints) -> Ints:
     """For each query the place in ``[low, high]`` up to which the ascending ``values[low:high]`` are <= ``limit``.
 
-    All queries are bisected at once: as many rounds as the longest range has binary digits.
+    Many queries are bisected at once: as many rounds as the longest range has binary digits.
 
     Example:
         >>> count_up_to(np.array([1, 3, 5, 2]), np.array([0, 0, 3]), np.array([3, 3, 4]), np.array([3, 0, 9]))
         array([2, 0, 4])
     """
-    low, high = low.copy(), high.copy()
+    found = np.empty(len(low), np.int64)
+    for run in stretches(len(low)):
+        found[run] = _bisected(values, low[run].copy(), high[run].copy(), limit[run])
+    return found
+
+
+def _bisected(values: Ints, low: Ints, high: Ints, limit: Ints) -> Ints:
     if not len(values):
         return low
     for _ in range(int((high - low).max(initial=0)).bit_length()):
@@ -167,8 +200,19 @@ def count_up_to(values: Ints, low: Ints, high: Ints, limit: Ints) -> Ints:
     return low
 
 
-def _pick(values: Ints, rows: Ints | None) -> Ints:
+def stretches(size: int) -> Iterator[slice]:
+    """``size`` places in runs so short that a handful of arrays of them fit into the processor's cache."""
+    for start in range(0, size, _STRETCH):
+        yield slice(start, min(start + _STRETCH, size))
+
+
+def _pick(values: Places, rows: Ints | None) -> Places:
     return values if rows is None else values[rows]
+
+
+def _smallest(size: int) -> type[np.uint32 | np.int64]:
+    """The type of places among ``size`` rows. Polars takes 32 bits without a sign as they are."""
+    return np.uint32 if size < 1 << 32 else np.int64
 
 
 def _ascending(times: list[Ints]) -> bool:
@@ -183,8 +227,13 @@ def _ascending(times: list[Ints]) -> bool:
     return True
 
 
-def _group(codes: Ints, size: int) -> npt.NDArray[np.intp]:
-    """The order that puts equal codes together and keeps their order: NumPy sorts 16 bits by radix, in linear time."""
+def grouped(codes: Places, size: int) -> npt.NDArray[np.intp]:
+    """The order that puts equal codes together and keeps their order: NumPy sorts 16 bits by radix, in linear time.
+
+    Args:
+        codes: below ``size``; what is negative counts as some great number.
+        size: how many different ones there may be.
+    """
     order = np.argsort((codes & 0xFFFF).astype(np.uint16), kind="stable")
     if size > 1 << 16:
         order = order[np.argsort((codes[order] >> 16).astype(np.uint16), kind="stable")]

@@ -29,22 +29,35 @@ PIECE = 1 << 21
 
 @dataclass(frozen=True, eq=False)
 class Values:
-    """A column along a timeline: its values without the nulls, and how many there are before each place."""
+    """A column along a timeline: its values without the nulls.
+
+    Attributes:
+        values: those that are there.
+        before: how many of them there are before each place; None where no place lacks one.
+    """
 
     values: Array
-    before: Ints
+    before: Array | None
 
     @classmethod
     def of(cls, values: Array, present: npt.NDArray[np.bool_]) -> Values:
         """From the values that are not null and the places that have one."""
-        before = np.zeros(len(present) + 1, np.int64)
+        if len(values) == len(present):
+            return cls(values, None)
+        before = np.zeros(len(present) + 1, np.int32 if len(present) < 1 << 31 else np.int64)
         np.cumsum(present, out=before[1:])
         return cls(values, before)
 
     def at(self, places: Ints) -> Values:
         """The column along a list of places."""
+        if self.before is None:
+            return Values(self.values[places], None)
         present = self.before[places + 1] > self.before[places]
         return Values.of(self.values[self.before[places[present]]], present)
+
+    def up_to(self, places: Ints) -> Ints:
+        """How many values there are before each of these places."""
+        return places if self.before is None else self.before[places].astype(np.int64)
 
     @cached_property
     def sums(self) -> RangeSums:
@@ -82,7 +95,8 @@ class Windows:
         """The windows as ranges of the values of a column."""
         if column not in self._ranges:
             values = column if self.places is None else column.at(self.places)
-            self._ranges[column] = Ranges(values, values.before[self.low], values.before[self.high])
+            low, high = values.up_to(self.low), values.up_to(self.high)
+            self._ranges[column] = Ranges(values, low, high)
         return self._ranges[column]
 
 
@@ -110,8 +124,10 @@ def ends(timeline: Timeline, codes: Ints, at: Ints, *, strict: bool) -> Ints:
         strict: whether rows must have been visible before, not at, that moment.
     """
     first, last = timeline.bounds(codes)
-    usable, in_step = timeline.usable(strict)
-    return count_up_to(usable, first, last, at) if in_step else count_up_to(timeline.event, first, last, at - 1)
+    usable = timeline.usable(strict)
+    if usable.in_step:
+        return count_up_to(usable.moments, first, last, at - usable.after)
+    return count_up_to(timeline.event, first, last, at - 1)
 
 
 def windows(timeline: Timeline, high: Ints, codes: Ints, at: Ints, length: int, *, strict: bool) -> list[Windows]:
@@ -126,8 +142,8 @@ def windows(timeline: Timeline, high: Ints, codes: Ints, at: Ints, length: int, 
         strict: whether rows must have been visible before, not at, that moment.
     """
     low = count_up_to(timeline.event, timeline.bounds(codes)[0], high, at - length - 1)
-    usable, in_step = timeline.usable(strict)
-    return [Windows(low, high)] if in_step else list(_written_out(usable, low, high, at))
+    usable = timeline.usable(strict)
+    return [Windows(low, high)] if usable.in_step else list(_written_out(usable.moments, low, high, at - usable.after))
 
 
 def _written_out(usable: Ints, low: Ints, high: Ints, at: Ints) -> Iterator[Windows]:
@@ -201,7 +217,7 @@ def _sum(ranges: Ranges) -> Array:
 
 
 def _mean(ranges: Ranges) -> Array:
-    means: Array = ranges.sums.astype(np.float64) / np.maximum(ranges.high - ranges.low, 1)
+    means: Array = ranges.sums.astype(np.float64, copy=False) / np.maximum(ranges.high - ranges.low, 1)
     return means
 
 
@@ -239,7 +255,7 @@ def _extreme(values: Array, low: Ints, high: Ints, better: Callable[[Array, Arra
 
 def _std(ranges: Ranges) -> Array:
     low, high = ranges.low, ranges.high
-    mean, numbers = _mean(ranges), ranges.values.values.astype(np.float64)
+    mean, numbers = _mean(ranges), ranges.values.values.astype(np.float64, copy=False)
 
     def squares(places: Ints, owner: Ints, queries: Ints) -> Array:
         with np.errstate(invalid="ignore", over="ignore"):  # infinities have no deviation: NaN, not a warning
@@ -272,7 +288,7 @@ def _total(low: Ints, high: Ints, what: Callable[[Ints, Ints, Ints], Array]) -> 
 def _quantile(ranges: Ranges, q: float) -> Floats:
     """Linear interpolation between the two values around ``q * (n - 1)``; NaN where there is a NaN."""
     low, high = ranges.low, ranges.high
-    answer, numbers = np.zeros(len(low)), ranges.values.values.astype(np.float64)
+    answer, numbers = np.zeros(len(low)), ranges.values.values.astype(np.float64, copy=False)
     filled = np.flatnonzero(high > low)
     for run in _pieces(high[filled] - low[filled]):
         queries = filled[run]

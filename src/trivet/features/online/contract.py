@@ -72,11 +72,17 @@ class OnlineStore(Protocol):
     * keys never collide: ``("1", "12")`` and ``("11", "2")``, ``1`` and ``"1"`` are different keys;
     * rows are lost only together with the watermark of their view, so lost is never mistaken for never seen;
     * reading needs no lock that a writer can hold; safe to share among threads and, where not in memory,
-      among processes.
+      among processes;
+    * a store that cannot be reached raises ``Unavailable``, and the next call tries again.
 
     An engine writes ``put``, ``get``, ``erase``, ``drop``, ``views`` and ``close``; the verbs for rows come with
     ``trivet.features.online.rows.RowStore``.
     """
+
+    @property
+    def remote(self) -> bool:
+        """Whether reading waits for a network."""
+        ...
 
     def put(self, batches: Sequence[Batch]) -> list[int]:
         """Store the rows and watermarks of several views, and answer how many rows of each were replaced or added.

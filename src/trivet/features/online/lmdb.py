@@ -26,7 +26,7 @@ import lmdb
 import msgspec
 
 from trivet.config import url_path
-from trivet.errors import Conflict, Corrupt, Invalid, Refused, TrivetError
+from trivet.errors import Conflict, Corrupt, Invalid, Refused, TrivetError, Unavailable
 from trivet.features.online.contract import Batch, Found, Key, OnlineStore
 from trivet.features.online.encoding import as_of, encode_key
 from trivet.features.online.rows import RowStore
@@ -329,4 +329,4 @@ def _explained(exc: Exception, path: Path) -> TrivetError:
     damaged = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.PageNotFoundError)
     if isinstance(exc, damaged):
         return Corrupt(f"The online store {path} is damaged: {exc}. Remove the folder and materialize again.")
-    return TrivetError(f"The online store {path} cannot be used: {exc}. Check the disk and the folder's permissions.")
+    return Unavailable(f"The online store {path} cannot be used: {exc}. Check the disk and the folder's permissions.")

@@ -26,7 +26,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from trivet.errors import ConfigError, Conflict, TrivetError
+from trivet.errors import ConfigError, Conflict, TrivetError, Unavailable
 from trivet.features.online.contract import Batch, Found, Key, OnlineStore
 from trivet.features.online.encoding import as_of, encode_key
 from trivet.features.online.rows import RowStore
@@ -84,6 +84,8 @@ class RedisStore(RowStore):
         ConfigError: redis-py cannot read the URL.
     """
 
+    remote = True
+
     def __init__(self, url: str, *, project: str = "", timeout: float = 5.0) -> None:
         self._project = f"trivet:{quote(project, safe='')}:"
         self._views = f"{self._project}views".encode()
@@ -106,7 +108,7 @@ class RedisStore(RowStore):
         """See ``OnlineStore.put``. One transaction for each ``PIECE`` rows.
 
         Raises:
-            TrivetError: Redis does not answer, is full, or refuses.
+            Unavailable: Redis does not answer, is full, or refuses.
         """
         written, size = [0] * len(batches), 0
         commands: list[tuple[int, tuple[Any, ...]]] = []
@@ -194,14 +196,14 @@ class RedisStore(RowStore):
 
     def _explained(self, exc: redis.RedisError) -> TrivetError:
         if isinstance(exc, redis.exceptions.AuthenticationError | redis.exceptions.NoPermissionError):
-            return TrivetError(f"Redis at {self._where} refuses: {exc}. Check user and password in [features] online.")
+            return Unavailable(f"Redis at {self._where} refuses: {exc}. Check user and password in [features] online.")
         if isinstance(exc, redis.exceptions.OutOfMemoryError) or "OOM" in str(exc):
-            return TrivetError(
+            return Unavailable(
                 f"Redis at {self._where} is full: {exc}. Give it more memory and materialize again; what was written "
                 "before stands."
             )
         if isinstance(exc, redis.ConnectionError | redis.TimeoutError):
-            return TrivetError(
+            return Unavailable(
                 f"Redis at {self._where} does not answer: {exc}. Start it or check the address; the next call connects "
                 "again, and the next materialization goes on from where the last one came."
             )

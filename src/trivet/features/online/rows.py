@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 from trivet.features.online.contract import Batch, Found, Key, Row
 from trivet.features.online.encoding import decode_row, encode_key, encode_row
@@ -14,6 +15,8 @@ __all__ = ["RowStore", "batch_of"]
 
 class RowStore(ABC):
     """To inherit: an engine adds ``put``, ``get``, ``erase``, ``drop``, ``views`` and ``close``."""
+
+    remote: ClassVar[bool] = False
 
     @abstractmethod
     def put(self, batches: Sequence[Batch]) -> list[int]:

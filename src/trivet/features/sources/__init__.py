@@ -6,7 +6,6 @@ A *snapshot* is the data of one source at hand; recorded, it is an artifact of k
 
 from trivet.features.sources.contract import Place, Snapshot, Snapshots
 from trivet.features.sources.kind import SourceKind
-from trivet.features.sources.kind import open_kind as open_kind
 from trivet.features.sources.opening import leaves_of, snapshot_of, snapshots_of
 from trivet.features.sources.reading import read
 
@@ -16,7 +15,6 @@ __all__ = [
     "Snapshots",
     "SourceKind",
     "leaves_of",
-    "open_kind",
     "read",
     "snapshot_of",
     "snapshots_of",

@@ -15,7 +15,7 @@ from trivet.features.sources.folders import FolderSnapshot
 from trivet.ledger import Artifact, Blobs
 from trivet.pipelines.values.contract import Saved
 
-__all__ = ["SourceKind", "open_kind"]
+__all__ = ["SourceKind"]
 
 
 class SourceKind:
@@ -61,8 +61,3 @@ def _snapshot(artifact: Artifact, folder: Path) -> Snapshot:
     if form not in FORMATS.values() or len(artifact.files) != 1:
         raise Corrupt(f"{artifact.id} has the format {form!r} and {len(artifact.files)} files, which is no source.")
     return FileSnapshot(name, folder / next(iter(artifact.files)), form)
-
-
-def open_kind() -> SourceKind:
-    """The kind ``source``."""
-    return SourceKind()

@@ -17,7 +17,7 @@ from trivet.features.frames import as_polars, is_frame
 from trivet.features.sources.contract import Snapshot, Snapshots, check_told, first_line, unreadable
 from trivet.features.sources.transforms import transformed
 
-__all__ = ["log_name", "read"]
+__all__ = ["log_name", "read", "schema_of"]
 
 _FAILURES = (pl.exceptions.PolarsError, pa.ArrowException, OSError)
 
@@ -47,6 +47,18 @@ def read(source: Source, columns: Iterable[str], snapshots: Snapshots) -> pl.Dat
             if column not in exist:
                 raise NotFound(f"column in source {source.name!r} called", column, exist)
         return rows.select(wanted).collect()
+    except _FAILURES as exc:
+        raise unreadable(source.name, exc) from exc
+
+
+def schema_of(source: Source, snapshots: Snapshots) -> pl.Schema:
+    """What could be read of ``source``: columns and their types.
+
+    Raises:
+        NotFound, Invalid: as ``read``.
+    """
+    try:
+        return _rows(source, snapshots).collect_schema()
     except _FAILURES as exc:
         raise unreadable(source.name, exc) from exc
 

@@ -14,9 +14,9 @@ from typing import cast
 from trivet import plugins
 from trivet.ledger import Artifact, Blobs
 from trivet.pipelines.context import Context
-from trivet.pipelines.values.contract import Kind, Saved
+from trivet.pipelines.values.contract import Kind, Recorder, Saved
 
-__all__ = ["Kind", "Saved", "kind_of", "load", "save", "store"]
+__all__ = ["Kind", "Recorder", "Saved", "kind_of", "load", "save", "store"]
 
 _BY_LIBRARY = {"pandas": "table", "polars": "table", "pyarrow": "table", "sklearn": "model"}
 
@@ -27,6 +27,9 @@ def save(value: object, context: Context, kind: str | None = None) -> Artifact:
     Raises:
         Invalid: the value cannot be of that kind; the sentence says why.
     """
+    maker = _kind(kind or kind_of(value))
+    if isinstance(maker, Recorder):
+        return maker.record(value, context)
     name, saved = store(value, context.blobs, kind)
     artifact = Artifact.of(name, saved.spec, saved.files, content=saved.content, created=context.clock())
     context.ledger.write(artifact)

@@ -6,14 +6,15 @@ adds its own kind without being imported here. A value may name its kind by the 
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from trivet.ledger import Artifact, Blobs, File
+from trivet.pipelines.context import Context
 from trivet.types import Digest
 
-__all__ = ["Kind", "Saved"]
+__all__ = ["Kind", "Recorder", "Saved"]
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -55,4 +56,13 @@ class Kind(Protocol):
 
     def load(self, artifact: Artifact, blobs: Blobs) -> Any:
         """The value again."""
+        ...
+
+
+@runtime_checkable
+class Recorder(Protocol):
+    """What a kind is besides, where a value may only say where its content lies: a source names a file of the project."""
+
+    def record(self, value: Any, context: Context) -> Artifact:
+        """Store what ``value`` names, as it is now, and record it in the ledger."""
         ...

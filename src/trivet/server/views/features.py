@@ -233,7 +233,7 @@ def _freshness(project: Project, listed: Listed, users: Users) -> dict[str, Any]
 def _served(project: Project, listed: Listed, users: Users) -> list[dict[str, Any]]:
     """Other versions that deployments answer with, and how far their rows are."""
     found: dict[int, list[str]] = {}
-    for use in users.of("deployment"):
+    for use in users.of("deployment", "feature_server"):
         if use.alive and use.version is not None and use.version != listed.version:
             found.setdefault(use.version, []).append(use.name)
     rows = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trivet.server.drawing import Box
-from trivet.server.views.graphs import Graph, artifact_box, run_box
+from trivet.server.views.graphs import Graph
 
 if TYPE_CHECKING:
     from trivet.project import Project
@@ -50,19 +50,7 @@ def _values(project: Project, found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _graph(project: Project, found: dict[str, Any]) -> Graph:
-    """Raw files, training set, model; then the deployment with the gate report that let it in; then the prediction."""
-    ledger = project.context.ledger
-    served = ledger.run(found["deployment"])
+    """Everything that the deployment was made of, back to raw files, and the prediction behind it."""
     name = f"prediction:{found['id']}"
-    boxes = {served.id: run_box(served), name: Box("prediction", found["id"], "focus")}
-    graph = Graph(project, focus=name).add_model(found["digest"])
-    graph.link(found["digest"], served.id, name, boxes=boxes)
-    for slot, digest in served.inputs.items():
-        if slot.startswith("online."):
-            graph.add(project.lineage(digest)).link(digest, served.id, boxes={})
-    if report := served.inputs.get("gate_report"):
-        graph.link(report, served.id, boxes={report: artifact_box(ledger.artifact(report))})
-        made = project.lineage(report, depth=1).producers(report)
-        if made and found["digest"] in made[0].inputs.values():
-            graph.link(found["digest"], made[0].id, report, boxes={made[0].id: run_box(made[0])})
-    return graph
+    graph = Graph(project, focus=name).add(project.lineage(name)).add_model(found["digest"])
+    return graph.link(found["deployment"], name, boxes={name: Box("prediction", found["id"], "focus")})

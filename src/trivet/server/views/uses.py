@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["sources_of", "usage_graph", "use_row"]
 
-_DRAWN = {"training_set": 5, "model": 8, "deployment": 8, "feature_service": 8, "on_demand": 8, "feature_view": 8}
-_STYLES = {"model": "model", "deployment": "live"}
+_DRAWN = {"training_set": 5} | dict.fromkeys(
+    ("model", "deployment", "feature_server", "feature_service", "on_demand", "feature_view"), 8
+)
+_STYLES = {"model": "model", "deployment": "live", "feature_server": "live"}
 
 
 def use_row(use: Use) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def _definition_box(listed: Listed, feature: str) -> Box:
 
 
 def _key(use: Use) -> str:
-    return use.id if use.kind in ("training_set", "model", "deployment") else f"{use.kind} {use.name}"
+    return use.id if use.kind in ("training_set", "model", "deployment", "feature_server") else f"{use.kind} {use.name}"
 
 
 def _box(use: Use) -> Box:
@@ -119,6 +121,8 @@ def _box(use: Use) -> Box:
 def _page(use: Use) -> str:
     if use.kind == "deployment":
         return f"/deployments/{quote(use.id)}"
+    if use.kind == "feature_server":
+        return f"/runs/{quote(use.id)}"
     if use.kind == "training_set":
         return f"/artifacts/{use.id}"
     if use.kind == "model":

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from trivet.errors import Invalid, TrivetError
+from trivet.errors import Invalid, Unavailable
 from trivet.features.aggregates import COUNTS
 from trivet.features.catalogue import CURRENT
 from trivet.features.definitions import FeatureView, Source
@@ -98,7 +98,7 @@ class Push:
         Raises:
             NotFound: there is no such table, or it lacks a column that a view reads.
             Invalid: the rows do not fit the table; nothing of them is kept.
-            TrivetError: the table or the online store cannot be written; the sentence says how far it came.
+            Unavailable: the online store cannot be read or written; the rows are in the table.
         """
         name = self._table(source)
         rows = [events] if isinstance(events, Mapping) else events
@@ -109,10 +109,8 @@ class Push:
         try:
             live, waiting = self._over(name)
             return Pushed(taken, self._caught_up(name, live, taken.run), waiting)
-        except TrivetError as exc:
-            if type(exc) is not TrivetError:
-                raise
-            raise TrivetError(
+        except Unavailable as exc:
+            raise Unavailable(
                 f"{exc} The rows are in the table {name!r} and not yet in what is served: the next push, or materialize, goes "
                 "on from there."
             ) from exc

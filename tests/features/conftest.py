@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.features.projects import NOON, opened
 from trivet import plugins
-from trivet.clock import system_clock
+from trivet.clock import FixedClock, system_clock
 from trivet.config import load_settings
 from trivet.pipelines.context import Context
 
@@ -21,3 +22,16 @@ def context(tmp_path):
     blobs = plugins.open_url("blobs", "memory:", tmp_path)
     yield Context(tmp_path, settings, ledger, blobs, system_clock, "ada", "desk")
     ledger.close()
+
+
+@pytest.fixture
+def clock():
+    return FixedClock(NOON)
+
+
+@pytest.fixture
+def filed(tmp_path, clock):
+    """A project of files, at noon."""
+    made = opened(tmp_path, clock)
+    yield made
+    made.ledger.close()

@@ -18,13 +18,14 @@ from trivet.features import Entity, FeatureView, Source, select_all
 from trivet.features.batch import read_frame
 from trivet.features.catalogue import Catalogue
 from trivet.features.engines.local import LocalEngine
-from trivet.features.live import LiveView, decode_state, live_name
+from trivet.features.live import LiveView, decode_state, live_name, why_not
 from trivet.features.materialize import Materializer
 from trivet.features.online.contract import Batch
+from trivet.features.online.encoding import as_of, encode_key
 from trivet.features.online.memory import MemoryStore
 from trivet.features.online.redis import RedisStore
 from trivet.features.point_in_time import agree, recompute
-from trivet.features.push import Push, states
+from trivet.features.push import Push, news, seeds, states
 from trivet.features.reader import FeatureReader
 from trivet.features.tables import EventTables
 from trivet.features.training_set import training_set
@@ -72,8 +73,12 @@ def push(store, view, everything):
         return
     arrived = rows["c"].to_physical()
     position = arrived.max()
-    fresh = rows if mark is None else rows.filter(arrived > mark)
-    store.put([Batch(live.name, states(live, fresh, position, store), position, position, watermark=position)])
+    found = seeds(live, rows, position) if mark is None else news(live, rows.filter(arrived > mark), position)
+    for made in states(live, found, position, store):
+        store.erase(live.name, made.gone)
+        oldest = min(as_of(data) for _, data in made.rows)
+        store.put([Batch(live.name, made.rows, oldest, position)])
+    store.put([Batch(live.name, [], watermark=position)])
 
 
 def assert_exact(store, view, rows, at):
@@ -109,6 +114,57 @@ def test_pushed_is_offline_at_every_moment(view, pushes, later, until):
             continue
         for ahead in (0, *later):
             assert_exact(store, view, known, START + timedelta(minutes=30 * half_hours + 30 * ahead))
+
+
+_over = st.fixed_dictionaries(
+    {
+        "n": st.sampled_from([tv.count("3h"), tv.count("9h", where="f0 is not null")]),
+        "f": st.one_of(
+            st.builds(
+                lambda ttl, skip: tv.latest("f0", ttl=ttl, skip_nulls=skip),
+                st.sampled_from([None, "2h"]),
+                st.booleans(),
+            ),
+            st.integers(1, 8).map(lambda hours: tv.last("f0", f"{hours}h")),
+            st.integers(1, 8).map(lambda hours: tv.nunique("f0", f"{hours}h", lag="1h")),
+        ),
+    }
+)
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(
+    views().map(of_a_table).filter(lambda view: "f0" in view.features and view.features["f0"].operation != "std"),
+    _over,
+    st.booleans(),
+    arrivals(),
+    st.lists(st.integers(0, 60), max_size=2),
+)
+def test_a_view_on_a_pushed_view_is_offline_at_every_moment(inner, features, deeper, pushes, later):
+    """Also of what is still to come, and of a view on the view on the view."""
+    view = FeatureView("view", entity=inner.entity, source=inner, features=features)
+    if deeper:
+        view = FeatureView(
+            "view", entity=inner.entity, source=view, features={"m": tv.count("5h"), "g": tv.latest("f")}
+        )
+    if why_not(view) is not None:
+        return
+    store, known = MemoryStore(), []
+    for half_hours, rows in pushes:
+        known += rows
+        push(store, view, known)
+        if store.watermark(LiveView(view).name) is None:
+            continue
+        for ahead in (0, *later):
+            at, frame = START + timedelta(minutes=30 * (half_hours + ahead)), pl.DataFrame(known, SCHEMA)
+            spine = pl.DataFrame(
+                [{**key, "t": at} for key in KEYS], {"a": pl.Int64, "b": pl.Int64, "t": pl.Datetime("us", "UTC")}
+            )
+            joined = LocalEngine().point_in_time(spine, select_all([view]), {"events": frame}, time="t").frame
+            vectors = FeatureReader(select_all([view]), store)(KEYS, to_micros(at))
+            for row, vector in zip(joined.to_dicts(), vectors, strict=True):
+                for name in view.features:
+                    assert agree(vector.values[f"view:{name}"], row[name]), (row, vector, known, at)
 
 
 # --- with a table, as a project has it --------------------------------------------------------------------------------
@@ -262,6 +318,18 @@ def test_erasure_takes_the_events_out_of_all_states(airport):
     assert vector.values == {"carriers:n": 2}
 
 
+def test_erasure_takes_the_rows_beside_a_state_as_well(airport):
+    airport.push("flights", [flight(n, NOON - timedelta(seconds=n % 300), origin="JFK") for n in range(900)])
+    view = airport.define({"n": tv.count("1d")})
+    airport.push("flights", [])
+    live, key = LiveView(view), b"\x91\xa3JFK"
+    beside = [encode_key(each) for each in live.beside(airport.store, [key])]
+    assert beside
+    airport.tables.erase("flights", {"origin": "JFK"}, why="asked")
+    [left] = airport.store.get([(live.name, [key, *beside])])
+    assert not any(left.rows)
+
+
 def test_only_tables_are_pushed_to(airport):
     with pytest.raises(NotFound, match="orders"):
         airport.push("orders", {"order": 1})
@@ -345,4 +413,51 @@ def test_materialize_goes_on_where_pushes_stopped_and_counts_nothing_twice(tmp_p
     project.materializer([view], afresh=True)
     [vector] = project.online_features([view], {"origin": "JFK"})
     assert vector.status["congestion:n_2h"] == "unmaterialized"
+    project.close()
+
+
+def test_rows_that_materialization_leaves_out_count_in_no_push_and_stand_aside_once(tmp_path):
+    project, view = a_project(tmp_path)
+    source, now = project.tables.source("flights"), datetime.now(UTC)
+    rules = [tv.expect("delay").between(-120, 3000), tv.expect("carrier", "dep").unique()]
+    project.define(tv.Expectations(source, rules))
+    good, bad = flight(0, now, 2.0), [flight(1, now, 9999.0, carrier="UA"), flight(2, now, 3.0)]
+    project.tables.ingest("flights", [good, *bad], checks=lambda rows: None)  # let in unexamined
+    assert project.push("flights", []).updated == {"congestion": 1}
+    assert project.online_features([view], {"origin": "JFK"})[0].values["congestion:n_2h"] == 2
+    reasons = project.tables.read("flights__refused").select(
+        "reason", number=pl.col("row").str.json_path_match("$.flight")
+    )
+    assert sorted(reasons.rows()) == [
+        ("expected: carrier, dep are together unique", "2"),
+        ("expected: delay between -120 and 3000", "1"),
+    ]
+    project.materialize([view])
+    assert project.tables.read("flights__refused").height == 2
+    store = MemoryStore()
+    guarded = project.quality.guard([view], None)
+    Materializer([view], guarded.sources, store).advance(datetime.now(UTC))
+    [batch] = FeatureReader(select_all([view]), store)([{"origin": "JFK"}], to_micros(datetime.now(UTC)))
+    [pushed] = project.online_features([view], {"origin": "JFK"})
+    assert batch.values == pushed.values
+    project.close()
+
+
+def test_the_answer_says_which_views_wait_for_materialize_and_why(tmp_path):
+    project, view = a_project(tmp_path)
+    query = tv.Source("late", sql="SELECT * FROM flights WHERE delay > 15", inputs=view.source, event_time="dep")
+    project.define(
+        FeatureView("above", entity=ORIGIN, source=view, features={"most": tv.max("n_10m", "1h")}),
+        FeatureView("queried", entity=ORIGIN, source=query, features={"n": tv.count("1h")}),
+    )
+    done = project.push("flights", flight(0, datetime.now(UTC), 20.0))
+    assert done.updated == {"congestion": 1, "above": 1}
+    assert done.waiting == {"queried": "its source 'late' is made by a query, which has to see all rows"}
+    assert "queried waits for materialize: its source" in str(done)
+    project.push("flights", flight(1, datetime.now(UTC), 2.0))
+    spine = pl.DataFrame({"origin": ["JFK"], "t": [datetime.now(UTC)]})
+    [row] = project.training_set(spine, ["above"], time="t").to_polars().to_dicts()
+    assert project.online_features(["above"], {"origin": "JFK"})[0].values == {"above:most": row["most"]}
+    project.tables.erase("flights", {"origin": "JFK"}, why="asked")
+    assert project.online_features(["above"], {"origin": "JFK"})[0].values == {"above:most": None}
     project.close()

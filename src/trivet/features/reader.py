@@ -200,18 +200,18 @@ class FeatureReader:
         found = self.store.get(asked)
         if not self._pushed:
             return list(map(_decoded, self._names, found, repeat(at)))
-        pushed = self._from_states(found[len(self.views) :], at)
+        pushed = self._from_states(keys, found[len(self.views) :], at)
         own = zip(self._names, found[: len(self.views)], strict=True)
         return [pushed.get(place) or _decoded(name, one, at) for place, (name, one) in enumerate(own)]
 
-    def _from_states(self, found: Sequence[Found], at: Micros) -> dict[int, Seen]:
+    def _from_states(self, keys: Sequence[Sequence[bytes]], found: Sequence[Found], at: Micros) -> dict[int, Seen]:
         """The rows of views that were pushed to, by their place among the views."""
         seen: dict[int, Seen] = {}
         for (place, live), states in zip(self._pushed, found, strict=True):
             if states.watermark is not None:
                 check_moment(live.name, at + live.slack, states.watermark)
                 wanted = [feature.place for feature in self.views[place].features]
-                seen[place] = Seen(at, [None if data is None else live.row(data, at, wanted) for data in states.rows])
+                seen[place] = Seen(at, live.rows(self.store, keys[place], states.rows, at, wanted))
         return seen
 
 
@@ -225,11 +225,11 @@ def _decoded(name: str, found: Found, at: Micros) -> Seen:
 def _live(view: FeatureView) -> LiveView | None:
     """How to read a view to which events may be pushed: its source is, or looks like, a table of the project."""
     source = view.source
-    if source.created is None or not isinstance(source.data, str) or source.derived or source.view is not None:
+    if source.view is None and (source.created is None or not isinstance(source.data, str)):
         return None
-    from trivet.features.live import LiveView
+    from trivet.features.live import LiveView, why_not
 
-    return LiveView(view)
+    return LiveView(view) if why_not(view) is None else None
 
 
 def _computation(selection: Selection) -> Computation:

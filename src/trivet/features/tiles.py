@@ -5,22 +5,38 @@ and whose events are all visible gives its partial aggregate. Merging is exact, 
 rounded: integers add up as integers, and a sum of floats is kept as floats that do not overlap and have the same exact sum
 (Shewchuk 1997, as in ``math.fsum``). What has no such partial (std, quantile, nunique) reads the events of all its tiles.
 
-Invariant: a tile holds its events in the order that decides all ties: event, known-at, created, order of arrival.
+A few events stand in their tile; more of them in a *node*, a row of the store of its own, which they share until they
+are many, and then in smaller tiles, a ``FAN``-th as long each: a tree. So what an event costs grows with the depth of
+the tree and not with the number of events.
+
+Invariants: a tile holds its events in the order that decides all ties: event, known-at, created, order of arrival. What a
+tile and a node hold, and where, is a function of the events that arrived until a moment, in whatever pushes they came.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from trivet.errors import Corrupt
 from trivet.types import Micros
 
-__all__ = ["Event", "Partial", "Tile", "add", "inside", "merged", "nearest", "rounded"]
+__all__ = ["FAN", "Event", "Node", "Nodes", "Partial", "Place", "Tile", "Tree", "merged", "nearest", "rounded"]
+
+FAN = 64
+"""How many tiles a tile is parted into."""
+_FEW = 8  # events that stand in their tile
+_MANY = 256  # events that share a node
+_DEEPEST = 3  # levels of tiles below the first
+
+Place: TypeAlias = tuple[int, int, int]
+"""Where a node stands: its series, its level, the number of its tile."""
 
 _LARGEST = 1 << 63
 _NUMBERS = {int, float, bool}
@@ -98,76 +114,194 @@ class Tile(msgspec.Struct, frozen=True, array_like=True):
         rows: how many events.
         visible: from when all of them can be seen.
         partials: for each column.
-        packed: the events, which most reads need not unpack.
+        packed: the events, which most reads need not unpack; None where they stand in a node.
     """
 
     number: int
     rows: int
     visible: Micros
     partials: list[Partial | None]
-    packed: bytes
+    packed: bytes | None
 
     @classmethod
-    def of(cls, number: int, events: list[Event]) -> Tile:
-        """The tile of some events in order."""
+    def of(cls, number: int, events: list[Event], *, apart: bool = False) -> Tile:
+        """The tile of some events in order, which stand in it or ``apart`` from it."""
         columns = zip(*(event.values for event in events), strict=True)
         visible = max(event.visible for event in events)
-        return cls(number, len(events), visible, [Partial.of(column) for column in columns], _pack(events))
+        packed = None if apart else _pack(events)
+        return cls(number, len(events), visible, [Partial.of(column) for column in columns], packed)
+
+    @classmethod
+    def over(cls, number: int, tiles: list[Tile]) -> Tile:
+        """The tile of some smaller ones in order."""
+        columns = zip(*(tile.partials for tile in tiles), strict=True)
+        partials = [_kept(merged(column)) for column in columns]
+        return cls(number, sum(tile.rows for tile in tiles), max(tile.visible for tile in tiles), partials, None)
 
     @property
     def events(self) -> list[Event]:
-        """Its events in order."""
-        return _unpack(self.packed)
+        """The events that stand in it, in order."""
+        return [] if self.packed is None else _unpack(self.packed)
+
+
+class Node(msgspec.Struct, frozen=True, array_like=True):
+    """The events of a tile that has more than a few.
+
+    Attributes:
+        as_of: all of them that had arrived by then.
+        packed: the events in order, as long as they are not too many.
+        tiles: else smaller tiles, in order.
+    """
+
+    as_of: Micros
+    packed: bytes | None
+    tiles: list[Tile]
 
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[Event]).decode
+_unpack_node = msgspec.msgpack.Decoder(Node).decode
 
 
-def add(tiles: Iterable[Tile], fresh: Iterable[Event], length: Micros, oldest: Micros) -> list[Tile]:
-    """Tiles in order with more events, those before ``oldest`` forgotten. An event lands where it belongs, however late.
+@dataclass
+class Nodes:
+    """The nodes of one key, as far as the store was asked for them.
+
+    Attributes:
+        found: what the store has where it was asked; None where there is nothing.
+        missing: where it must be asked before anything that was worked out with these is right.
+        made: those that are new or others than they were.
+    """
+
+    found: Mapping[Place, bytes | None] = field(default_factory=dict)
+    missing: set[Place] = field(default_factory=set)
+    made: dict[Place, Node] = field(default_factory=dict)
+    _read: dict[Place, Node | None] = field(default_factory=dict)
+
+    def get(self, place: Place) -> Node | None:
+        """The node at a place; None where there is none, or where the store was not asked yet, which is noted."""
+        if place in self.made:
+            return self.made[place]
+        if place not in self.found:
+            self.missing.add(place)
+            return None
+        if place not in self._read:
+            data = self.found[place]
+            self._read[place] = None if data is None else _decoded(data)
+        return self._read[place]
+
+
+def _decoded(data: bytes) -> Node:
+    try:
+        return _unpack_node(data)
+    except msgspec.DecodeError as exc:
+        raise Corrupt(f"The online store holds bytes that are no tile: {exc}. Drop the view and push again.") from exc
+
+
+@dataclass
+class Tree:
+    """The events of one series of one key: tiles in order, and nodes.
+
+    Attributes:
+        series: its number.
+        length: of a tile on the first level; a multiple of ``FAN`` to the power of 3.
+        nodes: of the key.
 
     Example:
-        >>> one, late = Event(70, 70, 70, 0, (1.5,)), Event(65, 65, 90, 0, (None,))
-        >>> [tile.rows for tile in add(add([], [one], 10, 0), [late], 10, 0)]
-        [1, 1]
+        >>> events = [Event(t, t, t, 0, (1.5,)) for t in range(0, 10_000_000, 10_000)]
+        >>> tree = Tree(0, 10 * FAN**3, Nodes())
+        >>> tiles = tree.grown([], events, position=10_000_000)
+        >>> [tile.rows for tile in tiles], sorted(tree.nodes.made)[:2]
+        ([263, 262, 262, 213], [(0, 0, 0), (0, 0, 1)])
+        >>> parts = tree.inside(tiles, 2_000_000, 10_000_000)
+        >>> sum(part.rows if isinstance(part, Tile) else len(part) for part in parts)
+        800
     """
-    kept = {tile.number: tile for tile in tiles}
-    arrived: dict[int, list[Event]] = defaultdict(list)
-    for event in fresh:
-        arrived[event.event // length].append(event)
-    for number, events in arrived.items():
-        before = kept[number].events if number in kept else []
-        kept[number] = Tile.of(number, sorted([*before, *events]))
-    return [kept[number] for number in sorted(kept) if (number + 1) * length > oldest]
 
+    series: int
+    length: Micros
+    nodes: Nodes
+    _opened: dict[tuple[int, int], list[Event]] = field(default_factory=dict)
 
-def inside(
-    tiles: Iterable[Tile], length: Micros, start: Micros, end: Micros, opened: dict[int, list[Event]], *, raw: bool
-) -> list[Tile | list[Event]]:
-    """What was visible at ``end`` of the window ``[start, end)``: whole tiles, and events of those that are cut.
+    def grown(self, tiles: Iterable[Tile], fresh: Iterable[Event], *, position: Micros, level: int = 0) -> list[Tile]:
+        """Tiles in order with more events, complete until ``position``. An event lands where it belongs, however late."""
+        kept, length = {tile.number: tile for tile in tiles}, self.length // FAN**level
+        arrived: dict[int, list[Event]] = defaultdict(list)
+        for event in fresh:
+            arrived[event.event // length].append(event)
+        for number, events in arrived.items():
+            kept[number] = self._with(kept.get(number), number, events, position, level)
+        return [kept[number] for number in sorted(kept)]
 
-    Args:
-        tiles: in order.
-        length: of a tile.
-        start: of the window.
-        end: of the window, and the moment of looking.
-        opened: the events of tiles that were unpacked before; more are added.
-        raw: give the events of all tiles.
-    """
-    parts: list[Tile | list[Event]] = []
-    for tile in tiles:
-        begin = tile.number * length
-        if begin + length <= start or begin >= end:
-            continue
-        if not raw and begin >= start and begin + length <= end and tile.visible <= end:
-            parts.append(tile)
+    def _with(self, tile: Tile | None, number: int, fresh: list[Event], position: Micros, level: int) -> Tile:
+        place = (self.series, level, number)
+        if tile is not None and tile.packed is None:
+            node = self._node(place)
+            if node is None:
+                return tile  # the store has to be asked first
+            fresh = [event for event in fresh if event.created > node.as_of]
+            if node.packed is None:
+                return self._over(place, self.grown(node.tiles, fresh, position=position, level=level + 1), position)
+            events = sorted([*_unpack(node.packed), *fresh])
         else:
-            if tile.number not in opened:
-                opened[tile.number] = tile.events
-            events = opened[tile.number]
-            parts.append([e for e in events if start <= e[0] < end and e[1] <= end and e[2] <= end])
-    return parts
+            events = sorted([*(() if tile is None else tile.events), *fresh])
+        if len(events) <= _FEW:
+            return Tile.of(number, events)
+        if len(events) <= _MANY or level == _DEEPEST:
+            self.nodes.made[place] = Node(position, _pack(events), [])
+            return Tile.of(number, events, apart=True)
+        return self._over(place, self.grown([], events, position=position, level=level + 1), position)
+
+    def _over(self, place: Place, tiles: list[Tile], position: Micros) -> Tile:
+        self.nodes.made[place] = Node(position, None, tiles)
+        return Tile.over(place[2], tiles)
+
+    def _node(self, place: Place) -> Node | None:
+        node = self.nodes.get(place)
+        if node is None and place not in self.nodes.missing:
+            raise Corrupt("The online store has lost events that were pushed. Drop the view and push again.")
+        return node
+
+    def inside(
+        self, tiles: Iterable[Tile], start: Micros, end: Micros, *, raw: bool = False, level: int = 0
+    ) -> Iterator[Tile | list[Event]]:
+        """What was visible at ``end`` of the window ``[start, end)``: whole tiles, and events of those that are cut.
+
+        Args:
+            tiles: in order.
+            start: of the window.
+            end: of the window, and the moment of looking.
+            raw: give the events of all tiles.
+            level: of the tiles.
+        """
+        length = self.length // FAN**level
+        for tile in tiles:
+            begin = tile.number * length
+            if begin + length <= start or begin >= end:
+                continue
+            if not raw and begin >= start and begin + length <= end and tile.visible <= end:
+                yield tile
+                continue
+            node = self._node((self.series, level, tile.number)) if tile.packed is None else None
+            if node is not None and node.packed is None:
+                yield from self.inside(node.tiles, start, end, raw=raw, level=level + 1)
+            elif node is not None or tile.packed is not None:
+                events = self._events(level, tile, node)
+                yield [e for e in events if start <= e[0] < end and e[1] <= end and e[2] <= end]
+
+    def _events(self, level: int, tile: Tile, node: Node | None) -> list[Event]:
+        place = (level, tile.number)
+        if place not in self._opened:
+            self._opened[place] = tile.events if node is None or node.packed is None else _unpack(node.packed)
+        return self._opened[place]
+
+    def beneath(self, number: int, level: int = 0) -> list[Place]:
+        """The places of all nodes of a tile, the smallest tiles first, as far as there are any."""
+        node = self.nodes.get((self.series, level, number))
+        if node is None:
+            return []
+        apart = [tile.number for tile in node.tiles if tile.packed is None]
+        return [*(each for part in apart for each in self.beneath(part, level + 1)), (self.series, level, number)]
 
 
 def merged(partials: Sequence[Partial | None]) -> Partial | None:
@@ -184,6 +318,16 @@ def merged(partials: Sequence[Partial | None]) -> Partial | None:
         found[0].first,
         found[-1].last,
     )
+
+
+def _kept(partial: Partial | None) -> Partial | None:
+    """A merged one as it is stored."""
+    if partial is None or partial.total is None:
+        return partial
+    total = partial.total
+    if isinstance(total, list):
+        return msgspec.structs.replace(partial, total=_compressed(total))
+    return partial if -_LARGEST <= total < _LARGEST else msgspec.structs.replace(partial, total=None)
 
 
 def rounded(partial: Partial) -> int | float | None:

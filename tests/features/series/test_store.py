@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.features.tables.test_events import NOON, opened
+from tests.features.projects import NOON, opened
 from trivet.clock import FixedClock
 from trivet.errors import Invalid, NotFound
 from trivet.features.aggregates import count, latest, mean

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+import pyarrow as pa
 import pytest
 
+from tests.features.projects import NOON
 from tests.features.tables.test_events import orders
 from trivet.errors import Invalid, NotFound
 from trivet.features.definitions import Entity, FeatureView
@@ -11,6 +15,7 @@ from trivet.features.online.contract import Row
 from trivet.features.online.memory import MemoryStore
 from trivet.features.tables import EventTables
 from trivet.ledger.erasures import check_not_erased
+from trivet.ledger.tables import Tables
 from trivet.pipelines import values
 
 SOMEONE = "zaphod.beeblebrox@example.org"
@@ -119,3 +124,41 @@ def test_requests_that_mean_nothing(tables, of, why, match):
     fill(tables)
     with pytest.raises(Invalid, match=match):
         tables.erase("people", of, why=why)
+
+
+def test_everywhere_is_what_predictions_audits_and_other_sources_keep_too(tables, context, tmp_path):
+    """What ``Tables`` appends has the bounds of its values in its log, so the log is cleared as well."""
+    fill(tables)
+    own = Tables(tables.folder)
+    said = [f'{{"mail":"{who}"}}' for who in (SOMEONE, "a@b", "c@d")]
+    moments = [NOON, NOON, NOON + timedelta(days=1)]
+    made = {"id": ["1", "2", "3"], "at": pa.array(moments, pa.timestamp("us", "UTC")), "entities": said}
+    own.append("predictions", pa.table({**made, "request": ["{}", "{}", said[0]]}), day_of="at")
+    own.append("predictions", pa.table({**made, "id": ["4", "5", "6"], "request": ["{}"] * 3}), day_of="at")
+    aside = {"digest": ["x", "y"], "reason": ["r", "r"], "row": [said[0], said[1]], "run": ["", ""]}
+    own.append("visits__refused", pa.table({**aside, "created": pa.array([NOON, NOON], pa.timestamp("us", "UTC"))}))
+    served = values.save([{"id": "1", "entities": {"mail": SOMEONE}, "values": {"n": 1}}], context, "json")
+    report = values.save({"features": [{"examples": [{"entities": {"mail": SOMEONE}}]}]}, context, "json")
+    other = values.save([{"entities": {"mail": "a@b"}}], context, "json")
+
+    left = tables.erase("people", {"mail": SOMEONE}, why="asked")
+    assert (left.predictions, left.aside, sorted(left.artifacts)) == (
+        3,
+        {"visits__refused": 1},
+        sorted([served.id, report.id]),
+    )
+    assert "3 prediction records and 1 rows that other sources refused held it: left" in str(left)
+    gone = tables.erase("people", {"mail": SOMEONE}, why="asked", everywhere=True)
+    assert (gone.predictions, gone.aside) == (3, {"visits__refused": 1})
+    assert [
+        path for path in everywhere_on_disk(tmp_path, SOMEONE) if SOMEONE + "x" not in path.read_text("latin1")
+    ] == []
+    assert sorted(own.read("predictions")["id"].to_pylist()) == ["2", "5", "6"]
+    assert own.read("visits__refused")["row"].to_pylist() == [said[1]]
+    own.append("predictions", pa.table({**made, "request": ["{}"] * 3}), day_of="at")
+    assert own.read("predictions", where=[("at", ">=", NOON + timedelta(days=1))]).num_rows == 2
+    check_not_erased(context.ledger, context.blobs, [other])
+    with pytest.raises(NotFound, match="erased on"):
+        check_not_erased(context.ledger, context.blobs, [served, report])
+    run = tables.erased("people", {"mail": SOMEONE})[0]
+    assert (run.metrics["predictions"], run.metrics["aside"], SOMEONE in repr(run)) == (3, 1, False)

@@ -15,23 +15,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from trivet import plugins
-from trivet.clock import system_clock
-from trivet.config import load_settings
+from tests.features.projects import NOON, opened
 from trivet.errors import Conflict, Invalid, NotFound
 from trivet.features.tables import EventTables
 from trivet.ledger import RunQuery
-from trivet.pipelines.context import Context
-
-NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-
-
-def opened(folder, clock=system_clock):
-    """A project of files in a folder, as another process would open it."""
-    settings = load_settings(folder, {})
-    ledger = plugins.open_url("ledger", settings.ledger.url, folder)
-    blobs = plugins.open_url("blobs", settings.blobs.url, folder)
-    return Context(folder, settings, ledger, blobs, clock, "ada", "desk")
 
 
 def orders(*rows, columns=("order", "customer", "at", "amount")):
@@ -411,7 +398,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 sys.path.insert(0, {root!r} + "/src")
-from tests.features.tables.test_events import opened, orders
+from tests.features.projects import opened
+from tests.features.tables.test_events import orders
 from trivet.features.tables import EventTables
 
 tables = EventTables(opened(Path({folder!r})))
@@ -444,3 +432,59 @@ def test_kill_at_any_moment_leaves_every_acknowledged_row_once(tmp_path):
     runs = context.ledger.runs(RunQuery(kind="ingest", limit=1000))
     made = {int(slot.partition("_")[2]) for run in runs for slot in run.outputs}
     assert made >= {each.version for each in tables.history("orders") if each.operation == "ingest"}
+
+
+def test_whole_rows_are_read_only_of_files_in_which_a_key_is_met(tables, monkeypatch):
+    from trivet.features.tables.stored import StoredTable
+
+    for first in (0, 100, 200):
+        ingest(tables, *((number, 1, number, 1) for number in range(first, first + 100)))
+    scan, asked = StoredTable.scan, []
+
+    def noted(self, files=None, **options):
+        asked.append(None if files is None else len(files))
+        return scan(self, files, **options)
+
+    with monkeypatch.context() as noting:
+        noting.setattr(StoredTable, "scan", noted)
+        assert counts(ingest(tables, (300, 1, 300, 1), (301, 1, 301, 1))) == {"new": 2}
+        assert counts(ingest(tables, (110, 1, 110, 1), (120, 1, 120, 2), (400, 1, 400, 1))) == {
+            "new": 1,
+            "repeated": 1,
+            "changed": 1,
+            "late": 1,
+        }
+    assert asked == [None, 0, None, 1]
+
+
+class TestRunOfRefused:
+    def test_a_refused_row_says_which_run_refused_it(self, tables):
+        report = ingest(tables, (None, 1, 0, 1))
+        assert tables.read("orders__refused")["run"].to_list() == [report.run]
+
+    def test_a_table_of_refused_rows_from_before_is_read_and_goes_on(self, tables, monkeypatch):
+        """Rows refused by an earlier version of Trivet have no run."""
+        from trivet.features.tables.stored import StoredTable
+
+        with monkeypatch.context() as earlier:
+            create, append = StoredTable.create.__func__, StoredTable.append
+            earlier.setattr(
+                StoredTable,
+                "create",
+                classmethod(
+                    lambda cls, name, path, schema, rules: create(
+                        cls, name, path, pl.Schema({n: k for n, k in schema.items() if n != "run"}), rules
+                    )
+                ),
+            )
+            earlier.setattr(
+                StoredTable, "append", lambda self, rows, *rest: append(self, rows.drop("run", strict=False), *rest)
+            )
+            ingest(tables, (None, 1, 0, 1))
+        assert tables.read("orders__refused")["run"].to_list() == [None]
+        report = ingest(tables, (None, 2, 0, 1))
+        assert tables.read("orders__refused")["run"].to_list() == [None, report.run]
+
+    def test_a_rule_that_there_is_not(self, tables):
+        with pytest.raises(NotFound, match="Did you mean 'event_time'"):
+            tables.create("orders", event_tme="at")

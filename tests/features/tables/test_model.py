@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tests.features.tables.test_events import opened
+from tests.features.projects import opened
 from trivet.clock import FixedClock
 from trivet.features.tables import EventTables
 from trivet.features.tables.stored import StoredTable

@@ -56,6 +56,11 @@ class RowCheck:
         """The columns that are looked at."""
         return tuple(dict.fromkeys(name for each in (*self._alone, *self._unique) for name in each.columns))
 
+    @property
+    def looks_back(self) -> bool:
+        """Whether a row can be refused because of earlier ones."""
+        return bool(self._unique)
+
     def __call__(self, rows: pl.DataFrame) -> pl.Series:
         """The reasons, one for each row: text, or null for a row that stays."""
         frame = rows.with_columns(pl.lit(None).alias(name) for name in self.columns if name not in rows.columns)

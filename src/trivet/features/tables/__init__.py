@@ -5,6 +5,16 @@ from __future__ import annotations
 from trivet.features.tables.erasure import Erased
 from trivet.features.tables.events import Compacted, EventTables, TableInfo, TableVersion
 from trivet.features.tables.ingestion import Ingested
-from trivet.features.tables.rules import Keep, TableRules
+from trivet.features.tables.rules import GivenRules, Keep, TableRules
 
-__all__ = ["Compacted", "Erased", "EventTables", "Ingested", "Keep", "TableInfo", "TableRules", "TableVersion"]
+__all__ = [
+    "Compacted",
+    "Erased",
+    "EventTables",
+    "GivenRules",
+    "Ingested",
+    "Keep",
+    "TableInfo",
+    "TableRules",
+    "TableVersion",
+]

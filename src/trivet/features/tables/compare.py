@@ -2,19 +2,25 @@
 
 A table is a set of rows: one whose whole content was ever there changes nothing, whichever batch brings it and in
 whatever order, so deliveries may be repeated and reordered. What a second content of a key means is the rule
-``keep``. Only rows of the batch's keys are read, and of them no row group whose bounds exclude all of them.
+``keep``. Only rows of the batch's keys are read. Bounds in the files exclude whole row groups; of the others first the
+keys alone are read, and then whole rows of those files that have any of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import polars as pl
 
 from trivet.features.tables.rules import TableRules
 
-__all__ = ["Compared", "compare"]
+__all__ = ["FILE", "Compared", "Stored", "compare"]
+
+FILE = "__file"
+Stored: TypeAlias = "Callable[[list[str] | None], pl.LazyFrame]"
+"""The rows of some files of a table, of all for None, with the file of each in ``FILE``."""
 
 _STEP = "__step"
 
@@ -38,18 +44,19 @@ class Compared:
     repeated: int
 
 
-def compare(batch: pl.DataFrame, stored: pl.LazyFrame, rules: TableRules) -> Compared:
+def compare(batch: pl.DataFrame, stored: Stored, rules: TableRules) -> Compared:
     """Compare a batch with ``stored`` rows of the same columns.
 
     Example:
-        >>> stored = pl.LazyFrame({"k": [1], "v": ["a"]})
-        >>> found = compare(pl.DataFrame({"k": [1, 1, 2], "v": ["a", "b", "c"]}), stored, TableRules(key=("k",)))
+        >>> stored = pl.LazyFrame({"k": [1], "v": ["a"], FILE: ["0.parquet"]})
+        >>> batch = pl.DataFrame({"k": [1, 1, 2], "v": ["a", "b", "c"]})
+        >>> found = compare(batch, lambda files: stored, TableRules(key=("k",)))
         >>> found.rows["v"].to_list(), found.changed.to_list(), found.repeated
         (['b', 'c'], [True, False], 1)
     """
     columns = batch.columns
     key = list(rules.key) or columns
-    near = _of_keys(stored.select(columns), batch, key)
+    near = _of_keys(stored, batch, key)
     rest = batch.unique(maintain_order=True, keep="first").join(
         near, on=columns, how="anti", nulls_equal=True, maintain_order="left"
     )
@@ -64,13 +71,20 @@ def compare(batch: pl.DataFrame, stored: pl.LazyFrame, rules: TableRules) -> Com
     return Compared(rest, rank, changed, rest.clear(), repeated)
 
 
-def _of_keys(stored: pl.LazyFrame, batch: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
-    """The stored rows of the batch's keys. Bounds first: they spare row groups from being read at all."""
-    for name in key:
-        kind = batch.schema[name]
+def _of_keys(stored: Stored, batch: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """The stored rows of the batch's keys, with the columns of the batch."""
+    wanted, files = batch.select(key).unique(), None
+    if wanted.width < batch.width:  # else nothing is spared by looking at the key first
+        found = _among(stored(None), wanted).select(*key, FILE).collect(engine="streaming")
+        wanted, files = found.select(key).unique(), found[FILE].unique(maintain_order=True).to_list()
+    return _among(stored(files), wanted).select(batch.columns).collect(engine="streaming")
+
+
+def _among(rows: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
+    """The rows with these keys. Bounds first: they spare row groups from being read at all."""
+    for name, kind in wanted.schema.items():
         if kind.is_integer() or kind.is_temporal() or kind == pl.String:
-            low, high = batch[name].min(), batch[name].max()
-            if low is not None and not batch[name].null_count():
-                stored = stored.filter(pl.col(name).is_between(pl.lit(low, kind), pl.lit(high, kind)))
-    wanted = batch.select(key).unique().lazy()
-    return stored.join(wanted, on=list(key), how="semi", nulls_equal=True).collect(engine="streaming")
+            low, high = wanted[name].min(), wanted[name].max()
+            if low is not None and not wanted[name].null_count():
+                rows = rows.filter(pl.col(name).is_between(pl.lit(low, kind), pl.lit(high, kind)))
+    return rows.join(wanted.lazy(), on=wanted.columns, how="semi", nulls_equal=True)

@@ -2,7 +2,8 @@
 
 What it covers, in this order: the table and, by removing the files that older versions need, all its versions; the
 rows that were refused; the online rows of the entity; and, ``everywhere``, the content of recorded artifacts that
-hold such rows, and records of predictions. Aggregates over many entities keep what the entity added to them, and so do
+hold such rows (what audits of skew and checks of quality found among them), records of predictions, and rows that other
+sources refused. Aggregates over many entities keep what the entity added to them, and so do
 models. The commit log never held a value of a row, see ``stored``. Each step may be repeated, so an erasure that was
 interrupted is completed by asking again. The ledger keeps a digest under a key of the project's own: without the
 key file it tells nothing, and with it the same request is known again.
@@ -26,7 +27,7 @@ from trivet.digest import canonical
 from trivet.errors import Invalid, NotFound
 from trivet.features.definitions import FeatureView
 from trivet.features.online.contract import Key, OnlineStore
-from trivet.features.tables.ingestion import STEP, refused_name
+from trivet.features.tables.ingestion import REFUSED, STEP, refused_name
 from trivet.features.tables.stored import StoredTable, attempted, lock
 from trivet.ledger import Artifact, Run, RunQuery
 from trivet.ledger.erasures import KIND
@@ -40,7 +41,7 @@ OnlineRows: TypeAlias = Callable[[], OnlineStore]
 """Opens the store that features are served from, when it is needed."""
 
 SECRET = Path(".trivet") / "erasure.key"
-_KINDS = ("source", "training_set", "table")
+_KINDS = ("source", "training_set", "table", "json", "quality_report")
 _PREDICTIONS = "predictions"
 _MOST = 1_000_000
 
@@ -59,6 +60,7 @@ class Erased(msgspec.Struct, frozen=True):
         tables: how many such rows other tables hold, by name; erase them there.
         everywhere: whether the content of artifacts was removed.
         run: the run on record.
+        aside: rows of the entity that other sources refused, by table; gone where ``everywhere``.
     """
 
     table: str
@@ -71,13 +73,16 @@ class Erased(msgspec.Struct, frozen=True):
     tables: dict[str, int]
     everywhere: bool
     run: str
+    aside: dict[str, int] = {}
 
     def __str__(self) -> str:
         gone = f"{self.table}: {self.rows:,} rows and {self.refused:,} refused ones erased from all versions"
         lines = [f"{gone}, and {sum(self.online.values()):,} rows online."]
-        if self.artifacts or self.predictions:
+        if self.artifacts or self.predictions or self.aside:
             what = "removed" if self.everywhere else "left; erase everywhere to remove them"
-            lines += [f"{len(self.artifacts)} artifacts and {self.predictions:,} prediction records held it: {what}."]
+            held = f"{len(self.artifacts)} artifacts and {self.predictions:,} prediction records"
+            held += f" and {sum(self.aside.values()):,} rows that other sources refused" if self.aside else ""
+            lines += [f"{held} held it: {what}."]
         lines += [f"Table {name} holds {rows:,} such rows: erase them there." for name, rows in self.tables.items()]
         return "\n".join(lines)
 
@@ -117,19 +122,22 @@ class Erasure:
             with lock(self.folder, name):
                 keys = self._keys(matching)
                 rows, version = self._from_table(self.table.refresh(), matching)
-                refused = self._from_refused()
+                refused = sum(self._from_refused(each, gone=True) for each in self._own_refused())
             online = self._from_online(keys)
             found = self._artifacts()
             predictions = self._from_predictions(everywhere)
+            aside = {name: self._from_refused(name, gone=everywhere) for name in self._refused_of_others()}
+            aside = {name: rows for name, rows in aside.items() if rows}
             if everywhere:
                 self._forget(found)
         except BaseException as exc:
             end(self.context, run, "killed" if isinstance(exc, KeyboardInterrupt) else "failed", error=str(exc))
             raise
-        self._finish(run, rows, refused, online, predictions, found if everywhere else ())
+        counts = {"rows": rows, "refused": refused, "online": sum(online.values()), "predictions": predictions}
+        self._finish(run, {**counts, "aside": sum(aside.values())}, found if everywhere else ())
         listed = [artifact.id for artifact in found]
         others = self._other_tables()
-        return Erased(name, version, rows, refused, online, predictions, listed, others, everywhere, run.id)
+        return Erased(name, version, rows, refused, online, predictions, listed, others, everywhere, run.id, aside)
 
     def earlier(self) -> list[Run]:
         """The finished runs that erased the same, newest first."""
@@ -166,10 +174,22 @@ class Erasure:
             raise Invalid(f"The values do not fit the columns of table {self.table.name!r}: {kinds}.") from exc
 
     def _columns_of_refused(self) -> set[str]:
-        name = refused_name(self.table.name)
-        table = StoredTable.open(name, self.folder / name)
-        texts: Any = [] if table is None else table.scan().select("row").collect()["row"]
+        texts = [text for name in self._own_refused() for text in self._refused_rows(name)["row"]]
         return {column for text in texts for column in msgspec.json.decode(text)}
+
+    def _refused_rows(self, name: str) -> pl.DataFrame:
+        table = StoredTable.open(name, self.folder / name)
+        return pl.DataFrame(schema={"row": pl.String}) if table is None else table.whole().collect()
+
+    def _own_refused(self) -> list[str]:
+        """Where rows of this table went that were refused: when they came, or when features were made of them."""
+        return list(
+            dict.fromkeys([refused_name(self.table.name), refused_name(self.table.name.replace(".", "_")[:55])])
+        )
+
+    def _refused_of_others(self) -> list[str]:
+        found = sorted(path.parent.name for path in self.folder.glob(f"*{REFUSED}/_delta_log"))
+        return [name for name in found if name not in self._own_refused()]
 
     def _digest(self) -> str:
         """A digest that only this project can work out."""
@@ -215,25 +235,30 @@ class Erasure:
         rows = int(table.scan().filter(matching).select(pl.len()).collect().item())
         if rows:
             attempted(lambda: self._rewrite(table.refresh(), ~matching), table.name)
-        # Also where nothing was found: an erasure that was killed may have left the files of older versions.
-        table.refresh().sweep(table.note, hours=0)
+        self._sweep(table)
         return rows, table.refresh().version
 
     def _rewrite(self, table: StoredTable, kept: pl.Expr) -> None:
-        rows = table.scan().filter(kept.fill_null(value=True))
+        rows = table.whole().filter(kept.fill_null(value=True))
         table.rewrite(rows.collect_batches(chunk_size=STEP), table.schema, table.note)
 
-    def _from_refused(self) -> int:
-        name = refused_name(self.table.name)
-        table = StoredTable.open(name, self.folder / name)
+    def _from_refused(self, name: str, *, gone: bool) -> int:
+        """How many refused rows of a table are the entity's; taken out of it where they are to be ``gone``."""
+        table, rows = StoredTable.open(name, self.folder / name), self._refused_rows(name)
         if table is None:
             return 0
-        rows = table.scan().collect()
         mine = pl.Series([self._is_meant(msgspec.json.decode(text)) for text in rows["row"]], dtype=pl.Boolean)
-        if mine.any():
+        if gone and mine.any():
             attempted(lambda: table.refresh().rewrite(iter([rows.filter(~mine)]), table.schema, table.note), name)
-        table.refresh().sweep(table.note, hours=0)
+        if gone:
+            self._sweep(table)
         return int(mine.sum())
+
+    def _sweep(self, table: StoredTable, *, unfinished: bool = True) -> None:
+        """Also where nothing was found: an erasure that was killed may have left the files of older versions."""
+        table.refresh().sweep(table.note, hours=0, unfinished=unfinished)
+        if table.rules is None:
+            table.refresh().forget_log()
 
     def _is_meant(self, row: Mapping[str, Any]) -> bool:
         """Whether a row that was refused is the entity's: its values may be of another type than the table's."""
@@ -252,33 +277,44 @@ class Erasure:
 
     def _from_states(self, store: OnlineStore, keys: Mapping[FeatureView, Sequence[Key]]) -> None:
         """What was pushed: the states of the entity; those of views that would lose rows among others are made anew."""
-        from trivet.features.live import live_name
+        from trivet.features.live import LiveView, live_name, why_not
+        from trivet.features.online.encoding import encode_key
 
         kept = set(store.views())
         for view in self._views():
-            name, ours = live_name(view), view.source.name == self.table.name
-            if name in kept and ours and view in keys:
-                store.erase(name, keys[view])
+            name, ours = live_name(view), self.table.name in {leaf.name for leaf in view.source.leaves}
+            if name in kept and ours and view in keys and why_not(view) is None:
+                beside = LiveView(view).beside(store, [encode_key(key) for key in keys[view]])
+                store.erase(name, [*beside, *keys[view]])
             elif name in kept and (ours or view in keys):
                 store.drop(name)
 
     def _from_predictions(self, everywhere: bool) -> int:
-        """Records of predictions that name the entity among their keys."""
+        """Records of predictions that name the entity among their keys or were sent its values."""
         table = StoredTable.open(_PREDICTIONS, self.folder / _PREDICTIONS)
-        if table is None or "entities" not in table.schema:
+        told = [] if table is None else [name for name in ("entities", "request") if name in table.schema]
+        if table is None or not told:
             return 0
-        different = table.scan().select(pl.col("entities").unique()).collect().to_series()
-        mine = [text for text in different.drop_nulls() if self._is_meant(msgspec.json.decode(text))]
-        rows = table.scan().select(pl.col("entities").is_in(mine).sum()).collect().item() if mine else 0
+        mine = pl.lit(value=False)
+        for name in told:
+            different = table.whole().select(pl.col(name).unique()).collect().to_series().drop_nulls()
+            mine |= pl.col(name).is_in([text for text in different if self._is_told(msgspec.json.decode(text))])
+        rows = int(table.whole().select(mine.fill_null(value=False).sum()).collect().item() or 0)
         if rows and everywhere:
-            attempted(lambda: self._rewrite(table.refresh(), ~pl.col("entities").is_in(mine)), _PREDICTIONS)
-            table.refresh().sweep(table.note, hours=0, unfinished=False)  # a service may be writing
-        return int(rows or 0)
+            attempted(lambda: self._rewrite(table.refresh(), ~mine), _PREDICTIONS)
+            self._sweep(table, unfinished=False)  # a service may be writing
+        return rows
+
+    def _is_told(self, value: Any) -> bool:
+        """Whether an object anywhere in a value of JSON is the entity."""
+        if isinstance(value, dict):
+            return self._is_meant(value) or any(map(self._is_told, value.values()))
+        return isinstance(value, list) and any(map(self._is_told, value))
 
     # -- what was recorded ------------------------------------------------------------------------------------
 
     def _artifacts(self) -> list[Artifact]:
-        """Recorded sources, training sets and frames with rows of the entity, whose content is still there."""
+        """Recorded data and reports that hold rows of the entity or name it, whose content is still there."""
         found = [a for kind in _KINDS for a in self.context.ledger.artifacts(kind=kind, limit=_MOST)]
         return [artifact for artifact in found if self._holds(artifact)]
 
@@ -286,6 +322,9 @@ class Erasure:
         blobs = self.context.blobs
         with tempfile.TemporaryDirectory(prefix="trivet-erase-") as folder:
             for name, file in artifact.files.items():
+                told = Path(name).suffix == ".json" and not blobs.missing([file.digest])
+                if told and self._is_told(msgspec.json.decode(blobs.read(file.digest))):
+                    return True
                 scan = _SCANS.get(Path(name).suffix.lower())
                 if scan is None or blobs.missing([file.digest]):
                     continue
@@ -318,16 +357,7 @@ class Erasure:
             for file in artifact.files.values():
                 self.context.blobs.forget(file.digest)
 
-    def _finish(
-        self,
-        run: Run,
-        rows: int,
-        refused: int,
-        online: Mapping[str, int],
-        predictions: int,
-        forgotten: Sequence[Artifact],
-    ) -> None:
-        metrics = {"rows": rows, "refused": refused, "online": sum(online.values()), "predictions": predictions}
+    def _finish(self, run: Run, metrics: Mapping[str, int], forgotten: Sequence[Artifact]) -> None:
         inputs = {f"erased_{number}": artifact.digest for number, artifact in enumerate(forgotten)}
         done = msgspec.structs.replace(run, inputs=inputs)
         end(self.context, done, "finished", metrics={name: float(value) for name, value in metrics.items()})

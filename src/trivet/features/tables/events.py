@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Unpack
 
 import msgspec
 import polars as pl
@@ -19,10 +20,10 @@ from trivet.errors import Invalid, NotFound
 from trivet.features.definitions import Source
 from trivet.features.tables.batches import incoming
 from trivet.features.tables.erasure import Erased, Erasure, OnlineRows
-from trivet.features.tables.ingestion import Ingested, Ingestion, refused_name
+from trivet.features.tables.ingestion import REFUSED, Ingested, Ingestion, refused_name
 from trivet.features.tables.lateness import Lateness, lateness
 from trivet.features.tables.rows import TIME, Check
-from trivet.features.tables.rules import Keep, TableRules, check_table_name, rules_of
+from trivet.features.tables.rules import GivenRules, TableRules, check_table_name, rules_of
 from trivet.features.tables.stored import StoredTable, lock
 from trivet.ledger import Run, RunQuery
 from trivet.pipelines.context import Context
@@ -95,23 +96,23 @@ class EventTables:
         self._folder = context.root / context.settings.serving.records
         self._near = threading.local()  # tables this thread has open: to open one costs more than to commit a row
 
+    @property
+    def folder(self) -> Path:
+        """Where they are, each in a folder of its own."""
+        return self._folder
+
+    def checks(self, name: str) -> Check | None:
+        """What refuses rows that come into a table, for one delivery; None if nothing does."""
+        return self._checks(name)
+
     # -- filling ----------------------------------------------------------------------------------------------
 
-    def create(
-        self,
-        name: str,
-        *,
-        key: str | Sequence[str] | None = None,
-        event_time: str | None = None,
-        known_at: str | None = None,
-        created: str | None = None,
-        keep: Keep | None = None,
-        timezone: str | None = None,
-    ) -> TableInfo:
+    def create(self, name: str, **rules: Unpack[GivenRules]) -> TableInfo:
         """Declare a table; its columns come with the first rows. The first ``ingest`` does the same by itself.
 
         Args:
             name: small letters, digits and ``_``.
+            **rules: any of these.
             key: the column or columns that name a row; all columns together by default.
             event_time: the column that says when it happened; when it reached us by default.
             known_at: the column that says from when it could be known; the event time by default.
@@ -123,12 +124,13 @@ class EventTables:
         Raises:
             Conflict: the table exists with other rules.
             Invalid: the rules make no sense, or the name is none.
+            NotFound: there is no such rule.
         """
-        rules = self._rules(name, key, event_time, known_at, created, keep, timezone)
+        declared = self._rules(name, rules)
         with lock(self._folder, name):
             if StoredTable.open(name, self._folder / name) is None:
-                schema = pl.Schema(dict.fromkeys((*rules.times, rules.created), TIME))
-                StoredTable.create(name, self._folder / name, schema, rules)
+                schema = pl.Schema(dict.fromkeys((*declared.times, declared.created), TIME))
+                StoredTable.create(name, self._folder / name, schema, declared)
         return self.describe(name)
 
     def ingest(
@@ -136,14 +138,9 @@ class EventTables:
         name: str,
         data: Any,
         *,
-        key: str | Sequence[str] | None = None,
-        event_time: str | None = None,
-        known_at: str | None = None,
-        created: str | None = None,
-        keep: Keep | None = None,
-        timezone: str | None = None,
         checks: Check | None = None,
         batch: str | None = None,
+        **rules: Unpack[GivenRules],
     ) -> Ingested:
         """Take rows in: each once, however often it comes. The table is made if it is not there; see ``create``.
 
@@ -155,16 +152,11 @@ class EventTables:
             name: of the table.
             data: a pandas, Polars or Arrow table, a lazy frame, a list of dicts, an iterator of those, or the path
                 of a Parquet, CSV, Arrow or JSON-lines file.
-            key: as ``create``, like all that follow until ``timezone``; needed the first time only.
-            event_time: as ``create``.
-            known_at: as ``create``.
-            created: as ``create``.
-            keep: as ``create``.
-            timezone: as ``create``.
             checks: is given each batch as a Polars frame, and answers for each row why to refuse it, or null. By
                 default, what is expected of the source called like the table.
             batch: under ``keep="all"``, where rows are not compared, what this delivery is called: one of the same
                 name is not taken twice. The content of the file by default.
+            **rules: as ``create``; needed the first time only.
 
         Raises:
             Conflict: the table has other rules than given, or too many others write to it.
@@ -182,10 +174,10 @@ class EventTables:
             >>> print(tables.ingest("orders", rows))
             orders, version 1: 2 rows, 0 new, 1 repeated, 1 refused
         """
-        rules = self._rules(name, key, event_time, known_at, created, keep, timezone)
+        declared = self._rules(name, rules)
         rows = incoming(data, self._context.root)
         checks = checks or self._checks(name)
-        ingestion = Ingestion(self._context, self._folder, name, rules, checks, batch or rows.digest)
+        ingestion = Ingestion(self._context, self._folder, name, declared, checks, batch or rows.digest)
         ingestion.table = self._kept(name)
         return ingestion.take(rows)
 
@@ -204,7 +196,7 @@ class EventTables:
         """The rows of a table, by the time at which they reached us; of each key the newest content.
 
         Args:
-            name: of the table; ``NAME__refused`` for what was refused.
+            name: of the table; ``NAME__refused`` for what was refused: ``row`` as JSON, ``reason``, ``run``, ``created``.
             version: as it was then; compaction takes no version away, erasure takes the erased rows out of all.
             as_known_at: only what had reached us by that moment.
             since: only what reached us after that moment, late rows included.
@@ -238,6 +230,8 @@ class EventTables:
             rows, until = rows.select(pl.col(each).cast(kind) for each, kind in schema.items()), note.created
         rows = self._between(rows, rules, until, as_known_at, since)
         exist = rows.collect_schema().names()
+        if name.endswith(REFUSED) and "run" not in exist:  # made before the run was kept with a row
+            rows, exist = rows.with_columns(run=pl.lit(None, pl.String)), [*exist, "run"]
         if unknown := [each for each in columns or () if each not in exist]:
             raise NotFound(f"column of table {name!r}", unknown[0], exist)
         if history and not ordered:
@@ -255,7 +249,7 @@ class EventTables:
         """
         table = self._near_by(name)
         created = (table.rules or TableRules()).created
-        rows = table.scan() if since is None else table.scan_between(created, since + 1, 2**62)
+        rows = table.scan(None if since is None else table.between(created, since + 1, 2**62))
         exist = rows.collect_schema().names()
         if unknown := [each for each in columns or () if each not in exist]:
             raise NotFound(f"column of table {name!r}", unknown[0], exist)
@@ -272,7 +266,7 @@ class EventTables:
         Raises:
             NotFound: there is no such table.
         """
-        rules = self._described(self._near_by(name))
+        rules = self._described(self._kept(check_table_name(name)) or self._open(name))  # no version has others
         folder = self._folder / name
         path = folder.relative_to(self._context.root) if folder.is_relative_to(self._context.root) else folder
         event_time = rules.event_time or rules.created
@@ -395,11 +389,9 @@ class EventTables:
         table = self._open(name)
         return lateness(table.scan(), self._described(table))
 
-    def _rules(self, name: str, *given: Any) -> TableRules:
+    def _rules(self, name: str, given: GivenRules) -> TableRules:
         table = self._kept(check_table_name(name))
-        stored = None if table is None else self._described(table)
-        names = ("key", "event_time", "known_at", "created", "keep", "timezone")
-        return rules_of(name, stored, **dict(zip(names, given, strict=True)))
+        return rules_of(name, None if table is None else self._described(table), **given)
 
     def _kept(self, name: str) -> StoredTable | None:
         """The table as this thread has it open; opened anew where its folder is another one than it was."""
@@ -423,7 +415,7 @@ class EventTables:
         return self._open(name) if table is None else table.refresh()
 
     def _open(self, name: str) -> StoredTable:
-        check_table_name(name.removesuffix("__refused"))
+        check_table_name(name.removesuffix(REFUSED))
         table = StoredTable.open(name, self._folder / name)
         if table is None:
             raise NotFound("table", name, self.names(), hint="" if self.names() else "Ingest some rows first.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ import msgspec
 import polars as pl
 
 from trivet.clock import new_id
-from trivet.errors import Invalid, NotFound
+from trivet.errors import Invalid, NotFound, TrivetError
 from trivet.features.tables.batches import Incoming
-from trivet.features.tables.compare import Compared, compare
+from trivet.features.tables.compare import FILE, Compared, Stored, compare
 from trivet.features.tables.progress import Bar
 from trivet.features.tables.rows import EXACT, TIME, Check, as_json, fit, sort_out
 from trivet.features.tables.rules import TableRules
@@ -125,7 +126,8 @@ class Ingestion:
                     self._take(rows, number)
                     bar.add(rows.height)
             except BaseException as exc:
-                self._record("killed" if isinstance(exc, KeyboardInterrupt) else "failed", str(exc))
+                with suppress(TrivetError):  # a full disk holds no record either: what is told is what failed first
+                    self._record("killed" if isinstance(exc, KeyboardInterrupt) else "failed", str(exc))
                 raise
         return self._record("finished", "")
 
@@ -212,13 +214,19 @@ class Ingestion:
     def _compare(self, rows: pl.DataFrame, table: StoredTable, schema: pl.Schema, number: int) -> Compared | None:
         """The batch beside the table; None where it was committed before as a whole."""
         if self.rules.keep != "all":
-            near = table.scan() if self.rules.key else table.scan_between(self.rules.event_time, *self._bounds(rows))
-            return compare(rows, with_columns(near, schema), self.rules)
+            return compare(rows, self._stored(rows, table, schema), self.rules)
         transaction = self._transaction(number)
         if transaction is not None and table.holds(transaction):
             return None
         zero, no = pl.Series("step", [0] * rows.height, pl.Int64), pl.Series([False] * rows.height, dtype=pl.Boolean)
         return Compared(rows, zero, no, rows.clear(), 0)
+
+    def _stored(self, rows: pl.DataFrame, table: StoredTable, schema: pl.Schema) -> Stored:
+        """What the batch is compared with. A row that repeats another one has its times, one of the same key has not."""
+        key, time = self.rules.key or tuple(rows.columns), self.rules.event_time
+        near = table.between(time, *self._bounds(rows)) if time in key else None
+        whole = pl.Schema({**schema, FILE: pl.String()})
+        return lambda files: with_columns(table.scan(near if files is None else files, named=FILE), whole)
 
     def _bounds(self, rows: pl.DataFrame) -> tuple[Micros | None, Micros | None]:
         if self.rules.event_time is None or rows.is_empty():
@@ -261,11 +269,12 @@ class Ingestion:
         path = self.folder / name
         table = StoredTable.open(name, path)
         if table is None:
-            table = StoredTable.create(name, path, pl.Schema({**batch.schema, "created": TIME}), _QUARANTINE)
-        fresh = compare(batch, table.scan(), _QUARANTINE).rows
+            schema = pl.Schema({**batch.schema, "run": pl.String(), "created": TIME})
+            table = StoredTable.create(name, path, schema, _QUARANTINE)
+        fresh = compare(batch, lambda files: table.scan(files, named=FILE), _QUARANTINE).rows
         if fresh.height:
             moment = max(to_micros(self.context.clock()), table.note.created + 1)
-            rows = fresh.with_columns(pl.lit(moment, pl.Int64).cast(TIME).alias("created"))
+            rows = fresh.with_columns(run=pl.lit(self.id), created=pl.lit(moment, pl.Int64).cast(TIME))
             table.append(rows, Note(moment, moment, self.id))
 
     # -- around it --------------------------------------------------------------------------------------------
@@ -346,7 +355,13 @@ class Ingestion:
             metrics={name: float(value) for name, value in counts.items()},
             error=error,
         )
-        self.context.ledger.write(*self.artifacts, run)
+        try:
+            self.context.ledger.write(*self.artifacts, run)
+        except TrivetError as exc:
+            raise TrivetError(
+                f"{exc} The table {self.name!r} has {counts['new'] + counts['changed']:,} more rows all the same: ingest them "
+                "again when the ledger can be written, which changes nothing but that."
+            ) from exc
         return Ingested(self.name, version, **counts, reasons=dict(self.reasons), run=self.id)
 
 

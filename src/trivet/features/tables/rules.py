@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, TypedDict, Unpack, get_args
 
 import msgspec
 
-from trivet.errors import Conflict, Invalid
+from trivet.errors import Conflict, Invalid, NotFound
 
-__all__ = ["Keep", "TableRules", "check_table_name", "rules_of"]
+__all__ = ["GivenRules", "Keep", "TableRules", "check_table_name", "rules_of"]
 
 Keep: TypeAlias = Literal["first", "last", "all"]
 """What a row means whose key is there already with other content: ``last`` a correction, kept beside what it
@@ -73,20 +73,22 @@ class TableRules(msgspec.Struct, frozen=True):
         return self
 
 
-def rules_of(
-    table: str,
-    stored: TableRules | None,
-    *,
-    key: str | Sequence[str] | None = None,
-    event_time: str | None = None,
-    known_at: str | None = None,
-    created: str | None = None,
-    keep: Keep | None = None,
-    timezone: str | None = None,
-) -> TableRules:
+class GivenRules(TypedDict, total=False):
+    """Rules as people give them: any of those of ``TableRules``, the key as one column or several, None for not given."""
+
+    key: str | Sequence[str] | None
+    event_time: str | None
+    known_at: str | None
+    created: str | None
+    keep: Keep | None
+    timezone: str | None
+
+
+def rules_of(table: str, stored: TableRules | None, **given: Unpack[GivenRules]) -> TableRules:
     """The rules of a table: those that are stored, or of a new one those that are given.
 
     Raises:
+        NotFound: there is no such rule.
         Conflict: what is given contradicts what is stored.
         Invalid: the rules make no sense.
 
@@ -94,19 +96,13 @@ def rules_of(
         >>> rules_of("orders", None, key="order_id", event_time="at").key
         ('order_id',)
     """
-    columns = None if key is None else (key,) if isinstance(key, str) else tuple(key)
-    asked = {
-        name: value
-        for name, value in {
-            "key": columns,
-            "event_time": event_time,
-            "known_at": known_at,
-            "created": created,
-            "keep": keep,
-            "timezone": timezone,
-        }.items()
-        if value is not None
-    }
+    asked = {name: value for name, value in given.items() if value is not None}
+    for name in asked:
+        if name not in TableRules.__struct_fields__:
+            raise NotFound("rule of a table called", name, TableRules.__struct_fields__)
+    key = given.get("key")
+    if key is not None:
+        asked["key"] = (key,) if isinstance(key, str) else tuple(key)
     if stored is None:
         return TableRules(**asked).check(table)  # type: ignore[arg-type]
     for name, value in asked.items():

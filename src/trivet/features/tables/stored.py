@@ -38,6 +38,8 @@ SMALL = 8 * 2**20
 MANY = 64
 _COARSE = 1000  # microseconds: Delta keeps the bounds of a file's times cut to milliseconds
 _ATTEMPTS = 100
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL_TEXTS = [*(f"os error {number}" for number in sorted(_FULL)), "No space left", "Disk quota", "File too large"]
 T = TypeVar("T")
 
 
@@ -175,24 +177,32 @@ class StoredTable:
         """Whether a batch of this name was committed."""
         return self._delta.transaction_version(transaction) is not None
 
-    def scan(self, files: Sequence[str] | None = None) -> pl.LazyFrame:
-        """All rows, not read yet; in no particular order."""
+    def scan(self, files: Sequence[str] | None = None, *, named: str | None = None) -> pl.LazyFrame:
+        """The rows of all files or of some, not read yet; in no particular order.
+
+        Args:
+            files: as in ``files``, or as an answer ``named`` them.
+            named: in which column to answer the file of each row.
+        """
         schema = self.schema
         paths = [str(self.path / each) for each in (self.files["path"].to_list() if files is None else files)]
         if not paths:
-            return pl.LazyFrame(schema=schema)
-        return pl.scan_parquet(paths, schema=schema, missing_columns="insert", glob=False)
+            return pl.LazyFrame(schema={**schema, named: pl.String()} if named else schema)
+        return pl.scan_parquet(paths, schema=schema, missing_columns="insert", glob=False, include_file_paths=named)
 
-    def scan_between(self, column: str | None, low: Micros | None, high: Micros | None) -> pl.LazyFrame:
-        """The rows of the files that may hold times of ``column`` between two moments."""
+    def whole(self) -> pl.LazyFrame:
+        """All rows of a table of whatever make, parted by a column or not."""
+        return self.scan() if self.rules is not None else pl.scan_pyarrow_dataset(self._delta.to_pyarrow_dataset())
+
+    def between(self, column: str | None, low: Micros | None, high: Micros | None) -> list[str] | None:
+        """The files that may hold times of ``column`` between two moments; None where that cannot be told."""
         files = self.files
         if column is None or low is None or high is None or f"min.{column}" not in files.columns:
-            return self.scan()
+            return None
         begin, end = (pl.col(f"{which}.{column}").cast(TIME).to_physical() for which in ("min", "max"))
-        near = files.filter(
-            ~(end + _COARSE <= low).fill_null(value=False) & ~(begin - _COARSE >= high).fill_null(value=False)
-        )
-        return self.scan(near["path"].to_list())
+        apart = (end + _COARSE <= low) | (begin - _COARSE >= high)
+        found: list[str] = files.filter(~apart.fill_null(value=False))["path"].to_list()
+        return found
 
     # -- what changes it --------------------------------------------------------------------------------------
 
@@ -233,6 +243,18 @@ class StoredTable:
                 commit_properties=_properties(note),
             )
         return len(gone)
+
+    def forget_log(self) -> None:
+        """Remove the log from before this version: where others made the table, it has bounds of what rows held.
+
+        Older versions cannot be read any more; their files were swept before.
+        """
+        with writing(self.name):
+            self._delta.create_checkpoint()
+        newest = f"{self.version:020}"
+        for path in sorted((self.path / "_delta_log").iterdir()):
+            if path.name[:20].isdigit() and path.name[:20] < newest:
+                path.unlink(missing_ok=True)
 
     def _write(
         self,
@@ -301,8 +323,11 @@ def writing(name: str) -> Iterator[None]:
 def sentence(what: str, exc: BaseException) -> TrivetError:
     """A foreign error as one of ours."""
     text = str(exc).strip()
-    if getattr(exc, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in text or "os error 28" in text:
-        return Invalid(f"{what}: the disk is full. Nothing of this batch was kept; make room and try again.")
+    if getattr(exc, "errno", None) in _FULL or any(each in text for each in _FULL_TEXTS):
+        return Invalid(
+            f"{what}: the disk is full, or a file may not grow as large. Nothing of this batch was kept; make room and "
+            "try again."
+        )
     return Invalid(f"{what}: {text.splitlines()[0].rstrip('.') if text else type(exc).__name__}.")
 
 

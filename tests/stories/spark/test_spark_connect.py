@@ -1,4 +1,7 @@
-"""A real server of Spark Connect on the loopback, which PySpark brings along; its machines are processes of this one."""
+"""A real server of Spark Connect on the loopback, which PySpark brings along.
+
+Only the sending differs from Spark's own sessions, so the contract of engines is examined there and not once more here.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,6 @@ from trivet import plugins
 from trivet.errors import ConfigError, Invalid
 from trivet.features import FeatureView, Source, select_all
 from trivet.features.engines import spark
-from trivet.testing.engines import EngineContract
 
 HOME = Path(pyspark.__file__).parent
 SERVER = "org.apache.spark.sql.connect.service.SparkConnectServer"
@@ -59,18 +61,6 @@ def wait_for(port, server, seconds=180):
 
 def opened(url):
     return plugins.open_url("engine", url, Path())
-
-
-@pytest.mark.usefixtures("url")
-class TestSparkConnect(EngineContract):
-    examples = 6
-
-    @pytest.fixture(autouse=True)
-    def _address(self, url):
-        self.url = url
-
-    def open(self):
-        return opened(self.url)
 
 
 def test_training_sets_and_online_stores_are_the_same(url, tmp_path):

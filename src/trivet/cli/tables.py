@@ -72,7 +72,11 @@ def ingest(output: Output, name: str, file: str, key: tuple[str, ...], **rules: 
 @click.argument("name")
 @click.argument("values", nargs=-1, required=True, metavar="COLUMN=VALUE...")
 @click.option("--why", required=True, help="The reason; the ledger keeps it. No personal data, please.")
-@click.option("--everywhere", is_flag=True, help="Also remove artifacts, reports, predictions and other refused rows that hold it.")
+@click.option(
+    "--everywhere",
+    is_flag=True,
+    help="Also remove artifacts, reports, predictions and other refused rows that hold it.",
+)
 def erase(output: Output, name: str, values: tuple[str, ...], why: str, everywhere: bool) -> None:
     """Remove the rows of the table NAME with these values from all of its versions, for good."""
     of = {column: value for column, sign, value in (each.partition("=") for each in values) if sign}

@@ -42,6 +42,8 @@ def url():
         wait_for(port, server)
         yield f"sc://127.0.0.1:{port}"
     finally:
+        for session in spark._sessions.values():
+            session.stop()  # PySpark goes on trying to reach a server that is gone when the process ends
         server.terminate()
         server.wait()
 

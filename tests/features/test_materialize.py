@@ -60,6 +60,15 @@ def test_rows_that_come_late_are_found_by_the_next_materializer(view, rows, late
     assert_online_is_offline(store, view, everything, max(steps))
 
 
+@settings(max_examples=60, deadline=None, database=None)
+@given(views(), tables(), tables(), st.lists(moments, min_size=1, max_size=2))
+def test_what_is_no_longer_in_the_source_is_no_longer_online(view, before, after, steps):
+    store = MemoryStore()
+    Materializer([view], {"events": pl.DataFrame(before, SCHEMA)}, store).advance(min(steps))
+    Materializer([view], {"events": pl.DataFrame(after, SCHEMA)}, store).advance(max(steps))
+    assert_online_is_offline(store, view, after, max(steps))
+
+
 PLANE = Entity("plane", key="tailnum")
 FLIGHTS = Source("flights", event_time="dep")
 NOON = datetime(2013, 1, 1, 12, tzinfo=UTC)

@@ -5,8 +5,8 @@ window. All of them are known beforehand and sorted once, so a step from one mom
 the keys with such a moment in between. Rows known later than they happened are found so, too.
 
 That holds while the past stays what it was. Beside each watermark stands what the source had up to then, as one number;
-where a new reading of the source has something else (a backfill, a correction, a deleted row), every key is computed again.
-Rows hold values that may be too old: expiry is the reader's, at the moment of reading.
+where a new reading of the source has something else (a backfill, a correction, a deleted row), every key is computed again
+and keys that are gone are forgotten. Rows hold values that may be too old: expiry is the reader's, at the moment of reading.
 """
 
 from __future__ import annotations
@@ -123,7 +123,8 @@ class _Here:
             live, name = self._views[number], self._names[number]
             same = watermark is not None and past == live.past.up_to(watermark)
             rows = live.rows(live.changed(watermark if same else None, moment), moment)
-            batches += arrived(name, rows, live.past.up_to(moment), moment, None if same else live.keys)
+            others = None if same else moment
+            batches += arrived(name, rows, live.past.up_to(moment), moment, None if same else live.keys, others)
         yield batches
 
 
@@ -133,15 +134,16 @@ def arrived(
     past: list[Any],
     moment: Micros,
     keys: Mapping[str, pl.DataType] | None = None,
+    others: Micros | None = None,
 ) -> list[Batch]:
     """The last rows with which the view kept as ``name`` is at ``moment``, and what its source had up to then.
 
-    ``keys`` are the types of its keys, where all of them are written.
+    ``keys`` are the types of its keys, where all of them are written; what is there of others until ``others`` is forgotten.
     """
     about = [(_THE_ONE, encode_row(Row(moment, past, [])))]
     if keys is not None:
         about.append(types_row(keys, moment))
-    return [Batch(name, rows, moment, moment, moment), Batch(name + PAST, about, moment, moment)]
+    return [Batch(name, rows, moment, moment, moment, others), Batch(name + PAST, about, moment, moment)]
 
 
 class Live:

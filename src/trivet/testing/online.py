@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 
 from trivet.errors import Invalid
 from trivet.features.online.contract import Batch, Found, Key, OnlineStore, Row
-from trivet.features.online.encoding import decode_row, encode_key
+from trivet.features.online.encoding import decode_row, encode_key, encode_row
 from trivet.features.online.rows import batch_of
 from trivet.plugins import open_url
 
@@ -197,6 +197,20 @@ class OnlineContract:
         assert None not in store.read("w", keys)
         assert store.watermark("v") == 1
         assert store.write("v", [(("ada",), Row(0, [2], [0]))]) == 1
+
+    def test_other_rows_are_forgotten_where_a_write_says_so(self, store: OnlineStore) -> None:
+        keys: list[Key] = [("stays",), ("goes",), ("x" * 600,), ("newer",), (1,)]
+        for view in ("v", "w"):
+            store.write(view, [(key, Row(9 if key == ("newer",) else 5, [1], [1])) for key in keys], watermark=5)
+        rows = [(encode_key(key), encode_row(Row(6, [2], [6]))) for key in [("new",), ("stays",)]]
+        assert store.put([Batch("v", rows, 6, 6, 6, others=6)]) == [2]
+        there = [row is not None for row in store.read("v", [*keys, ("new",)])]
+        assert there == [True, False, False, True, False, True]
+        assert store.watermark("v") == 6
+        assert None not in store.read("w", keys)
+        assert store.put([Batch("v", [], 0, 0, 7, others=5)]) == [0]  # the rows are of later
+        assert store.read("v", [("stays",)]) == [Row(6, [2], [6])]
+        assert store.put([Batch("empty", rows, 6, 6, 6, others=6)]) == [2]
 
     # --- time only goes forward ------------------------------------------------------------------------------------
 

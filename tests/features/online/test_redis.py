@@ -67,7 +67,7 @@ def test_one_round_trip_reads_many_keys_and_views(server):
     after = client.info("commandstats")
     calls = {name: after[name]["calls"] - before.get(name, {"calls": 0})["calls"] for name in after}
     assert calls["cmdstat_hmget"] == 3
-    assert not {"cmdstat_keys", "cmdstat_scan", "cmdstat_hscan"} & set(after)
+    assert not any(calls.get(name) for name in ("cmdstat_keys", "cmdstat_scan", "cmdstat_hscan"))
     client.close()
     store.close()
 

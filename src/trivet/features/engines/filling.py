@@ -200,7 +200,14 @@ class _Waiting:
     def last(self, pasts: Mapping[int, list[Any]], whole: Mapping[int, Mapping[str, pl.DataType]]) -> list[Batch]:
         """The rest of the rows, and that the views have arrived; with the types of keys those that are ``whole``."""
         arriving = [
-            arrived(self._names[n], self._rows.get(n, []), past, self._moment, whole.get(n))
+            arrived(
+                self._names[n],
+                self._rows.get(n, []),
+                past,
+                self._moment,
+                whole.get(n),
+                self._moment - 1 if n in whole else None,  # the other rows of this moment were put before
+            )
             for n, past in pasts.items()
         ]
         return [batch for each in arriving for batch in each]

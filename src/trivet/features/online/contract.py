@@ -103,6 +103,8 @@ class Batch(NamedTuple):
             it undoes for any write that fails.
         oldest, newest: the least and the greatest ``as_of`` among them; of no meaning without rows.
         watermark: up to when the view is materialized with this; None leaves it.
+        others: rows of the view with other keys than these are forgotten, unless their ``as_of`` is greater than this:
+            what is no longer in a source is no longer online. None keeps them.
     """
 
     view: str
@@ -110,6 +112,7 @@ class Batch(NamedTuple):
     oldest: Micros = 0
     newest: Micros = 0
     watermark: Micros | None = None
+    others: Micros | None = None
 
 
 class Found(NamedTuple):

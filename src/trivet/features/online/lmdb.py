@@ -197,6 +197,8 @@ def _put(transaction: Any, batch: Batch, rows: Columns) -> int:
     about = _about(transaction, prefix)
     pairs = zip(_places(prefix, rows.keys), rows.rows, strict=True)
     with transaction.cursor() as cursor:
+        if about.newest is not None and batch.others is not None:
+            _forget_others(cursor, prefix, set(_places(prefix, rows.keys)), batch.others)
         if about.newest is not None and batch.oldest < about.newest:
             written = _put_newer(cursor, pairs)
         else:
@@ -215,6 +217,15 @@ def _put_newer(cursor: Any, pairs: Iterator[tuple[bytes, bytes]]) -> int:
         cursor.putmulti(fresh)
         written += len(fresh)
     return written
+
+
+def _forget_others(cursor: Any, prefix: bytes, own: set[bytes], until: Micros) -> None:
+    """Delete the rows of a view that are not ``own``, unless they are of later than ``until``."""
+    own.add(prefix + _ABOUT)
+    found = cursor.set_range(prefix)
+    while found and cursor.key().startswith(prefix):
+        stays = cursor.key() in own or as_of(cursor.value()) > until
+        found = cursor.next() if stays else cursor.delete()
 
 
 def _about(transaction: Any, prefix: bytes) -> _About:

@@ -51,7 +51,7 @@ class MemoryStore(RowStore):
             views, written = dict(self._views), []
             for batch in batches:
                 before = views.get(batch.view, _EMPTY)
-                rows = before.rows
+                rows = _without_others(before.rows, batch)
                 fresh = {key: data for key, data in batch.rows if key not in rows or as_of(rows[key]) <= as_of(data)}
                 views[batch.view] = _View(rows | fresh, _later(before.watermark, batch.watermark))
                 written.append(len(fresh))
@@ -90,6 +90,14 @@ class MemoryStore(RowStore):
 def open_store(url: str, root: Path) -> OnlineStore:  # noqa: ARG001 - memory has no address
     """A new, empty store: ``memory:``."""
     return MemoryStore()
+
+
+def _without_others(rows: dict[bytes, bytes], batch: Batch) -> dict[bytes, bytes]:
+    """What a batch leaves of the rows that are there."""
+    if batch.others is None:
+        return rows
+    own = {key for key, _ in batch.rows}
+    return {key: data for key, data in rows.items() if key in own or as_of(data) > batch.others}
 
 
 def _later(one: Micros | None, other: Micros | None) -> Micros | None:

@@ -2,7 +2,7 @@
 
 One hash per view holds its rows, its watermark and the newest ``as_of`` ever written, so that Redis can lose them
 (eviction, a restart without persistence) only together: what is lost reads as *not materialized*, never as *never
-seen*, and the next materialization fills it again. A view is dropped by unlinking one key, and no command ever searches.
+seen*, and the next materialization fills it again. A view is dropped by unlinking one key. Nothing searches but a write that says what becomes of other rows.
 
 Invariant: a row is compared and replaced inside one script, so that older never replaces newer whoever writes at the
 same time. A call of up to ``PIECE`` rows is one transaction; a longer one is several, with the watermarks in the last.
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,19 @@ redis.call('SADD', KEYS[2], ARGV[4])
 return written
 """
 
+_FORGET = """
+local function before(one, other)
+  local high, low = struct.unpack('>I4I4', one)
+  local other_high, other_low = struct.unpack('>I4I4', other)
+  return high < other_high or (high == other_high and low < other_low)
+end
+for i = 2, #ARGV do
+  local stored = redis.call('HGET', KEYS[1], ARGV[i])
+  if stored and not before(ARGV[1], stored) then redis.call('HDEL', KEYS[1], ARGV[i]) end
+end
+return redis.status_reply('OK')
+"""
+
 
 class RedisStore(RowStore):
     """Rows in Redis; connections are made when needed, shared among threads, and made again when lost.
@@ -116,6 +129,8 @@ class RedisStore(RowStore):
         written, size = [0] * len(batches), 0
         scripts: list[tuple[int, bytes]] = []
         for place, batch in enumerate(batches):
+            if batch.others is not None:
+                self._forget_others(batch, _moment(batch.others))
             for script, rows in self._scripts(batch):
                 if scripts and size + rows > PIECE:
                     self._transact(scripts, written)
@@ -163,6 +178,19 @@ class RedisStore(RowStore):
 
     def _name(self, view: str) -> bytes:
         return f"{self._project}view:{view}".encode()
+
+    def _forget_others(self, batch: Batch, until: bytes) -> None:
+        """Delete the rows of a view that are not in the batch, unless they are of later than ``until``."""
+        name = self._name(batch.view)
+        if self._send([("HLEN", name)]) == [0]:
+            return
+        own, cursor, more = {key for key, _ in batch.rows} | {_WATERMARK, _NEWEST}, b"0", True
+        while more:
+            [(cursor, stored)] = self._send([("HSCAN", name, cursor, "COUNT", _CHUNK)])
+            others = [key for key, data in _rows_of(stored) if key not in own and data[:8] <= until]
+            for start in range(0, len(others), _CHUNK):
+                self._send([("EVAL", _FORGET, 1, name, until, *others[start : start + _CHUNK])])
+            more = int(cursor) != 0
 
     def _scripts(self, batch: Batch) -> Iterator[tuple[bytes, int]]:
         """The scripts that write a batch, with how many rows each has; the last one brings the watermark.
@@ -291,6 +319,11 @@ def _place_of(options: dict[str, Any]) -> str:
     """Where Redis is, without its password."""
     where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
     return f"{unquote(where)}/{options.get('db', 0)}"
+
+
+def _rows_of(scanned: Any) -> Iterable[tuple[bytes, bytes]]:
+    """The fields and values of an answer to HSCAN, which redis-py has as a dictionary or leaves as Redis sent it."""
+    return scanned.items() if isinstance(scanned, dict) else zip(scanned[::2], scanned[1::2], strict=True)
 
 
 def _moment(micros: Micros) -> bytes:

@@ -66,7 +66,8 @@ def clock(hour, minute):
     return {"minute_of_day": hour * 60 + minute}
 
 
-delays = tv.FeatureService("delays", [congestion, punctuality, arrivals, rotation, weather, planes, clock])
+VIEWS = [congestion, punctuality, arrivals, rotation, weather, planes]
+delays = tv.FeatureService("delays", [*VIEWS, clock])
 """What the delay model sees."""
 
 flights_are = tv.Expectations(

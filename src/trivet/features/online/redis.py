@@ -2,7 +2,8 @@
 
 One hash per view holds its rows, its watermark and the newest ``as_of`` ever written, so that Redis can lose them
 (eviction, a restart without persistence) only together: what is lost reads as *not materialized*, never as *never
-seen*, and the next materialization fills it again. A view is dropped by unlinking one key. Nothing searches but a write that says what becomes of other rows.
+seen*, and the next materialization fills it again. A view is dropped by unlinking one key. Nothing searches but a
+write that says what becomes of other rows.
 
 Invariant: a row is compared and replaced inside one script, so that older never replaces newer whoever writes at the
 same time. A call of up to ``PIECE`` rows is one transaction; a longer one is several, with the watermarks in the last.

@@ -134,7 +134,7 @@ def test_reading_does_not_wait_for_a_writer(tmp_path):
     store.write(run := a_run())
     writer = sqlite3.connect(tmp_path / ".trivet" / "ledger.db", isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
-    writer.execute("DELETE FROM trivet_latest_metrics")
+    writer.execute("DELETE FROM trivet_summaries")
     assert store.run(run.id) == run
     writer.close()
     store.close()
@@ -270,7 +270,7 @@ def test_a_database_that_does_not_exist(tmp_path, postgresql_url):
 def test_the_values_of_a_statement_are_not_shown(tmp_path):
     store = open_store(SQLITE, tmp_path)
     with store._engine.begin() as connection:
-        connection.exec_driver_sql("DROP TABLE trivet_latest_metrics")
+        connection.exec_driver_sql("DROP TABLE trivet_summaries")
     with pytest.raises(TrivetError, match="no such table") as caught:
         store.write(a_run(parameters={"token": PASSWORD}, metrics={"m": 1.0}))
     assert PASSWORD not in the_whole_story(caught.value)

@@ -54,7 +54,7 @@ def described(engine):
             "key": inspector.get_pk_constraint(table),
             "foreign": sorted(inspector.get_foreign_keys(table), key=str),
             "checks": inspector.get_check_constraints(table),
-            "indexes": sorted(inspector.get_indexes(table), key=lambda index: index["name"]),
+            "indexes": sorted(map(plain, inspector.get_indexes(table))),
         }
     if engine.dialect.name == "sqlite":
         with engine.connect() as connection:
@@ -62,6 +62,12 @@ def described(engine):
             # Row ids and autoincrement are not seen by the inspector.
             tables["statements"] = [(name, "".join(sql.split()).replace('"', "")) for name, sql in rows]
     return tables
+
+
+def plain(index):
+    """An index as text: the conditions in it have no equality."""
+    options = {name: str(value) for name, value in index.pop("dialect_options", {}).items()}
+    return f"{index} {options}"
 
 
 def columns_of_runs(engine):

@@ -59,7 +59,8 @@ ATTRIBUTES: Final = (*_TEXTS, *_NUMBERS)
 """The attributes that can be asked for. ``seconds`` is how long the run took."""
 NULLABLE: Final = frozenset({"parent", "key", "ended", "deleted", "seconds"})
 _NAMED = 200  # characters of a name that are told apart as they are
-_MOST_VALUES, _MOST_PARTS, _DEEPEST, _LONGEST_PATTERN = 10_000, 500, 50, 10_000
+_MOST_VALUES, _MOST_PARTS, _LONGEST_PATTERN = 10_000, 500, 10_000
+_DEEPEST = 20  # SQLite's parser keeps a hundred open brackets and words at most
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _HALF = re.compile("[\0\ud800-\udfff]")
 _SMALL = str.maketrans({chr(code): chr(code + 32) for code in range(ord("A"), ord("Z") + 1)})
@@ -295,7 +296,7 @@ def check_condition(condition: Condition) -> None:
     """Refuse what no database could answer in its limits.
 
     Raises:
-        Invalid: it has more than 500 parts or is nested deeper than 50 times.
+        Invalid: it has more than 500 parts or is nested deeper than 20 times.
     """
     parts, deepest = 0, 0
     for depth in _depths(condition):

@@ -13,6 +13,7 @@ import pytest
 
 from trivet.errors import ConfigError, Conflict, Corrupt, MissingExtra, NotFound, TrivetError
 from trivet.ledger import Ledger, Metric, RunQuery
+from trivet.ledger.naming import escape
 from trivet.ledger.stores import engine
 from trivet.ledger.stores.sql import open_store
 from trivet.testing.ledger import LedgerContract
@@ -75,6 +76,31 @@ def test_eight_processes_at_once(url, tmp_path):
     runs = store.runs(RunQuery(limit=1000))
     assert len(runs) == len(store.artifacts(limit=1000)) == total
     assert all(run.metrics == {"n": int(run.id[2:]), "m": int(run.id[2:])} for run in runs)
+    store.close()
+
+
+def claim(job):
+    """One of several processes that want the same name."""
+    url, root, worker, name = job
+    store = open_store(url, root)
+    mine = an_artifact(worker, kind="experiment")
+    store.write(mine)
+    try:
+        store.point(name, "holder", mine.digest, by=str(worker), expect="")
+    except Conflict:
+        return None
+    finally:
+        store.close()
+    return mine.digest
+
+
+def test_of_eight_processes_that_claim_a_name_one_gets_it(url, tmp_path):
+    name = f"experiment/{escape('flights / 2026: délai 🛫')}"
+    with multiprocessing.get_context("spawn").Pool(WRITERS) as pool:
+        claimed = pool.map(claim, [(url, tmp_path, worker, name) for worker in range(WRITERS)], chunksize=1)
+    store = open_store(url, tmp_path)
+    [holder] = store.pointers(name=name, history=True)
+    assert [one for one in claimed if one is not None] == [holder.digest]
     store.close()
 
 

@@ -148,7 +148,7 @@ class Meaning:
             column, text = func.lower(column), "".join(one.lower() if one.isascii() else one for one in text)
         if self._postgresql:
             return column.like(text, escape="")
-        return column.op("GLOB")(text.translate(_GLOB))
+        return column.bool_op("GLOB")(text.translate(_GLOB))
 
     def _attribute(self, condition: Condition, run: Sql) -> Sql:
         assert isinstance(condition, Compare | In | Known)

@@ -9,6 +9,7 @@ Invariant: after a transaction the summaries are what ``trivet.ledger.records.Su
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -30,9 +31,9 @@ def add_points(statements: Statements, connection: Connection, points: Sequence[
     all_new = added == len(points)
     if not all_new:
         statements.put_metric.each(connection, points)
-    series: dict[tuple[str, str], list[Cells]] = {}
+    series: defaultdict[tuple[str, str], list[Cells]] = defaultdict(list)
     for point in points:
-        series.setdefault((point["run"], point["name"]), []).append(point)
+        series[point["run"], point["name"]].append(point)
     known = _known(statements, connection, series)
     changed = []
     for key, mine in series.items():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from math import nan
 from typing import Any, Protocol, TypeAlias, get_args
 
@@ -59,6 +59,7 @@ _encode = json.JSONEncoder(separators=(",", ":"), check_circular=True).encode
 _decode = json.loads
 _STATUSES = frozenset(get_args(Status))
 _INTEGERS = range(-(2**63), 2**63)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HEAD = 200  # characters that an index holds: PostgreSQL takes 2,704 bytes for a row of one
 
 
@@ -181,7 +182,7 @@ def metric_row(metric: Metric) -> Cells:
         "name": plain(metric.name),
         "step": int(metric.step),
         "value": float(metric.value),
-        "at": to_micros(metric.at),
+        "at": _micros(metric.at),
     }
 
 
@@ -222,6 +223,14 @@ def read_pointer(row: Row) -> Pointer:
 def _texts(text: str) -> Cells:
     head, rest = split(text)
     return {"text": head, "rest": rest}
+
+
+def _micros(at: datetime) -> int:
+    """As ``to_micros``, in a third of its time where the zone is UTC: a training tells a million of them."""
+    if at.tzinfo is not UTC:
+        return to_micros(at)
+    since = at - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def _time(micros: int | None) -> datetime | None:

@@ -35,7 +35,6 @@ from trivet.types import Digest
 __all__ = ["SqlStore", "open_store"]
 
 _BATCH = 10_000  # ids in one statement: databases take 32,766 at most
-_SLIM = tuple(column for column in runs.c if column.name not in {"recipe", "inputs", "outputs", "key_parts"})
 
 
 def open_store(url: str, root: Path) -> Ledger:
@@ -68,10 +67,12 @@ class SqlStore:
     def write(self, *records: Artifact | Run | Metric | Removal) -> None:
         """Record all of these or none of them."""
         # One order for all writers, so that two of them never wait for one another in a circle.
-        kept = sorted((r for r in records if isinstance(r, Artifact)), key=lambda artifact: artifact.digest)
-        told = sorted((r for r in records if isinstance(r, Run)), key=lambda run: run.id)
-        measured = [rows.metric_row(r) for r in records if isinstance(r, Metric)]
-        removed = [r for r in records if isinstance(r, Removal)]
+        sorts: dict[type, list[Any]] = {Artifact: [], Run: [], Metric: [], Removal: []}
+        for record in records:
+            sorts[type(record)].append(record)
+        kept = sorted(sorts[Artifact], key=lambda artifact: artifact.digest)
+        told = sorted(sorts[Run], key=lambda run: run.id)
+        measured, removed = list(map(rows.metric_row, sorts[Metric])), sorts[Removal]
         with self._writing() as connection:
             if kept:
                 connection.execute(self._statements.keep_artifact, [rows.artifact_row(one) for one in kept])
@@ -116,11 +117,11 @@ class SqlStore:
         search = Search(query, self._engine.dialect.name)
         with self._reading() as connection:
             ids = search.ids(connection)
-            columns = _SLIM if query.slim else tuple(runs.c)
+            several = self._statements.several_slim if query.slim else self._statements.several
             found: dict[str, Any] = {}
             for start in range(0, len(ids), _BATCH):
-                some = select(*columns).where(runs.c.id.in_(ids[start : start + _BATCH]))
-                found |= {row["id"]: row for row in connection.execute(some).mappings()}
+                batch = connection.execute(several, {"some": ids[start : start + _BATCH]})
+                found |= {row["id"]: row for row in batch.mappings()}
             return self._with_metrics(connection, [found[one] for one in ids], slim=query.slim)
 
     def count(self, query: RunQuery = RunQuery()) -> int:  # noqa: B008 - frozen
@@ -204,7 +205,7 @@ class SqlStore:
         before = self._statements.lock_run(connection, {"one": run.id}).mappings().one()
         if run.status == "running" and before["status"] != "running":
             raise Conflict(f"Run {run.id} is {before['status']} and never runs again. Start a new run.")
-        connection.execute(self._statements.replace_run, {"one": run.id, **row})
+        self._statements.replace_run(connection, {"one": run.id, **row})
         return before
 
     def _look_up(

@@ -7,6 +7,7 @@ SQLite and PostgreSQL share all of them: the two dialects agree on ``ON CONFLICT
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Select, bindparam, delete, func, literal_column, select, update
@@ -25,7 +26,9 @@ class Prepared:
 
     def __init__(self, statement: Any, dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect)
-        self._text, self._names = str(compiled), compiled.positiontup
+        self._text, names = str(compiled), compiled.positiontup
+        self._pick = itemgetter(*names) if names and len(names) > 1 else None
+        self._names = names
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}  # a limit
 
     def __call__(self, connection: Connection, row: Mapping[str, Any]) -> Any:
@@ -39,7 +42,9 @@ class Prepared:
 
     def _given(self, row: Mapping[str, Any]) -> Any:
         row = {**self._fixed, **row} if self._fixed else row
-        return row if self._names is None else tuple([row[name] for name in self._names])
+        if self._pick is not None:
+            return self._pick(row)
+        return row if self._names is None else tuple(row[name] for name in self._names)
 
 
 class Statements:
@@ -71,7 +76,7 @@ class Statements:
             select(runs.c.id).where(runs.c.id.in_(bindparam("some", expanding=True))).order_by(runs.c.id)
         ).with_for_update()
         self.lock_one = prepared(select(runs.c.id).where(runs.c.id == one).with_for_update())
-        self.replace_run = update(runs).where(runs.c.id == one)
+        self.replace_run = prepared(update(runs).where(runs.c.id == one))
         self.forget_edges = prepared(delete(edges).where(edges.c.run == one))
         self.forget_summary = prepared(delete(summaries).where(summaries.c.run == one, summaries.c.name == called))
         self.add_edge = prepared(insert(edges))
@@ -105,6 +110,10 @@ class Statements:
         self.naming = select(func.min(pointers.c.name)).where(pointers.c.digest == one)
 
         self.artifact = select(artifacts).where(artifacts.c.digest == bindparam("one"))
+        some = runs.c.id.in_(bindparam("some", expanding=True))
+        heavy = {"recipe", "inputs", "outputs", "key_parts"}
+        self.several = select(runs).where(some)
+        self.several_slim = select(*(column for column in runs.c if column.name not in heavy)).where(some)
         self.run = select(runs).where(runs.c.id == bindparam("one"))
         self.latest = select(summaries.c.run, summaries.c.name, summaries.c.last).where(
             summaries.c.run.in_(bindparam("some", expanding=True))

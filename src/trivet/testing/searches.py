@@ -152,7 +152,7 @@ class SearchesContract:
         """Also what some databases cannot keep as it is, as name and as value."""
         store.write(a_run("a", parameters={text: text}, tags={text: text}), a_run("b", tags={text: text + "."}))
         for group in ("parameter", "tag"):
-            field = Field(group, text)  # type: ignore[arg-type]
+            field = Field(group, text)
             assert ids(store, Compare(field, "=", text)) == "a"
             assert ids(store, In(field, (text, "-"))) == "a"
             assert ids(store, Compare(field, "!=", text)) == ("" if group == "parameter" else "b")
@@ -192,7 +192,7 @@ class SearchesContract:
         store.write(binned, a_run("b", metrics={"auc": 1.0}))
         found = {one: ids(store, deleted=one) for one in ("no", "only", "both")}
         assert found == {"no": "b", "only": "a", "both": "ba"}
-        assert [store.count(RunQuery(deleted=one)) for one in ("no", "only", "both")] == [1, 1, 2]  # type: ignore[arg-type]
+        assert [store.count(RunQuery(deleted=one)) for one in ("no", "only", "both")] == [1, 1, 2]
         assert ids(store, Compare(AUC, "=", 1)) == "b"
         assert store.run("a") == binned
         store.write(a_run("a"))

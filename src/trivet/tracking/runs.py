@@ -152,7 +152,7 @@ class ActiveRun:
     def log(self, values: Mapping[str, Any] | None = None, /, *, step: int | None = None, **metrics: Any) -> None:
         """Record metrics at ``step``. Without one, each name counts its own steps: 0, 1, 2...
 
-        A repeated step replaces. Names that are no Python names go into a dict: ``run.log({"val/auc": 0.7})``.
+        A repeated step is a further point. Names that are no Python names go into a dict: ``run.log({"val/auc": 0.7})``.
 
         Raises:
             Invalid: a value is no number, or the step no whole number from 0.

@@ -9,8 +9,8 @@ A run opened by ``with`` inside another becomes its child. However the block end
 Writing is left to ``journal`` (in batches, behind the caller's back), the code and environment to ``provenance``,
 reading to ``search`` and ``compare``.
 
-Invariant: an entry is checked before it is taken, and a taken entry is never dropped or silently replaced; only
-metrics of the same step and tags of the same name are replaced, because people mean that.
+Invariant: an entry is checked before it is taken, and a taken entry is never dropped or silently replaced; only tags of
+the same name are replaced, because people mean that.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import pytest
 
 from tests import servers
 
-pytest.register_assert_rewrite(*(f"trivet.testing.{name}" for name in ("ledger", "pointers", "blobs")))
+pytest.register_assert_rewrite(*(f"trivet.testing.{name}" for name in ("ledger", "pointers", "searches", "blobs")))
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trivet.errors import Invalid
-from trivet.ledger.naming import check_label, check_name, is_alias, is_name, is_version, split_name
+from trivet.ledger.naming import check_label, check_name, escape, is_alias, is_name, is_version, split_name, unescape
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,28 @@ def test_a_long_name_is_shortened_in_the_sentence():
     with pytest.raises(Invalid) as caught:
         check_name("m/" + "x" * 10_000)
     assert len(str(caught.value)) < 400
+
+
+@given(st.text(st.characters(exclude_categories=()) | st.sampled_from("/:@*% %2F🛫\u200d"), min_size=1, max_size=500))
+def test_any_text_becomes_a_name_and_comes_back(text):
+    name = check_name(f"experiment/{escape(text)}")
+    assert unescape(split_name(name)[1]) == text
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_two_texts_are_two_names(one, other):
+    assert (escape(one) == escape(other)) == (one == other)
+
+
+@pytest.mark.parametrize("text", ["", "x" * 501])
+def test_a_text_that_becomes_no_name(text):
+    with pytest.raises(Invalid, match="1 to 500"):
+        escape(text)
+
+
+def test_an_escaped_name_is_as_long_as_people_read_it():
+    assert is_name("m/" + escape("/" * 500))
+    assert not is_name("m/" + "%2F" * 501)
 
 
 @given(st.integers(1, 10**17))

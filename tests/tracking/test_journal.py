@@ -1,6 +1,6 @@
 import logging
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -51,23 +51,21 @@ points = st.lists(
 def test_the_ledger_ends_up_with_what_the_calls_said(points):
     ledger = MemoryStore()
     journal = Journal(ledger, RUN, every=60)
-    said: dict[str, dict[int, float]] = {}  # the oracle: a dictionary for each name
+    said: list[tuple[str, int, datetime, float]] = []  # the oracle: a step that comes again is a further point
     latest: dict[str, float] = {}
     for name, asked, value, flush in points:
-        journal.measure(asked, [(name, value)], NOW)
-        steps = said.setdefault(name, {})
+        journal.measure(asked, [(name, value)], at := NOW + timedelta(seconds=len(said)))
+        steps = [one[1] for one in said if one[0] == name]
         step = max(steps, default=-1) + 1 if asked is None else asked
-        if step >= max(steps, default=0):
+        if step >= max(steps, default=step):
             latest[name] = value
-        steps[step] = value
+        said.append((name, step, at, value))
         if flush:
             journal.flush()
     assert journal.run.metrics == latest
     journal.close(ended)
     assert ledger.run(RUN.id).metrics == latest
-    assert [(m.name, m.step, m.value) for m in ledger.metrics(RUN.id)] == [
-        (name, step, said[name][step]) for name in sorted(said) for step in sorted(said[name])
-    ]
+    assert [(m.name, m.step, m.at, m.value) for m in ledger.metrics(RUN.id)] == sorted(said)
 
 
 def test_a_change_arrives_without_being_asked_for():

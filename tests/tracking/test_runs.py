@@ -59,7 +59,7 @@ def test_a_parameter_may_be_said_twice_and_not_changed(memory):
         assert run.record.parameters == {"max_iter": 100, "seed": 1}
 
 
-def test_steps_are_counted_for_each_name_and_repeated_ones_replace(context):
+def test_steps_are_counted_for_each_name_and_repeated_ones_are_further_points(context):
     with start(context, "x") as run:
         for loss in (3.0, 2.0, 1.0):
             run.log(loss=loss)
@@ -70,7 +70,7 @@ def test_steps_are_counted_for_each_name_and_repeated_ones_replace(context):
     points = [(metric.name, metric.step, metric.value) for metric in context.ledger.metrics(run.id)]
     assert points == [
         ("loss", 0, 3.0), ("loss", 1, 2.0), ("loss", 2, 1.0),
-        ("val/auc", 9, 0.4), ("val/auc", 10, 0.6), ("val/auc", 11, 0.7),
+        ("val/auc", 9, 0.4), ("val/auc", 10, 0.5), ("val/auc", 10, 0.6), ("val/auc", 11, 0.7),
     ]  # fmt: skip
     assert stored(context, run).metrics == {"loss": 1.0, "val/auc": 0.7}
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Literal, Protocol, overload
 
-from trivet.ledger.records import Artifact, File, Metric, Pointer, Run, RunQuery
+from trivet.ledger.queries import RunQuery
+from trivet.ledger.records import Artifact, File, Metric, Pointer, Removal, Run, Summary
 from trivet.types import Digest
 
 __all__ = ["Blobs", "Ledger"]
@@ -30,15 +31,16 @@ class Ledger(Protocol):
     * foreign exceptions of the storage never escape unwrapped.
     """
 
-    def write(self, *records: Artifact | Run | Metric) -> None:
+    def write(self, *records: Artifact | Run | Metric | Removal) -> None:
         """Record all of these or none of them, in one transaction.
 
-        A metric also becomes the latest value in its run's ``metrics`` when its step is not smaller than the
-        greatest step recorded for that name.
+        A metric also becomes the latest value in its run's ``metrics`` when its (step, at) is not smaller than the
+        greatest recorded for that name. Removals come last, those of runs first.
 
         Raises:
             NotFound: a metric of a run that does not exist.
-            Conflict: a run that has ended would run again.
+            Conflict: a run that has ended would run again, or an artifact would be removed that a run has as input
+                or output or on which a name stands or stood.
             Invalid: something that would not come back as it is: a parameter that is not JSON (NaN and infinity
                 are welcome), a status that does not exist, a name with half of a surrogate pair.
         """
@@ -67,15 +69,29 @@ class Ledger(Protocol):
         ...
 
     def runs(self, query: RunQuery = ...) -> Sequence[Run]:
-        """The runs that fit, newest first.
+        """The runs that fit, in the order that is asked for: newest first where none is.
 
         Raises:
-            Invalid: the limit is negative.
+            Invalid: the limit is negative, the condition or the order too large, or ``after`` no cursor of this order.
         """
         ...
 
-    def metrics(self, run: str, name: str | None = None) -> Sequence[Metric]:
-        """The recorded numbers of a run by name, then step."""
+    def count(self, query: RunQuery = ...) -> int:
+        """How many runs fit, whatever the limit, the order and the page.
+
+        Raises:
+            Invalid: as ``runs``.
+        """
+        ...
+
+    @overload
+    def metrics(self, run: str, name: str | None = None) -> Sequence[Metric]: ...
+    @overload
+    def metrics(self, run: str, name: str | None = None, *, summary: Literal[True]) -> Sequence[Summary]: ...
+    def metrics(
+        self, run: str, name: str | None = None, *, summary: bool = False
+    ) -> Sequence[Metric] | Sequence[Summary]:
+        """The recorded numbers of a run by name, then step, then time; or one summary for each name in its record."""
         ...
 
     def point(
@@ -92,12 +108,13 @@ class Ledger(Protocol):
 
         With ``label=None`` the next free version number is taken, atomically: of several processes that do so
         at once each gets its own. An artifact that already has a version under this name keeps it and that
-        pointer is returned. With ``digest=None`` the alias is taken away.
+        pointer is returned. With ``digest=None`` the alias is taken away. ``expect`` is where the caller saw the label
+        stand, ``""`` nowhere: of several processes that claim one label so, one gets it.
 
         Raises:
             NotFound: the artifact is not recorded, or there is no alias to take away.
             Conflict: ``label`` is a version that exists on another artifact or would be taken away, or ``expect``
-                is given and the alias does not point there now.
+                is given and the label does not stand there now.
             Invalid: ``name`` is not ``KIND/NAME``, or ``label`` is no name.
         """
         ...

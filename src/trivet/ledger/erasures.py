@@ -11,7 +11,8 @@ from typing import Protocol
 
 from trivet.errors import NotFound
 from trivet.ledger.contract import Ledger
-from trivet.ledger.records import Artifact, File, Run, RunQuery
+from trivet.ledger.queries import RunQuery
+from trivet.ledger.records import Artifact, File, Run
 from trivet.types import Digest
 
 __all__ = ["KIND", "check_not_erased", "erased_by"]
@@ -25,7 +26,7 @@ class _Missing(Protocol):
 
 def erased_by(ledger: Ledger, digest: Digest) -> Run | None:
     """The run that erased the content of an artifact, or None."""
-    runs = ledger.runs(RunQuery(kind=KIND, input=digest, limit=1))
+    runs = ledger.runs(RunQuery(kind=KIND, input=digest, limit=1, deleted="both"))
     return runs[0] if runs else None
 
 

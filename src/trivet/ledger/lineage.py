@@ -3,7 +3,7 @@
 Nothing is stored for lineage. A run that took an artifact in and gave another out is the edge between the two;
 these functions follow such edges one generation at a time. Each artifact is asked about once, so circles (an
 artifact that is made again from its own descendants) end. An artifact may have several producers, because a
-cached run answers with the outputs of an earlier one: all are shown.
+cached run answers with the outputs of an earlier one: all are shown, runs in the bin too: what came of them came of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 import msgspec
 
 from trivet.errors import Invalid
-from trivet.ledger.records import Run, RunQuery
+from trivet.ledger.queries import RunQuery
+from trivet.ledger.records import Run
 from trivet.types import Digest
 
 __all__ = ["Edge", "Hop", "Lineage", "Runs", "ancestors", "descendants", "path"]
@@ -169,7 +170,7 @@ def _first_in_front(runs: Iterable[Run]) -> tuple[Run, ...]:
 
 def _all(ledger: Runs, *, input: Digest | None = None, output: Digest | None = None) -> Iterator[Run]:  # noqa: A002
     before: str | None = None
-    while page := ledger.runs(RunQuery(input=input, output=output, before=before, limit=_PAGE)):
+    while page := ledger.runs(RunQuery(input=input, output=output, before=before, limit=_PAGE, deleted="both")):
         yield from page
         if len(page) < _PAGE:
             return

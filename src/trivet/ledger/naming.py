@@ -2,22 +2,24 @@
 
 Names are generous (``model/late flights`` and ``model/délai`` are names), because other tools let people write
 them; what is kept out are the characters that references need (``/ : @ *``), control characters and spaces at
-the ends. Aliases begin with a letter, so a number is always a version and a date is never an alias.
+the ends. ``escape`` makes a name of any text. Aliases begin with a letter, so a number is always a version and a date is
+never an alias.
 """
 
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote_to_bytes
 
 from trivet.errors import Invalid
 
-__all__ = ["check_label", "check_name", "is_alias", "is_name", "is_version", "split_name"]
+__all__ = ["check_label", "check_name", "escape", "is_alias", "is_name", "is_version", "split_name", "unescape"]
 
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _ALIAS = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,127}")
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 _RESERVED = frozenset("/:@*")
-_LONGEST = 256
+_LONGEST = 500
 
 
 def is_name(text: str) -> bool:
@@ -51,6 +53,32 @@ def split_name(name: str) -> tuple[str, str]:
     return kind, rest
 
 
+def escape(text: str) -> str:
+    """``text`` as the second half of a name: what may not stand there is written as ``%XX``, byte by byte.
+
+    Raises:
+        Invalid: it is empty or longer than 500 characters.
+
+    Example:
+        >>> escape("flights/2026: 50 %"), unescape("flights%2F2026%3A 50 %25")
+        ('flights%2F2026%3A 50 %25', 'flights/2026: 50 %')
+    """
+    if not 0 < len(text) <= _LONGEST:
+        raise Invalid(f"{_short(text)} has {len(text)} characters. A name has 1 to {_LONGEST}.")
+    ends = {0, len(text) - 1}
+    return "".join(
+        _escaped(one)
+        if one in _RESERVED or one == "%" or not one.isprintable() or (i in ends and one.isspace())
+        else one
+        for i, one in enumerate(text)
+    )
+
+
+def unescape(name: str) -> str:
+    """The text of which ``escape`` made the second half of a name."""
+    return unquote_to_bytes(name.encode()).decode("utf-8", "surrogatepass")
+
+
 def check_name(name: str) -> str:
     """``name``, if it is ``KIND/NAME``.
 
@@ -80,7 +108,17 @@ def check_label(label: str) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    return 0 < len(text) <= _LONGEST and text == text.strip() and text.isprintable() and not _RESERVED & set(text)
+    short = 0 < len(text) <= _LONGEST or ("%" in text and 0 < len(_read(text)) <= _LONGEST)
+    return short and text == text.strip() and text.isprintable() and not _RESERVED & set(text)
+
+
+def _read(text: str) -> str:
+    """As ``unescape``, of what may be no escape at all."""
+    return unquote_to_bytes(text.encode("utf-8", "replace")).decode("utf-8", "replace")
+
+
+def _escaped(one: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in one.encode("utf-8", "surrogatepass"))
 
 
 def _short(text: str) -> str:

@@ -1,9 +1,10 @@
-"""The four records of the ledger: artifacts, runs, metrics and pointers. A new kind adds a record, never a verb.
+"""The records of the ledger: artifacts, runs, metrics and pointers. A new kind adds a record, never a verb.
 
 An *artifact* is immutable content with a digest. A *run* is one execution that turned artifacts into
-artifacts; its ``inputs`` and ``outputs`` are the only edges of lineage. A *metric* is one measured number. A
-*pointer* puts a name and a label (a version number or an alias) on an artifact; pointers are appended, never
-overwritten, so their history is the audit trail of every name.
+artifacts; its ``inputs`` and ``outputs`` are the only edges of lineage. A *metric* is one measured number, a
+*summary* what a ledger keeps of all numbers of one name. A *pointer* puts a name and a label (a version number or an
+alias) on an artifact; pointers are appended, never overwritten, so their history is the audit trail of every name. A
+*removal* takes a run or an artifact away for good.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import msgspec
 from trivet.digest import digest
 from trivet.types import Digest
 
-__all__ = ["Artifact", "File", "Metric", "Pointer", "Recipe", "Run", "RunQuery", "Status"]
+__all__ = ["Artifact", "File", "Metric", "Pointer", "Recipe", "Removal", "Run", "Status", "Summary"]
 
 Status: TypeAlias = Literal["running", "finished", "failed", "killed", "cached"]
 """``cached``: the run was not executed, because an earlier one with the same key had the same answer."""
@@ -109,6 +110,8 @@ class Run(msgspec.Struct, frozen=True):
         parameters: JSON values it was called with.
         metrics: the latest value of each metric.
         key: the cache key, and ``key_parts`` its expanded parts, so that "why did this run?" has an answer.
+        experiment: the id of the group of runs it belongs to.
+        deleted: since when it lies in the bin, where questions do not see it unless they ask.
     """
 
     id: str
@@ -129,6 +132,8 @@ class Run(msgspec.Struct, frozen=True):
     key: Digest | None = None
     key_parts: dict[str, str] = {}
     error: str = ""
+    experiment: str = ""
+    deleted: datetime | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -137,13 +142,38 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """One measured number of a run. A later metric of the same (run, name, step) replaces the earlier."""
+    """One measured number of a run. Its identity is (run, name, step, at).
+
+    A step that is measured again is a further point: nothing measured is lost. Only the same point, told twice (as
+    after an answer that was lost on the way), stands once, as it was told last. The *latest* point of a name is that
+    with the greatest step, and among those the greatest ``at``.
+    """
 
     run: str
     name: str
     step: int
     value: float
     at: datetime
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """All numbers of one name in a run, in one row, kept while they come in.
+
+    Attributes:
+        last: the value in ``Run.metrics``: that of the latest point, unless the run's record was written otherwise.
+        step, at: of the latest point; 0 and None of a value that the run's record states and nothing measured.
+        min, max: of the points that are numbers, or of the stated value; None where there is none but NaN.
+        count: how many points there are, NaN among them.
+    """
+
+    run: str
+    name: str
+    last: float
+    step: int = 0
+    at: datetime | None = None
+    min: float | None = None
+    max: float | None = None
+    count: int = 0
 
 
 class Pointer(msgspec.Struct, frozen=True):
@@ -169,20 +199,12 @@ class Pointer(msgspec.Struct, frozen=True):
         return self.label.isdecimal()
 
 
-class RunQuery(msgspec.Struct, frozen=True):
-    """Which runs, newest first. Every given condition must hold.
+class Removal(msgspec.Struct, frozen=True):
+    """Takes a run or an artifact away for good; only retention writes it.
 
-    Attributes:
-        input, output: an artifact among the run's inputs or outputs.
-        before: only runs with an id smaller than this: the key of the last row of the page before.
+    A run goes with its edges, parameters, tags and metrics. An artifact goes when no run has it as input or output and
+    no name ever stood on it. What is not there is no error, so an interrupted sweep may be repeated.
     """
 
-    kind: str | None = None
-    name: str | None = None
-    status: Status | None = None
-    parent: str | None = None
-    key: Digest | None = None
-    input: Digest | None = None
-    output: Digest | None = None
-    before: str | None = None
-    limit: int = 100
+    run: str | None = None
+    artifact: Digest | None = None

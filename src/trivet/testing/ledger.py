@@ -27,6 +27,7 @@ from trivet.errors import Ambiguous, Conflict, Invalid, NotFound
 from trivet.ledger import Ledger, Metric, Recipe, RunQuery
 from trivet.testing.pointers import PointersContract
 from trivet.testing.records import NOW, a_run, an_artifact
+from trivet.testing.searches import SearchesContract
 
 __all__ = ["LedgerContract"]
 
@@ -34,7 +35,7 @@ AWKWARD = ["", " ", "🛫 délai", "a'b\"c;--", "tab\tnew\nline", "%_*", "nul\0h
 """Texts that have broken databases."""
 
 
-class LedgerContract(PointersContract):
+class LedgerContract(PointersContract, SearchesContract):
     """Each method examines one promise; its docstring says which."""
 
     @pytest.fixture
@@ -285,21 +286,20 @@ class LedgerContract(PointersContract):
     # Metrics.
 
     def test_metrics_by_name_then_step(self, store: Ledger) -> None:
-        """A later metric of the same run, name and step replaces the earlier."""
+        """And then by time: a step that is measured again is a further point."""
         run = a_run()
         store.write(run)
         logged = [Metric(run.id, name, step, float(step), NOW) for name in "ba" for step in (10, -2, 9)]
         store.write(*logged)
         store.write(again := Metric(run.id, "a", 9, 99.0, NOW + timedelta(1)))
-        kept = [one for one in logged if (one.name, one.step) != ("a", 9)] + [again]
-        assert list(store.metrics(run.id)) == sorted(kept, key=lambda one: (one.name, one.step))
+        assert list(store.metrics(run.id)) == sorted([*logged, again], key=lambda one: (one.name, one.step, one.at))
         assert [one.step for one in store.metrics(run.id, "b")] == [-2, 9, 10]
         assert list(store.metrics(run.id, "c")) == []
         assert list(store.metrics("nowhere")) == []
 
     @pytest.mark.parametrize("together", [True, False])
     def test_the_latest_value_is_that_of_the_greatest_step(self, store: Ledger, together: bool) -> None:
-        """A metric of an earlier step that comes late does not become the latest; of the same step it does."""
+        """A metric of an earlier step that comes late does not become the latest; of the same step and time it does."""
         run = a_run()
         store.write(run)
         logged = [Metric(run.id, "loss", step, value, NOW) for step, value in [(1, 0.9), (3, 0.3), (2, 0.5), (3, 0.2)]]

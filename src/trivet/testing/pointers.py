@@ -10,6 +10,7 @@ import pytest
 
 from trivet.errors import Conflict, Invalid, NotFound
 from trivet.ledger import Artifact, Ledger
+from trivet.ledger.naming import escape, split_name, unescape
 from trivet.testing.records import an_artifact
 
 __all__ = ["PointersContract"]
@@ -96,6 +97,26 @@ class PointersContract:
         assert [one.digest for one in store.pointers()] == [second]
         store.point(NAME, "champion", None, by="ada", expect=second)
         assert list(store.pointers()) == []
+
+    def test_expect_nothing(self, store: Ledger, models: list[Artifact]) -> None:
+        """``expect=""`` puts a label only where none stands, also where one was taken away."""
+        first, second = (model.digest for model in models[:2])
+        store.point(NAME, "holder", first, by="ada", expect="")
+        with pytest.raises(Conflict, match="not nowhere as expected"):
+            store.point(NAME, "holder", second, by="bob", expect="")
+        store.point(NAME, "holder", None, by="ada")
+        store.point(NAME, "holder", second, by="bob", expect="")
+        assert [one.digest for one in store.pointers()] == [second]
+
+    @pytest.mark.parametrize(
+        "text", ["a/b:c@d*e%", "'; drop", "👨‍👩‍👧‍👦", " ends ", "tab\t\n", "half \ud83d", "x" * 500, "🛫" * 500]
+    )
+    def test_any_text_as_a_name(self, store: Ledger, models: list[Artifact], text: str) -> None:
+        """Escaped, it stands under a name and is found again."""
+        name = f"experiment/{escape(text)}"
+        pointer = store.point(name, "holder", models[0].digest, by="ada", expect="")
+        assert list(store.pointers(name=name)) == list(store.pointers(name="experiment/*")) == [pointer]
+        assert unescape(split_name(pointer.name)[1]) == text
 
     def test_names_of_a_kind(self, store: Ledger, models: list[Artifact]) -> None:
         """``KIND/*`` asks for all names of the kind, sorted, and for no other kind's."""

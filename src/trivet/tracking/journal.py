@@ -14,9 +14,9 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from itertools import islice
 
 import msgspec
 
@@ -50,8 +50,8 @@ class Journal:
         self._lock = threading.Lock()  # the state below, held for microseconds
         self._writing = threading.Lock()  # the ledger, held for a transaction: batches keep their order
         self._changed = False
-        self._latest = {name: (0, value) for name, value in run.metrics.items()}
-        self._pending: dict[tuple[str, int], Metric] = {}
+        self._latest = {name: (0, run.started, value) for name, value in run.metrics.items()}
+        self._pending: deque[Metric] = deque()
         self._news, self._stop = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._warned = False
@@ -86,9 +86,9 @@ class Journal:
             for name, value in values:
                 greatest = latest[name][0] if name in latest else -1
                 here = greatest + 1 if step is None else step
-                if here >= greatest or name not in latest:
-                    latest[name] = (here, value)
-                pending[name, here] = Metric(run, name, here, value, at)
+                if name not in latest or (here, at) >= latest[name][:2]:
+                    latest[name] = (here, at, value)
+                pending.append(Metric(run, name, here, value, at))
         self._wake()
 
     def flush(self) -> None:
@@ -134,7 +134,7 @@ class Journal:
             )
 
     def _snapshot(self) -> Run:
-        return msgspec.structs.replace(self._run, metrics={name: value for name, (_, value) in self._latest.items()})
+        return msgspec.structs.replace(self._run, metrics={name: value for name, (_, _, value) in self._latest.items()})
 
     def _wake(self) -> None:
         if self._news.is_set():
@@ -169,18 +169,16 @@ class Journal:
     def _write_batch(self) -> None:
         with self._lock:
             run = self._snapshot() if self._changed else None
-            batch = dict(islice(self._pending.items(), BATCH))
-            for key in batch:
-                del self._pending[key]
+            batch = [self._pending.popleft() for _ in range(min(BATCH, len(self._pending)))]
             self._changed = False
         try:
             if run is not None:
-                self._ledger.write(self._with_what_others_wrote(run), *batch.values())
+                self._ledger.write(self._with_what_others_wrote(run), *batch)
             elif batch:
-                self._ledger.write(*batch.values())
+                self._ledger.write(*batch)
         except BaseException:
-            with self._lock:  # a point replaced meanwhile stays replaced
-                self._pending = {**batch, **self._pending}
+            with self._lock:  # in front, so that of a point told twice the later word stands
+                self._pending.extendleft(reversed(batch))
                 self._changed = self._changed or run is not None
             raise
 

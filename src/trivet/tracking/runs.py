@@ -9,8 +9,8 @@ A run opened by ``with`` inside another becomes its child. However the block end
 Writing is left to ``journal`` (in batches, behind the caller's back), the code and environment to ``provenance``,
 reading to ``search`` and ``compare``.
 
-Invariant: an entry is checked before it is taken, and a taken entry is never dropped or silently replaced; only
-metrics of the same step and tags of the same name are replaced, because people mean that.
+Invariant: an entry is checked before it is taken, and a taken entry is never dropped or silently replaced; only tags of
+the same name are replaced, because people mean that.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class ActiveRun:
     def log(self, values: Mapping[str, Any] | None = None, /, *, step: int | None = None, **metrics: Any) -> None:
         """Record metrics at ``step``. Without one, each name counts its own steps: 0, 1, 2...
 
-        A repeated step replaces. Names that are no Python names go into a dict: ``run.log({"val/auc": 0.7})``.
+        A repeated step is a further point. Names that are no Python names go into a dict: ``run.log({"val/auc": 0.7})``.
 
         Raises:
             Invalid: a value is no number, or the step no whole number from 0.

@@ -1,9 +1,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from datetime import timedelta
+from math import inf
+from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -12,11 +18,14 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from trivet.errors import ConfigError, MissingExtra
+from trivet.ledger import Metric, RunQuery, Summary
+from trivet.ledger.conditions import Compare, Field, Known, parameter
 from trivet.ledger.stores import schema
 from trivet.ledger.stores.engine import connect
+from trivet.ledger.stores.memory import MemoryStore
 from trivet.ledger.stores.sql import open_store
 from trivet.ledger.stores.upgrade import MIGRATIONS, bring_to_head, migrate
-from trivet.testing.records import a_run
+from trivet.testing.records import NOW, a_run
 
 SQLITE = "sqlite:///ledger.db"
 
@@ -54,7 +63,7 @@ def described(engine):
             "key": inspector.get_pk_constraint(table),
             "foreign": sorted(inspector.get_foreign_keys(table), key=str),
             "checks": inspector.get_check_constraints(table),
-            "indexes": sorted(inspector.get_indexes(table), key=lambda index: index["name"]),
+            "indexes": sorted(map(plain, inspector.get_indexes(table))),
         }
     if engine.dialect.name == "sqlite":
         with engine.connect() as connection:
@@ -62,6 +71,12 @@ def described(engine):
             # Row ids and autoincrement are not seen by the inspector.
             tables["statements"] = [(name, "".join(sql.split()).replace('"', "")) for name, sql in rows]
     return tables
+
+
+def plain(index):
+    """An index as text: the conditions in it have no equality."""
+    options = {name: str(value) for name, value in index.pop("dialect_options", {}).items()}
+    return f"{index} {options}"
 
 
 def columns_of_runs(engine):
@@ -159,6 +174,75 @@ def test_without_alembic_an_older_ledger_is_a_sentence(engine, monkeypatch):
     monkeypatch.setitem(sys.modules, "alembic.config", None)
     with pytest.raises(MissingExtra, match=r"pip install 'trivet\[migrations\]'"):
         bring_to_head(engine)
+
+
+OLD = Path(__file__).parent / "old" / "ledger_0001.sql"
+
+
+def old_ledger(engine, folder):
+    """A ledger as the first Trivet left it: the dump of a SQLite file, taken over by value into PostgreSQL."""
+    path = folder / ("ledger.db" if engine.dialect.name == "sqlite" else "old.db")
+    with closing(sqlite3.connect(path)) as file:
+        file.executescript(OLD.read_text("utf-8"))
+        if engine.dialect.name == "sqlite":
+            return
+        migrate(engine, to="0001")
+        with engine.begin() as connection:
+            for table in ("artifacts", "runs", "edges", "metrics", "latest_metrics", "pointers"):
+                old = sa.Table(f"trivet_{table}", sa.MetaData(), autoload_with=connection)
+                columns = [column.name for column in old.c if column.name != "sequence"]  # which counts by itself
+                rows = file.execute(f"SELECT {', '.join(map(quoted, columns))} FROM {old.name}")
+                connection.execute(sa.insert(old), [dict(zip(columns, row, strict=True)) for row in rows])
+
+
+def quoted(column):
+    return f'"{column}"'
+
+
+def test_a_ledger_of_the_first_schema_answers_as_it_did_and_is_searched(url, engine, tmp_path):
+    old_ledger(engine, tmp_path)
+    store = open_store(url, tmp_path)
+    assert version_of(engine) == schema.HEAD
+    fit, bad, still = (store.run(f"01OLD0000000000000000{end}") for end in ("FIT", "BAD", "RUN"))
+    assert [run.id for run in store.runs()] == [still.id, fit.id, bad.id]
+    assert fit.parameters["note"] == "half \ud83d"
+    assert (fit.recipe.threads, fit.error, bad.error, bad.parent) == (2, "ValueError: no", "half \ud83d", fit.id)
+    assert {name: repr(value) for name, value in fit.metrics.items()} == {
+        "auc": "0.9",
+        "stated": "0.75",
+        "wrong": "nan",
+    }
+    assert (bad.metrics, fit.experiment, fit.deleted) == ({}, "", None)
+    assert [(one.step, repr(one.value)) for one in store.metrics(fit.id, "auc")] == [
+        *[(-3, "-inf"), (0, "0.5")],
+        *[(1, "nan"), (2, "0.9")],
+    ]
+    auc, stated, wrong = store.metrics(fit.id, summary=True)
+    assert auc == Summary(fit.id, "auc", 0.9, 2, NOW + timedelta(seconds=2), -inf, 0.9, 4)
+    assert stated == Summary(fit.id, "stated", 0.75, 0, None, 0.75, 0.75, 0)
+    assert (wrong.count, wrong.min, wrong.step) == (3, None, 2)
+    assert [one.label for one in store.pointers(name="model/delay")] == ["1", "champion"]
+    assert store.point("model/delay", None, store.artifacts(kind="table")[0].digest, by="ada").label == "2"
+    memory = MemoryStore()
+    memory.write(fit, bad, still)
+    for condition in carried_over(fit):
+        query = RunQuery(where=condition)
+        assert [run.id for run in store.runs(query)] == [run.id for run in memory.runs(query)] != [], condition
+    store.write(msgspec.structs.replace(fit, parameters={}), Metric(fit.id, "auc", 2, 1.0, NOW + timedelta(days=1)))
+    assert store.metrics(fit.id, "auc", summary=True)[0].count == 5
+    assert store.runs(RunQuery(where=Known(Field("parameter", "depth")))) == [still]
+    store.close()
+
+
+def carried_over(run):
+    """Every parameter and every tag, by its value, and the metrics."""
+    for name, value in run.parameters.items():
+        yield Compare(Field("parameter", name), "=", parameter(value).text)
+    for name, value in run.tags.items():
+        yield Compare(Field("tag", name), "=", value)
+    yield Compare(Field("parameter", "depth"), ">", 2)
+    yield Compare(Field("metric", "auc"), ">", 0.5)
+    yield Known(Field("metric", "wrong"))
 
 
 def open_and_close(job):

@@ -70,9 +70,9 @@ def settle(asked: Asked, standing: Standing, now: datetime) -> Pointer:
         label = str(standing.highest + 1)
         return standing.version or Pointer(asked.name, label, asked.digest, now, asked.by, asked.why)
     held = standing.pointer.digest if standing.pointer else None
-    if asked.expect is not None and held != asked.expect:
+    if asked.expect is not None and (held or "") != asked.expect:
         raise Conflict(
-            f"{asked.name}@{asked.label} {_place(held)}, not on {asked.expect[:12]} as expected: someone else "
+            f"{asked.name}@{asked.label} {_place(held)}, not {_expected(asked.expect)} as expected: someone else "
             "moved it first. Look at its history and decide again."
         )
     if is_version(asked.label) and standing.pointer:
@@ -82,6 +82,10 @@ def settle(asked: Asked, standing: Standing, now: datetime) -> Pointer:
     if asked.digest is None and held is None:
         raise NotFound("label", f"{asked.name}@{asked.label}", hint="There is nothing to take away.")
     return Pointer(asked.name, asked.label, asked.digest, now, asked.by, asked.why)
+
+
+def _expected(digest: Digest) -> str:
+    return f"on {digest[:12]}" if digest else "nowhere"
 
 
 def _place(digest: Digest | None) -> str:

@@ -6,7 +6,7 @@ is in ``rows``, how connections behave in ``engine``, who makes the tables in ``
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import nan
 from pathlib import Path
@@ -18,13 +18,17 @@ from trivet.clock import Clock, system_clock
 from trivet.errors import Conflict, Invalid, NotFound
 from trivet.ledger.contract import Ledger
 from trivet.ledger.naming import is_version
-from trivet.ledger.records import Artifact, Metric, Pointer, Run, RunQuery
+from trivet.ledger.queries import RunQuery, check_query
+from trivet.ledger.records import Artifact, Metric, Pointer, Removal, Run
 from trivet.ledger.stores import rows
 from trivet.ledger.stores.engine import connect, sentences, snapshots
 from trivet.ledger.stores.finding import the_only
+from trivet.ledger.stores.measuring import add_points, state_metrics
 from trivet.ledger.stores.pointing import Asked, Standing, settle
-from trivet.ledger.stores.schema import artifacts, runs
-from trivet.ledger.stores.statements import Statements, ids_starting, pointers_like, runs_like
+from trivet.ledger.stores.removing import check_removable
+from trivet.ledger.stores.schema import artifacts, parameters, runs, tags
+from trivet.ledger.stores.search import Search
+from trivet.ledger.stores.statements import Statements, ids_starting, pointers_like
 from trivet.ledger.stores.upgrade import bring_to_head
 from trivet.types import Digest
 
@@ -57,15 +61,18 @@ class SqlStore:
     def __init__(self, engine: Engine, clock: Clock = system_clock) -> None:
         self._engine = engine
         self._snapshots = snapshots(engine)
-        self._statements = Statements(engine.dialect.name)
+        self._statements = Statements(engine.dialect)
         self._clock = clock
 
-    def write(self, *records: Artifact | Run | Metric) -> None:
+    def write(self, *records: Artifact | Run | Metric | Removal) -> None:
         """Record all of these or none of them."""
         # One order for all writers, so that two of them never wait for one another in a circle.
-        kept = sorted((r for r in records if isinstance(r, Artifact)), key=lambda artifact: artifact.digest)
-        told = sorted((r for r in records if isinstance(r, Run)), key=lambda run: run.id)
-        measured = [rows.metric_row(r) for r in records if isinstance(r, Metric)]
+        sorts: dict[type, list[Any]] = {Artifact: [], Run: [], Metric: [], Removal: []}
+        for record in records:
+            sorts[type(record)].append(record)
+        kept = sorted(sorts[Artifact], key=lambda artifact: artifact.digest)
+        told = sorted(sorts[Run], key=lambda run: run.id)
+        measured, removed = list(map(rows.metric_row, sorts[Metric])), sorts[Removal]
         with self._writing() as connection:
             if kept:
                 connection.execute(self._statements.keep_artifact, [rows.artifact_row(one) for one in kept])
@@ -73,6 +80,8 @@ class SqlStore:
                 self._write_run(connection, run)
             if measured:
                 self._write_metrics(connection, measured)
+            if removed:
+                self._remove(connection, removed)
 
     def artifact(self, digest: Digest) -> Artifact:
         """The artifact with this digest, or with the only one that starts so."""
@@ -103,17 +112,33 @@ class SqlStore:
             return self._with_metrics(connection, found)[0]
 
     def runs(self, query: RunQuery = RunQuery()) -> Sequence[Run]:  # noqa: B008 - frozen
-        """The runs that fit, newest first."""
-        _checked(query.limit)
+        """The runs that fit, in the order that is asked for."""
+        check_query(query)
+        search = Search(query, self._engine.dialect.name)
         with self._reading() as connection:
-            return self._with_metrics(connection, connection.execute(runs_like(query)).mappings().all())
+            ids = search.ids(connection)
+            several = self._statements.several_slim if query.slim else self._statements.several
+            found: dict[str, Any] = {}
+            for start in range(0, len(ids), _BATCH):
+                batch = connection.execute(several, {"some": ids[start : start + _BATCH]})
+                found |= {row["id"]: row for row in batch.mappings()}
+            return self._with_metrics(connection, [found[one] for one in ids], slim=query.slim)
 
-    def metrics(self, run: str, name: str | None = None) -> Sequence[Metric]:
-        """The recorded numbers of a run by name, then step."""
+    def count(self, query: RunQuery = RunQuery()) -> int:  # noqa: B008 - frozen
+        """How many runs fit, whatever the limit, the order and the page."""
+        check_query(query)
         with self._reading() as connection:
-            found = connection.execute(self._statements.metrics, {"one": run}).mappings().all()
-        called = (row for row in found if name in (None, row["name"]))
-        return [rows.read_metric({**row, "value": _number(row["value"])}) for row in called]
+            return Search(query, self._engine.dialect.name).count(connection)
+
+    def metrics(self, run: str, name: str | None = None, *, summary: bool = False) -> Any:
+        """The recorded numbers of a run by name, then step, then time; or their summaries."""
+        with self._reading() as connection:
+            if summary:
+                kept = map(rows.read_summary, self._statements.summaries(connection, {"one": run}).mappings())
+                return [one for one in kept if name in (None, one.name)]
+            statement = self._statements.metrics if name is None else self._statements.metrics_called
+            found = connection.execute(statement, {"one": run} if name is None else {"one": run, "called": name})
+            return [rows.read_metric({**row, "value": _number(row["value"])}) for row in found.mappings()]
 
     def point(
         self,
@@ -161,45 +186,68 @@ class SqlStore:
 
     def _write_run(self, connection: Connection, run: Run) -> None:
         row = rows.run_row(run)
-        if connection.scalar(self._statements.begin_run, row) is None:  # there is one of that id
-            self._replace_run(connection, run, row)
-        if edges := list(rows.edge_rows(run)):
-            connection.execute(self._statements.add_edges, edges)
-        if run.metrics:
-            values = [{"run": run.id, "name": name, "value": _cell(value)} for name, value in run.metrics.items()]
-            connection.execute(self._statements.add_latest, values)
+        new = self._statements.begin_run(connection, row).rowcount == 1
+        before = None if new else self._replace_run(connection, run, row)
+        if before is None or (before["inputs"], before["outputs"]) != (row["inputs"], row["outputs"]):
+            if before is not None:
+                self._statements.forget_edges(connection, {"one": run.id})
+            self._statements.add_edge.each(connection, rows.edge_rows(run))
+        if before is None or before["parameters"] != row["parameters"]:
+            had = {} if before is None else rows.read_parameter_rows(before["parameters"])
+            self._look_up(connection, parameters, run.id, had, rows.parameter_rows(run.parameters))
+        if before is None or before["tags"] != row["tags"]:
+            had = {} if before is None else rows.read_tag_rows(before["tags"])
+            self._look_up(connection, tags, run.id, had, rows.tag_rows(run.tags))
+        state_metrics(self._statements, connection, run, new=new)
 
-    def _replace_run(self, connection: Connection, run: Run, row: rows.Cells) -> None:
-        status = connection.scalar(self._statements.lock_status, {"one": run.id})
-        if run.status == "running" and status != "running":
-            raise Conflict(f"Run {run.id} is {status} and never runs again. Start a new run.")
-        connection.execute(self._statements.replace_run, {"one": run.id, **row})
-        connection.execute(self._statements.forget_edges, {"one": run.id})
-        connection.execute(self._statements.forget_latest, {"one": run.id})
+    def _replace_run(self, connection: Connection, run: Run, row: rows.Cells) -> Any:
+        """Write the row of a run that exists, and answer what stood there."""
+        before = self._statements.lock_run(connection, {"one": run.id}).mappings().one()
+        if run.status == "running" and before["status"] != "running":
+            raise Conflict(f"Run {run.id} is {before['status']} and never runs again. Start a new run.")
+        self._statements.replace_run(connection, {"one": run.id, **row})
+        return before
+
+    def _look_up(
+        self, connection: Connection, table: Any, run: str, had: Mapping[str, Any], has: Mapping[str, Any]
+    ) -> None:
+        """Bring the rows by which a run is found up to date, touching no others."""
+        put, forget = self._statements.looked_up[table]
+        forget.each(connection, [{"one": run, "called": name} for name in had.keys() - has.keys()])
+        changed = ((name, cells) for name, cells in has.items() if had.get(name) != cells)
+        put.each(connection, [{"run": run, "name": name, **cells} for name, cells in changed])
 
     def _write_metrics(self, connection: Connection, measured: Sequence[rows.Cells]) -> None:
         wanted = sorted({row["run"] for row in measured})
         # The lock makes two processes that log to one run take turns, so the later step wins.
-        known = set(connection.scalars(self._statements.lock_runs, {"some": wanted}))
+        if len(wanted) == 1:
+            known = set(self._statements.lock_one(connection, {"one": wanted[0]}).scalars())
+        else:
+            known = set(connection.scalars(self._statements.lock_runs, {"some": wanted}))
         for row in measured:
             if row["run"] not in known:
                 raise NotFound("run", row["run"], hint=f"Metric {row['name']!r} has nowhere to go.")
-        cells = [{**row, "value": _cell(row["value"])} for row in measured]
-        connection.execute(self._statements.put_metric, cells)
-        last: dict[tuple[str, str], rows.Cells] = {}
-        for row in cells:
-            if row["step"] >= last.get((row["run"], row["name"]), row)["step"]:
-                last[row["run"], row["name"]] = row
-        connection.execute(self._statements.raise_latest, list(last.values()))
+            row["value"] = rows.number_cell(row["value"])
+        add_points(self._statements, connection, measured)
 
-    def _with_metrics(self, connection: Connection, found: Sequence[Any]) -> list[Run]:
+    def _remove(self, connection: Connection, removals: Sequence[Removal]) -> None:
+        for run in sorted({one.run for one in removals if one.run is not None}):
+            for forget in self._statements.forget:
+                forget(connection, {"one": run})
+        for artifact in sorted({one.artifact for one in removals if one.artifact is not None}):
+            asked = {"one": artifact}
+            linked = connection.scalar(self._statements.linking, asked)
+            check_removable(artifact, linked, connection.scalar(self._statements.naming, asked))
+            self._statements.forget_artifact(connection, asked)
+
+    def _with_metrics(self, connection: Connection, found: Sequence[Any], *, slim: bool = False) -> list[Run]:
         values: dict[str, dict[str, float]] = {row["id"]: {} for row in found}
         ids = list(values)
         for start in range(0, len(ids), _BATCH):
             batch = {"some": ids[start : start + _BATCH]}
             for run, name, value in connection.execute(self._statements.latest, batch):
                 values[run][name] = _number(value)
-        return [rows.read_run(row, values[row["id"]]) for row in found]
+        return [rows.read_run(row, values[row["id"]], slim=slim) for row in found]
 
     def _standing(self, connection: Connection, asked: Asked) -> Standing:
         recorded = connection.scalar(self._statements.has_artifact, {"one": asked.digest}) is not None
@@ -214,11 +262,6 @@ class SqlStore:
 def _pointer(found: Any) -> Pointer | None:
     row = found.mappings().first()
     return None if row is None else rows.read_pointer(row)
-
-
-def _cell(value: float) -> float | None:
-    value = float(value)
-    return None if value != value else value
 
 
 def _number(cell: float | None) -> float:

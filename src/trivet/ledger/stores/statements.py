@@ -1,51 +1,129 @@
 """The statements of the SQL ledger, built once per store, because building costs more than executing.
 
-SQLite and PostgreSQL share all of them: the two dialects agree on ``ON CONFLICT``.
+SQLite and PostgreSQL share all of them: the two dialects agree on ``ON CONFLICT``. Those of the hot path are kept as text
+(``Prepared``), because SQLAlchemy's way to execute a statement costs several times what SQLite takes for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, exists, func, literal_column, select, update
+from sqlalchemy import Connection, Dialect, Select, bindparam, delete, func, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from trivet.ledger.records import RunQuery
 from trivet.ledger.stores.finding import SHORTEST, beyond
-from trivet.ledger.stores.schema import artifacts, edges, latest, metrics, pointers, runs
+from trivet.ledger.stores.schema import artifacts, edges, metrics, parameters, pointers, runs, summaries, tags
 
-__all__ = ["Statements", "ids_starting", "pointers_like", "runs_like"]
+__all__ = ["Prepared", "Statements", "ids_starting", "pointers_like"]
 
 _SEVERAL = 6  # enough candidates for the sentence that a shortened id fits several
 
 
-class Statements:
-    """The fixed statements in the dialect named ``sqlite`` or ``postgresql``."""
+class Prepared:
+    """A statement as text, with what it takes in the order in which the driver wants it."""
 
-    def __init__(self, dialect: str) -> None:
-        insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect]
+    def __init__(self, statement: Any, dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)
+        self._text, names = str(compiled), compiled.positiontup
+        self._pick = itemgetter(*names) if names and len(names) > 1 else None
+        self._names = names
+        self._fixed = {name: value for name, value in compiled.params.items() if value is not None}  # a limit
+
+    def __call__(self, connection: Connection, row: Mapping[str, Any]) -> Any:
+        """Execute it for one row."""
+        return connection.exec_driver_sql(self._text, self._given(row))
+
+    def each(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Execute it for every row and answer how many rows of the table that made or changed."""
+        given = [self._given(row) for row in rows]
+        return connection.exec_driver_sql(self._text, given).rowcount if given else 0
+
+    def _given(self, row: Mapping[str, Any]) -> Any:
+        row = {**self._fixed, **row} if self._fixed else row
+        if self._pick is not None:
+            return self._pick(row)
+        return row if self._names is None else tuple(row[name] for name in self._names)
+
+
+class Statements:
+    """The fixed statements in the dialect of an engine."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect.name]
+
+        def prepared(statement: Any) -> Prepared:
+            return Prepared(statement, dialect)
+
+        def written(table: Any) -> Prepared:
+            """Put a row, whatever stood under its key."""
+            new = insert(table)
+            keys = [column.name for column in table.primary_key]
+            cells = {column.name: new.excluded[column.name] for column in table.c if column.name not in keys}
+            return prepared(new.on_conflict_do_update(index_elements=keys, set_=cells))
+
+        one: Any = bindparam("one")
+        called: Any = bindparam("called")
         self.keep_artifact = insert(artifacts).on_conflict_do_nothing()
-        self.begin_run = insert(runs).on_conflict_do_nothing().returning(runs.c.id)
-        self.lock_status = select(runs.c.status).where(runs.c.id == bindparam("one")).with_for_update()
-        self.replace_run = update(runs).where(runs.c.id == bindparam("one"))
-        self.forget_edges = delete(edges).where(edges.c.run == bindparam("one"))
-        self.forget_latest = delete(latest).where(latest.c.run == bindparam("one"))
+        self.begin_run = prepared(insert(runs).on_conflict_do_nothing())
+        self.lock_run = prepared(
+            select(runs.c.status, runs.c.inputs, runs.c.outputs, runs.c.parameters, runs.c.tags)
+            .where(runs.c.id == one)
+            .with_for_update()
+        )
         self.lock_runs = (
             select(runs.c.id).where(runs.c.id.in_(bindparam("some", expanding=True))).order_by(runs.c.id)
         ).with_for_update()
-        self.add_edges = insert(edges)
-        self.add_latest = insert(latest)
-        metric = insert(metrics)
-        self.put_metric = metric.on_conflict_do_update(
-            index_elements=["run", "name", "step"], set_={"value": metric.excluded.value, "at": metric.excluded.at}
+        self.lock_one = prepared(select(runs.c.id).where(runs.c.id == one).with_for_update())
+        self.replace_run = prepared(update(runs).where(runs.c.id == one))
+        self.forget_edges = prepared(delete(edges).where(edges.c.run == one))
+        self.forget_summary = prepared(delete(summaries).where(summaries.c.run == one, summaries.c.name == called))
+        self.add_edge = prepared(insert(edges))
+        self.put_summary = written(summaries)
+        self.looked_up = {
+            table: (written(table), prepared(delete(table).where(table.c.run == one, table.c.name == called)))
+            for table in (parameters, tags)
+        }
+        self.add_metric = prepared(insert(metrics).on_conflict_do_nothing())
+        self.put_metric = written(metrics)
+        points = (metrics.c.run == one) & (metrics.c.name == called)
+        self.spread = prepared(select(func.count(), func.min(metrics.c.value), func.max(metrics.c.value)).where(points))
+        self.newest_point = prepared(
+            select(metrics.c.step, metrics.c.at, metrics.c.value)
+            .where(points)
+            .order_by(metrics.c.step.desc(), metrics.c.at.desc())
+            .limit(literal_column("1"))
         )
-        self.raise_latest = self._raise_latest(insert(latest))
+        self.summary = prepared(select(summaries).where(summaries.c.run == one, summaries.c.name == called))
+        self.summaries = prepared(select(summaries).where(summaries.c.run == one).order_by(summaries.c.name))
         self.add_pointer = insert(pointers)
+        self.forget = [
+            prepared(delete(table).where(column == one))
+            for table, column in (
+                *((table, table.c.run) for table in (metrics, summaries, parameters, tags, edges)),
+                (runs, runs.c.id),
+            )
+        ]
+        self.forget_artifact = prepared(delete(artifacts).where(artifacts.c.digest == one))
+        self.linking = select(func.min(edges.c.run)).where(edges.c.digest == one)
+        self.naming = select(func.min(pointers.c.name)).where(pointers.c.digest == one)
 
         self.artifact = select(artifacts).where(artifacts.c.digest == bindparam("one"))
+        some = runs.c.id.in_(bindparam("some", expanding=True))
+        heavy = {"recipe", "inputs", "outputs", "key_parts"}
+        self.several = select(runs).where(some)
+        self.several_slim = select(*(column for column in runs.c if column.name not in heavy)).where(some)
         self.run = select(runs).where(runs.c.id == bindparam("one"))
-        self.latest = select(latest).where(latest.c.run.in_(bindparam("some", expanding=True)))
-        self.metrics = select(metrics).where(metrics.c.run == bindparam("one")).order_by(metrics.c.name, metrics.c.step)
+        self.latest = select(summaries.c.run, summaries.c.name, summaries.c.last).where(
+            summaries.c.run.in_(bindparam("some", expanding=True))
+        )
+        self.metrics = (
+            select(metrics)
+            .where(metrics.c.run == bindparam("one"))
+            .order_by(metrics.c.name, metrics.c.step, metrics.c.at)
+        )
+        self.metrics_called = self.metrics.where(metrics.c.name == bindparam("called"))
         self.has_artifact = select(artifacts.c.digest).where(artifacts.c.digest == bindparam("one"))
         self.standing = self._last_of_label()
         self.own_version = (
@@ -59,16 +137,6 @@ class Statements:
         self.serialize_name = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("called"), 0)))
 
     @staticmethod
-    def _raise_latest(insert: Any) -> Any:
-        """Set the latest value of a metric, unless a later step is on record."""
-        # PostgreSQL has to be told the types, because the parameters stand in a SELECT.
-        run, name, step, value = (bindparam(one, type_=metrics.c[one].type) for one in ("run", "name", "step", "value"))
-        later = exists().where(metrics.c.run == run, metrics.c.name == name, metrics.c.step > step)
-        typed = select(run.label("run"), name.label("name"), value.label("value")).where(~later)
-        insert = insert.from_select(["run", "name", "value"], typed)
-        return insert.on_conflict_do_update(index_elements=["run", "name"], set_={"value": insert.excluded.value})
-
-    @staticmethod
     def _last_of_label() -> Select[Any]:
         named = (pointers.c.name == bindparam("called")) & (pointers.c.label == bindparam("labelled"))
         return select(pointers).where(named).order_by(pointers.c.sequence.desc()).limit(1)
@@ -79,19 +147,6 @@ def ids_starting(column: Any, prefix: str) -> Select[Any]:
     if len(prefix) < SHORTEST:
         return select(column).where(column == prefix)
     return select(column).where(column >= prefix, column < beyond(prefix)).order_by(column).limit(_SEVERAL)
-
-
-def runs_like(query: RunQuery) -> Select[Any]:
-    """The runs that fit, newest first."""
-    found = select(runs).order_by(runs.c.id.desc()).limit(query.limit)
-    for name in ("kind", "name", "status", "parent", "key"):
-        if (wanted := getattr(query, name)) is not None:
-            found = found.where(runs.c[name] == wanted)
-    for direction in ("input", "output"):
-        if (digest := getattr(query, direction)) is not None:
-            touching = select(edges.c.run).where(edges.c.digest == digest, edges.c.direction == direction)
-            found = found.where(runs.c.id.in_(touching))
-    return found if query.before is None else found.where(runs.c.id < query.before)
 
 
 def pointers_like(*, name: str | None, digest: str | None, history: bool) -> Select[Any]:

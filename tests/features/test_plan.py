@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import trivet as tv
-from trivet.errors import NotFound, Refused
+from trivet.errors import Invalid, NotFound, Refused
 from trivet.features.plan import check, plan
 from trivet.features.usage import Usage
 
@@ -123,8 +123,24 @@ def test_a_living_user_keeps_what_it_uses(project, edited, what):
         project.define(edited)
     assert "allow_breaking=" in str(refused.value)
     assert project.feature_view("weather").version == 1
-    with pytest.raises(Refused, match=what):  # a training set defines the views that it is handed
-        project.training_set(spine(), [edited], time="t")
+
+
+def test_an_attempt_changes_nothing_for_others(context):
+    """A training set of an edited view keeps the edit as a version, and the current one stays; one that fails keeps nothing."""
+    readings(context.root)
+    with tv.open(context.root) as project:
+        project.define(weather())
+        edited = weather("3h")
+        project.training_set(spine().drop("late"), [edited], time="t")
+        assert project.feature_view("weather").version == 1
+        assert project.feature_view("weather@2").view.digest == edited.anchored(project.root).digest
+        with pytest.raises(NotFound, match="'wnd'"):
+            project.training_set(spine(), [weather(features={"wind": tv.mean("wnd", "1h")})], time="t")
+        assert [each.version for each in project.definition_versions("weather")] == [1, 2]
+        [listed] = project.define(edited)
+        assert listed.version == project.feature_view("weather").version == 2
+        with pytest.raises(Invalid, match="2 different definitions are called 'weather'"):
+            project.define(weather(), edited)
 
 
 def test_what_is_changed_along_counts_as_it_would_be(context):

@@ -11,6 +11,7 @@ part of its identity.
 from __future__ import annotations
 
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -116,20 +117,37 @@ class Catalogue:
             NotFound: something names a view or feature that is neither among them nor applied.
             Invalid: a source's data or a function cannot be used, or a name is taken by another kind.
         """
-        every = self.prepared(*definitions)
-        self._check(every)
+        every = self.check(*definitions)
         listed = {each.name: self._apply(each, why) for each in every}
         return [listed[each.name] for each in definitions]
 
-    def prepared(self, *definitions: Definition) -> list[Definition]:
-        """What ``apply`` stores: each after those that it was handed as objects, paths told from the project's folder."""
-        root, given = self._context.root, _with_given(definitions)
-        return list(dict.fromkeys(each.anchored(root) if isinstance(each, FeatureView) else each for each in given))
+    def keep(self, *definitions: Definition) -> None:
+        """Give versions to definitions that were checked. They become current only where their name is new."""
+        for each in self.prepared(*definitions):
+            self._apply(each, "", replace=False)
 
-    def _check(self, definitions: list[Definition]) -> None:
-        """Refuse all of them if one cannot be used."""
-        own = {each.name: each for each in definitions}
-        for each in definitions:
+    def prepared(self, *definitions: Definition) -> list[Definition]:
+        """What ``apply`` stores: each after those that it was handed as objects, paths told from the project's folder.
+
+        Raises:
+            Invalid: two different ones have one name.
+        """
+        root, given = self._context.root, _with_given(definitions)
+        found = list(dict.fromkeys(each.anchored(root) if isinstance(each, FeatureView) else each for each in given))
+        for name, count in Counter(each.name for each in found).items():
+            if count > 1:
+                raise Invalid(f"{count} different definitions are called {name!r}. Rename all but one.")
+        return found
+
+    def check(self, *definitions: Definition) -> list[Definition]:
+        """What ``apply`` would store, if all of it can be used.
+
+        Raises:
+            NotFound, Invalid: as ``apply``.
+        """
+        every = self.prepared(*definitions)
+        own = {each.name: each for each in every}
+        for each in every:
             for kind in KINDS:
                 if kind != each.__trivet_kind__ and each.name in self.names(kind):
                     raise Invalid(f"{each.name!r} is the name of {_with_article(kind)} already. Choose another.")
@@ -139,6 +157,7 @@ class Catalogue:
                 resolve(each, lambda name: own[name] if name in own else self.get(name), full_names=True)
                 if isinstance(each, OnDemand) and not self._is_stored(each):
                     each.check()
+        return every
 
     def _check_transforms(self, view: FeatureView) -> None:
         """Call its functions in a clean process with frames that have the sources' columns and no rows.
@@ -159,7 +178,7 @@ class Catalogue:
         name = f"{definition.__trivet_kind__}/{definition.name}"
         return any(pointer.digest == definition.digest for pointer in self._context.ledger.pointers(name=name))
 
-    def _apply(self, definition: Definition, why: str) -> Listed:
+    def _apply(self, definition: Definition, why: str, *, replace: bool = True) -> Listed:
         from trivet.pipelines import values
 
         ledger, by, kind = self._context.ledger, self._context.user, definition.__trivet_kind__
@@ -169,7 +188,8 @@ class Catalogue:
         version = ledger.point(name, None, artifact.digest, by=by, why=why).label
         for source, kept in frames.items():
             ledger.point(f"{FRAMES}/{definition.name}", _frame_label(version, source), kept.digest, by=by, why=why)
-        if not any(p.label == CURRENT and p.digest == artifact.digest for p in ledger.pointers(name=name)):
+        current = [pointer.digest for pointer in ledger.pointers(name=name) if pointer.label == CURRENT]
+        if current != [artifact.digest] and (replace or not current):
             ledger.point(name, CURRENT, artifact.digest, by=by, why=why)
         return self.describe(definition.name)
 

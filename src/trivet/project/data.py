@@ -293,7 +293,9 @@ class Data(Records):
         Args:
             spine: entity keys, a time, and whatever else should stay in it: a pandas, Polars or Arrow frame, or the path of
                 a file.
-            features: views, services, or references such as ``"weather:*"`` and ``"planes:seats"``.
+            features: views, services, or references such as ``"weather:*"`` and ``"planes:seats"``. What is given as an
+                object is stored as a version of its name when the set is made, and as the current one only where the
+                name is new: an attempt changes nothing for others. ``define`` makes it current.
             time: the column with the moment at which each row asks.
             label: the column to be predicted.
             strict: see only what was known before the row's time, not at it.
@@ -320,7 +322,8 @@ class Data(Records):
         from trivet.features.training_set import training_set
 
         wanted = list(features) if isinstance(features, Sequence) and not isinstance(features, str) else [features]
-        self.define(*(each for each in wanted if not isinstance(each, str)))
+        handed = [each for each in wanted if not isinstance(each, str)]
+        self._catalogue.check(*handed)
         with Progress("training set"):
             made = training_set(
                 self.context,
@@ -334,6 +337,7 @@ class Data(Records):
                 memory=memory or self.context.settings.features.memory,
             )
         assert made.run is not None
+        self._catalogue.keep(*handed)
         made.quality = tuple(self.quality.reports_of(made.run))
         return made
 
@@ -418,7 +422,7 @@ class Data(Records):
         from trivet.features.materialize import Materializer, record_materialization
         from trivet.features.sources import snapshots_of
 
-        views = self._selected(features).views
+        views = self._selected(features, full_names=True).views
         sources = snapshots_of([view.source for view in views], self.root)
         guarded = self.quality.guard(views, sources, at=checked, why=why)
         if afresh:
@@ -461,7 +465,7 @@ class Data(Records):
             for each in Usage(self.context).served() if features is None else ():
                 older = self._materializer([each], checked=checked, until=moment, why=why)
                 [written[each]] = older.advance(moment).values()
-            self._push.catch_up_with(self._selected(wanted).views)
+            self._push.catch_up_with(self._selected(wanted, full_names=True).views)
         return written
 
     def online_features(
@@ -508,7 +512,7 @@ class Data(Records):
             raise Invalid(f"{wrong[0]!r} is no entity. Give its keys by name, for example {{'origin': 'JFK'}}.")
         moment = self.context.clock() if at is None else as_utc(at)
         sent = [request] * len(asked) if isinstance(request, Mapping) else request
-        return FeatureReader(self._selected(features), self._online)(asked, to_micros(moment), sent)
+        return FeatureReader(self._selected(features, full_names=True), self._online)(asked, to_micros(moment), sent)
 
     def online_frame(
         self,
@@ -518,6 +522,7 @@ class Data(Records):
         at: datetime | str | None = None,
         times: bool = False,
         status: bool = False,
+        full_names: bool = False,
     ) -> pl.DataFrame:
         """The features of many entities for batch scoring: a data frame in, a Polars frame out, a column for each feature.
 
@@ -527,6 +532,7 @@ class Data(Records):
             at: an aware time or its text; now by default.
             times: add ``FEATURE__time``, when each value happened.
             status: add ``FEATURE__status``, why a value is missing.
+            full_names: name columns ``view__feature``.
 
         Raises:
             NotFound: an unknown view or feature, or a key that the frame lacks.
@@ -536,7 +542,7 @@ class Data(Records):
         from trivet.features.reader import FeatureReader
 
         moment = self.context.clock() if at is None else as_utc(at)
-        reader = FeatureReader(self._selected(features), self._online)
+        reader = FeatureReader(self._selected(features, full_names=full_names), self._online)
         return read_frame(reader, frame, to_micros(moment), times=times, status=status)
 
     def serve_features(
@@ -548,7 +554,9 @@ class Data(Records):
         ready: Callable[[str], None] | None = None,
     ) -> None:
         """Answer features over HTTP without a model, and take pushed events, until told to stop; arguments as ``serve``."""
-        self._live.serve_features(self._selected(features), host=host, port=port, ready=ready, push=self.push)
+        self._live.serve_features(
+            self._selected(features, full_names=True), host=host, port=port, ready=ready, push=self.push
+        )
 
     @cached_property
     def tables(self) -> EventTables:
@@ -605,7 +613,7 @@ class Data(Records):
         moment: int | None = self._online.watermark(view.anchored(self.root).online_name)
         return None if moment is None else from_micros(moment)
 
-    def _selected(self, features: Sequence[Definition | str] | Definition | str) -> Selection:
+    def _selected(self, features: Sequence[Definition | str] | Definition | str, *, full_names: bool) -> Selection:
         from trivet.features.references import resolve
 
-        return resolve(features, self._catalogue.get, root=self.root)
+        return resolve(features, self._catalogue.get, full_names=full_names, root=self.root)

@@ -127,3 +127,35 @@ def test_functions_that_fail_on_data_get_a_sentence(function, sentence):
 def test_docstrings_say_who_and_what():
     assert described(None) == ("", "", {})
     assert described("A.\n\n    B: c.\n    Tags: x , y=z\n") == ("A.\n\nB: c.", "", {"x": "", "y": "z"})
+
+
+LATER = tv.Source("reports", event_time="at", known_after="1h")
+STAFF = tv.Source("staff", event_time="at", personal={"name": "do not serve", "ssn": "do not store"})
+
+
+@pytest.mark.parametrize("stated", [{"known_after": "0s"}, {"known_after": "1h"}, {"known_at": "k"}, {"created": "c"}])
+def test_rows_made_of_rows_that_are_known_later_say_when_they_are_known(stated):
+    options = {"entity": tv.Entity("place"), "source": LATER, "event_time": "at", "features": ["worst"]}
+
+    def query():
+        return "SELECT place, at, max(wind) AS worst FROM reports GROUP BY ALL"
+
+    with pytest.raises(Invalid, match="'reports', whose rows are known later than they happen"):
+        tv.feature_view(**options)(query)
+    made = tv.feature_view(**options, **stated)(query)
+    assert tv.FeatureView.from_spec(made.to_spec()) == made
+
+
+def test_rows_made_of_personal_data_say_what_is_personal():
+    """A query may rename: only its author knows which of its columns is the name."""
+    options = {"entity": tv.Entity("place"), "source": STAFF, "event_time": "at", "features": ["who"]}
+
+    def query():
+        return "SELECT place, at, name AS who FROM staff"
+
+    with pytest.raises(Invalid, match="'staff', in which 'name' is personal"):
+        tv.feature_view(**options)(query)
+    assert tv.feature_view(**options, personal={"who": "do not serve"})(query).served_features == ()
+    nothing = tv.feature_view(**options, personal={})(query)
+    assert nothing.served_features == ("who",)
+    assert tv.FeatureView.from_spec(nothing.to_spec()) == nothing

@@ -24,7 +24,9 @@ FLIGHTS = tv.Source(
     timezone="America/New_York",
     ambiguous="latest",
 )
-LATE = tv.Source("late", sql="select * from flights where delay > 15", inputs=[FLIGHTS], event_time="dep")
+LATE = tv.Source(
+    "late", sql="select * from flights where delay > 15", inputs=[FLIGHTS], event_time="dep", known_after="0s"
+)
 FEATURES = {
     "a": tv.latest("x", ttl="6h", skip_nulls=True),
     "b": tv.count("3h"),
@@ -185,7 +187,7 @@ def test_what_may_not_be_served_taints_all_that_is_made_from_it():
     features = {"age": tv.mean("pilot", "1h"), "n": tv.count("1h")}
     view = tv.FeatureView("v", entity=ORIGIN, source=flights, features=features)
     above = tv.FeatureView("w", entity=ORIGIN, source=view, features=["age", "n"])
-    query = tv.Source("q", sql="select * from flights", inputs=flights, event_time="at")
+    query = tv.Source("q", sql="select * from flights", inputs=flights, event_time="at", personal={})
     queried = tv.FeatureView("q", entity=ORIGIN, source=query, features=["pilot", "y"])
     assert (view.served_features, above.served_features, queried.served_features) == (("n",), ("n",), ("y",))
     view.check_served()

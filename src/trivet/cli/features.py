@@ -147,10 +147,11 @@ def freshness(output: Output, names: tuple[str, ...]) -> None:
 @trivet_command("materialize", short_help="Bring the online store up to a moment.")
 @click.argument("names", nargs=-1, metavar="[VIEW]...")
 @click.option("--until", metavar="TIME", help="What was known then is written. [default: now]")
+@click.option("--afresh", is_flag=True, help="Forget first what the store has of these views.")
 @click.option("--why", default="", help="A reason to write although what is expected of the data does not hold.")
-def materialize(output: Output, names: tuple[str, ...], until: str | None, why: str) -> None:
+def materialize(output: Output, names: tuple[str, ...], until: str | None, afresh: bool, why: str) -> None:
     """Bring the online store of each VIEW (of all by default) up to a moment. Repeating it changes nothing."""
-    written = output.project.materialize(list(names) or None, until=until, why=why)
+    written = output.project.materialize(list(names) or None, until=until, afresh=afresh, why=why)
     output.say(
         written, table(["view", "rows written"], list(written.items())) if written else "No view is defined yet."
     )

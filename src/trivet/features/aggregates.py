@@ -328,6 +328,12 @@ def nunique(
     return _windowed("nunique", column, window, where=where, lag=lag, by=by, values=values)
 
 
+def _share(q: object) -> float:
+    if isinstance(q, bool) or not isinstance(q, int | float):
+        raise Invalid(f"q={q!r} is no share. Give a number between 0 and 1, such as 0.9.")
+    return float(q)
+
+
 def quantile(
     column: str,
     q: float,
@@ -344,7 +350,7 @@ def quantile(
         >>> print(quantile("delay", 0.9, "7d"))
         quantile('delay', 0.9, '7d')
     """
-    return _windowed("quantile", column, window, q=float(q), where=where, lag=lag, by=by, values=values)
+    return _windowed("quantile", column, window, q=_share(q), where=where, lag=lag, by=by, values=values)
 
 
 def _windowed(

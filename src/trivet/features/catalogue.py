@@ -134,7 +134,8 @@ class Catalogue:
         """
         root, given = self._context.root, _with_given(definitions)
         found = list(dict.fromkeys(each.anchored(root) if isinstance(each, FeatureView) else each for each in given))
-        for name, count in Counter(each.name for each in found).items():
+        declared = Counter(name for name, _ in {(each.name, each.digest) for each in found})
+        for name, count in declared.items():
             if count > 1:
                 raise Invalid(f"{count} different definitions are called {name!r}. Rename all but one.")
         return found
@@ -309,6 +310,8 @@ def _frame_label(version: str, source: str) -> str:
 def _with_given(definitions: Iterable[Definition]) -> Iterator[Definition]:
     """Each definition after those that it was handed."""
     for each in definitions:
+        if not isinstance(each, FeatureView | OnDemand | FeatureService):
+            raise Invalid(f"{each!r} is no definition. Give a feature view, an on-demand view or a feature service.")
         yield from _with_given(getattr(each, "given", ()))
         yield each
 

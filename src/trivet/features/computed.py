@@ -58,6 +58,7 @@ class Computation:
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
         self._steps = [_prepared(view) for view in selection.steps]
+        self._proved: set[str] = set()  # the views that were seen not to mix rows
         every = [each.reference for each in selection.read]
         every += [output.reference for step in self._steps for output in step.outputs]
         asked = {each.reference for each in selection.columns}
@@ -87,6 +88,9 @@ class Computation:
             for name, make in asked:
                 columns[name] = make(_sent(view, name, entities, request), name)
             answer = view.compute(columns)
+            if len(vectors) > 1 and view.name not in self._proved:
+                _check_rows_alone(view, columns, answer)
+                self._proved.add(view.name)
             for name, reference, to_values in outputs:
                 for vector, value in zip(vectors, to_values(answer[name]), strict=True):
                     vector.values[reference] = value

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from trivet.errors import Invalid, NotFound
 from trivet.features.aggregates import Feature
-from trivet.features.definitions import Entity, FeatureView, Source, Times
+from trivet.features.definitions import Entity, FeatureView, Personal, Source, Times
 from trivet.features.functions import Portable, described_error
 from trivet.types import Duration
 
@@ -67,10 +67,11 @@ def feature_view(
     tags: Mapping[str, str] | Sequence[str] | None = None,
     event_time: str | None = None,
     known_at: str | None = None,
-    known_after: Duration = "0s",
+    known_after: Duration | None = None,
     created: str | None = None,
     column_times: Mapping[str, str | Times] | None = None,
     timezone: str | None = None,
+    personal: Mapping[str, Personal] | None = None,
 ) -> Callable[[Callable[..., Any]], FeatureView]:
     """Make a function into a view; its name is the view's, its docstring the description, owner and tags.
 
@@ -92,6 +93,7 @@ def feature_view(
         created: the column of the time at which a row reached us.
         column_times: columns with times of their own.
         timezone: the zone of times that have none.
+        personal: columns of these rows that are ``"do not serve"`` or ``"do not store"``; to be said where sources have any.
 
     Raises:
         Invalid: the function takes or answers something else, or cannot be stored; see ``Portable``.
@@ -112,6 +114,7 @@ def feature_view(
         "created": created,
         "column_times": column_times,
         "timezone": timezone,
+        "personal": personal,
     }
 
     def declare(function: Callable[..., Any]) -> FeatureView:
@@ -146,7 +149,7 @@ def _single(
     """The source of a view whose function answers features."""
     if isinstance(source, Sequence):
         raise Invalid(f"View {view!r} has several sources. Say what its rows are, with features=[...] and a query.")
-    if given := [option for option, value in times.items() if value not in (None, "0s")]:
+    if given := [option for option, value in times.items() if value is not None]:
         raise Invalid(f"View {view!r} is given {given[0]}=, which its source says. Declare it there.")
     return source
 

@@ -206,7 +206,7 @@ class Source:
         *,
         event_time: str | None = None,
         known_at: str | None = None,
-        known_after: Duration = "0s",
+        known_after: Duration | None = None,
         created: str | None = None,
         column_times: Mapping[str, str | Times] | None = None,
         timezone: str | None = None,
@@ -227,9 +227,9 @@ class Source:
         values: dict[str, Any] = {
             "name": check_name("a source", name),
             "data": str(data) if isinstance(data, Path) else data,
-            "times": None if event_time is None else Times(event_time, known_at, known_after),
+            "times": None if event_time is None else Times(event_time, known_at, known_after or "0s"),
             "created": created,
-            "column_times": {c: Times(t, t) if isinstance(t, str) else t for c, t in (column_times or {}).items()},
+            "column_times": {c: _own_times(name, c, t) for c, t in (column_times or {}).items()},
             "timezone": timezone,
             "ambiguous": ambiguous,
             "nonexistent": nonexistent,
@@ -246,9 +246,13 @@ class Source:
         }
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)
-        self._check(known_at, as_duration(known_after))
+        self._check(known_at, as_duration(known_after or "0s"))
         self._check_place()
         self._check_personal()
+        if known_at is None and known_after is None and created is None:
+            self._check_knowledge_is_stated()
+        if personal is None:
+            self._check_personal_is_stated()
 
     @classmethod
     def of_view(cls, view: FeatureView) -> Source:
@@ -315,6 +319,36 @@ class Source:
                 "away when the source is read. Use another column, or mark it 'do not serve'."
             )
 
+    def _check_knowledge_is_stated(self) -> None:
+        """Rows that are made do not know when those that they are made of were known."""
+        late = (each for each in self.inputs if each.created or any(t.known or t.after for t in each._clocks))
+        if self.times is not None and (source := next(late, None)) is not None:
+            raise Invalid(
+                f"Source {self.name!r} is made from {source.name!r}, whose rows are known later than they happen. Say when "
+                "its own are known: known_at=, known_after= or created= (known_after='0s' where that is at once)."
+            )
+
+    def _check_personal_is_stated(self) -> None:
+        """A query may call a column as it likes, so who writes it says what is personal."""
+        for source in self.inputs:
+            if columns := source._personal_columns:
+                raise Invalid(
+                    f"Source {self.name!r} is made from {source.name!r}, in which {columns[0]!r} is personal. Say which of "
+                    "its own columns are: personal={'name': 'do not serve'}, or personal={} where none is."
+                )
+
+    @property
+    def _clocks(self) -> list[Times]:
+        return [each for each in (self.times, *self.column_times.values()) if each is not None]
+
+    @property
+    def _personal_columns(self) -> list[str]:
+        """Those of which something must not be done, that can be named in rows made of these."""
+        if self.view is not None:
+            return [name for name in self.view.features if name not in self.view.served_features]
+        inherited = [name for source in self.inputs for name in source._personal_columns]
+        return [name for name in dict.fromkeys([*self.personal, *inherited]) if name not in self.cut]
+
     @property
     def derived(self) -> bool:
         """Whether its rows are made of those of its inputs, by a query or a function."""
@@ -349,7 +383,7 @@ class Source:
     def personal_rule(self, column: str) -> Personal | None:
         """What may not be done with a column: as declared here, or for the view or the inputs it comes from.
 
-        A query's column inherits by its name; one that renames personal data has to declare it again.
+        A query's column inherits by its name, and a query over personal data says which of its columns hold them.
         """
         if column in self.personal:
             return self.personal[column]
@@ -398,7 +432,7 @@ class Source:
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Source:
         """The declaration that ``to_spec`` wrote."""
-        options = dict(spec)
+        options = {"personal": {}, "known_after": "0s", **spec}  # what is stored was stated
         name, data, entry = options.pop("name"), options.pop("path", None), options.pop("entry", None)
         options["column_times"] = {c: Times(**t) for c, t in options.pop("column_times", {}).items()}
         options["inputs"] = [cls.from_spec(source) for source in options.pop("inputs", ())]
@@ -443,6 +477,16 @@ class Source:
         own = () if self.data is None or isinstance(self.data, str) else (id(self.data),)
         beneath = (*self.inputs, *([self.view.source] if self.view is not None else []))
         return own + tuple(number for source in beneath for number in source._frames())
+
+
+def _own_times(source: str, column: str, given: object) -> Times:
+    if isinstance(given, str):
+        return Times(given, given)
+    if not isinstance(given, Times):
+        raise Invalid(
+            f"Source {source!r}: column_times={{{column!r}: {given!r}}} names no column. Give its name or tv.Times(...)."
+        )
+    return given
 
 
 def _is_function(data: object) -> bool:

@@ -82,7 +82,7 @@ def _typed(entity: Entity, name: str, declared: str, value: Any, known: str) -> 
     if fitting is None:
         raise Invalid(
             f"Key {name!r} of entity {entity.name!r} is {plain!r}, of type {type(plain).__name__}, and {known} "
-            f"{declared!r}. Give a {declared}, or nothing would be found."
+            f"{declared!r}. Give {'an' if declared == 'int' else 'a'} {declared}, or nothing would be found."
         )
     return fitting
 

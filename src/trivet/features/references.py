@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from trivet.errors import Invalid, NotFound
 from trivet.features.aggregates import Aggregate
@@ -132,7 +132,7 @@ def resolve(
         Invalid: a reference is not ``VIEW:FEATURE``, two different definitions share a name, two columns collide, or
             on-demand views need one another in a circle.
     """
-    items = [wanted] if isinstance(wanted, (*_DEFINED, str)) else list(wanted)
+    items = _listed(wanted)
     names = _Names(items, find, root)
     chosen: dict[tuple[str, str], FeatureView | OnDemand] = {}
     services: dict[str, FeatureService] = {}
@@ -159,6 +159,14 @@ def select_all(views: Iterable[FeatureView], *, full_names: bool = False) -> lis
         Invalid: as ``resolve``.
     """
     return list(resolve(views, full_names=full_names).read)
+
+
+def _listed(wanted: object) -> list[Any]:
+    if isinstance(wanted, (*_DEFINED, str)):
+        return [wanted]
+    if not isinstance(wanted, Iterable):
+        raise Invalid(f"{wanted!r} names no features. Give a view, 'weather:*' or 'weather:temp', or a list of such.")
+    return list(wanted)
 
 
 class _Names:

@@ -32,6 +32,7 @@ Moment: TypeAlias = str | date | datetime
 """A time as people write it: ``2013-06-01T00:00:00Z``, or without a zone where one is declared."""
 
 _DAY = 86_400_000_000
+_MOST_MOMENTS = 1_000_000  # for each entity: a slip of a unit, and not a question
 _UTC = pl.Datetime("us", "UTC")
 _KNOWN = "__known"
 
@@ -190,6 +191,12 @@ def _steps(every: Duration | None, start: Moment | None, end: Moment | None, zon
     if step <= 0 or start is None or end is None:
         raise Invalid(f"every={every!r} needs a length, and both start= and end=.")
     first, last = _moment(start, zone), _moment(end, zone)
+    if last <= first:
+        raise Invalid(f"start={start!r} is not before end={end!r}, so there is no moment between them.")
+    if (count := (last - first) // step) > _MOST_MOMENTS:
+        raise Invalid(
+            f"every={every!r} from {start!r} to {end!r} is {count:,} moments for each entity. Take longer steps."
+        )
     if step % _DAY or zone is None:
         return list(range(first, last, step))
     local = from_micros(first).astimezone(ZoneInfo(zone)).replace(tzinfo=None)

@@ -246,6 +246,10 @@ def build(
     columns = rows.collect_schema().names()
     if label is not None and label not in columns:
         raise NotFound("column in the spine called", label, columns)
+    if label == time:
+        raise Invalid(f"The label cannot be {label!r}, which is the time of each row.")
+    if not isinstance(strict, bool):
+        raise Invalid(f"strict={strict!r} is neither True nor False.")
 
     def find(name: str) -> FeatureView | OnDemand:
         if name not in views:

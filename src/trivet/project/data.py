@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from trivet.errors import Invalid
+from trivet.errors import Invalid, NotFound, Refused, TrivetError
 from trivet.plugins import open_url
 from trivet.progress import Progress
 from trivet.types import as_utc, from_micros, to_micros
@@ -322,7 +322,7 @@ class Data(Records):
         from trivet.features.training_set import training_set
 
         wanted = list(features) if isinstance(features, Sequence) and not isinstance(features, str) else [features]
-        handed = [each for each in wanted if not isinstance(each, str)]
+        handed = [each for each in wanted if not isinstance(each, str) and each is not None]
         self._catalogue.check(*handed)
         with Progress("training set"):
             made = training_set(
@@ -438,6 +438,7 @@ class Data(Records):
         features: Sequence[Definition | str] | Definition | str | None = None,
         *,
         until: datetime | str | None = None,
+        afresh: bool = False,
         why: str = "",
     ) -> dict[str, int]:
         """Bring the online store up to ``until`` (now by default) and answer how many rows each view wrote.
@@ -445,27 +446,62 @@ class Data(Records):
         Args:
             features: views, or references to them; by default all stored views, and older versions that a deployment
                 answers with (``weather@1``).
-            until: an aware time or its text; what was known at that moment is written.
+            until: an aware time or its text, not in the future; what was known at that moment is written.
+            afresh: forget first what the store has of these views, and so also how far they were.
             why: a reason to write although what is expected of the data does not hold; recorded.
 
         Raises:
             NotFound: an unknown view.
             Refused: a refusing expectation is broken as a whole; the store keeps what it had.
-            Invalid: ``until`` has no zone, or a source cannot be read.
+            Invalid: ``until`` has no zone or is in the future, or a source cannot be read. Of several views the others are
+                brought up to date all the same.
         """
         from trivet.features.usage import Usage
 
         wanted = (
             features if features is not None else [one.name for one in self.feature_views() if one.view.served_features]
         )
-        moment = self.context.clock() if until is None else as_utc(until)
+        now = self.context.clock()
+        moment = now if until is None else as_utc(until)
+        if moment > now:
+            raise Invalid(
+                f"until={until!r} is in the future, and a store that is ahead answers nothing before then. Ask for a moment "
+                "up to now; a simulation moves project.materializer(views) to any moment."
+            )
+        options: dict[str, Any] = {
+            "checked": None if until is None else moment,
+            "until": moment,
+            "afresh": afresh,
+            "why": why,
+        }
         with Progress("materializing"):
-            checked = None if until is None else moment
-            written = self._materializer(wanted, checked=checked, until=moment, why=why).advance(moment)
+            written = self._advance(wanted, moment, **options)
             for each in Usage(self.context).served() if features is None else ():
-                older = self._materializer([each], checked=checked, until=moment, why=why)
+                older = self._materializer([each], **options)
                 [written[each]] = older.advance(moment).values()
             self._push.catch_up_with(self._selected(wanted, full_names=True).views)
+        return written
+
+    def _advance(self, wanted: Any, moment: datetime, **options: Any) -> dict[str, int]:
+        """Bring views to a moment together, or one by one where one of them cannot be."""
+        views = self._selected(wanted, full_names=True).views
+        try:
+            return self._materializer(wanted, **options).advance(moment)
+        except (Invalid, NotFound, Refused):
+            if len(views) == 1:
+                raise
+        written: dict[str, int] = {}
+        failed: dict[str, TrivetError] = {}
+        for view in views:
+            try:
+                written |= self._materializer([view], **options).advance(moment)
+            except (Invalid, NotFound, Refused) as exc:
+                failed[view.name] = exc
+        if failed:
+            several = "\n".join(f"  {name}: {exc}" for name, exc in failed.items())
+            fine = ", ".join(written) or "none"
+            kind = Refused if all(isinstance(exc, Refused) for exc in failed.values()) else Invalid
+            raise kind(f"{len(failed)} of {len(views)} views are not materialized:\n{several}\nUp to date: {fine}.")
         return written
 
     def online_features(
@@ -512,7 +548,11 @@ class Data(Records):
             raise Invalid(f"{wrong[0]!r} is no entity. Give its keys by name, for example {{'origin': 'JFK'}}.")
         moment = self.context.clock() if at is None else as_utc(at)
         sent = [request] * len(asked) if isinstance(request, Mapping) else request
-        return FeatureReader(self._selected(features, full_names=True), self._online)(asked, to_micros(moment), sent)
+        selection = self._selected(features, full_names=True)
+        known = list(selection.request)
+        if unknown := next((name for each in sent for name in each if name not in known), None):
+            raise NotFound("request value that is asked for here called", unknown, known)
+        return FeatureReader(selection, self._online)(asked, to_micros(moment), sent)
 
     def online_frame(
         self,

@@ -396,7 +396,7 @@ def test_a_source_that_went_bad_is_a_sentence_and_nothing_is_lost(
 ) -> None:
     before = small.training_set(SPINE, FEATURES, time="t")
     small.materialize(until=MOMENTS[0])
-    online = small.online_features(FEATURES, {"airport": "JFK"}, at=MOMENTS[0])
+    online = small.online_features("congestion:*", {"airport": "JFK"}, at=MOMENTS[0])
     file = small.root / "data/flights.parquet"
     good = file.read_bytes()
     harm(file)
@@ -404,7 +404,7 @@ def test_a_source_that_went_bad_is_a_sentence_and_nothing_is_lost(
         small.training_set(SPINE, FEATURES, time="t")
     with pytest.raises(error, match=sentence):
         small.materialize(until=MOMENTS[1])
-    assert small.online_features(FEATURES, {"airport": "JFK"}, at=MOMENTS[0]) == online
+    assert small.online_features("congestion:*", {"airport": "JFK"}, at=MOMENTS[0]) == online
     assert small.load(before.artifact.id).to_polars().equals(before.to_polars())
     assert "running" not in {run.status for run in small.runs()}
     file.write_bytes(good)

@@ -281,8 +281,8 @@ class TimeSeries:
         grid = None if freq is None else Grid(as_duration(freq), None if zone == "UTC" else zone)
         rule = _check_fill(fill or ("none" if freq is None else "previous"), max_gap)
         low, high = (None if each is None else _micros(each, zone) for each in (start, end))
-        if low is not None and high is not None and low >= high:
-            raise Invalid(f"start={start!r} is not before end={end!r}, so there is nothing between them.")
+        if low is not None and high is not None and low > high:
+            raise Invalid(f"start={start!r} is after end={end!r}, so there is nothing between them.")
         until = None if rule == "linear" else high  # a line goes to the next value, wherever that is
         cut = partial(self._known, until=until, travel=_shift(time_travel), at=as_known_at, of=of or {})
         known = {reference: cut(each) for reference, each in found.items()}

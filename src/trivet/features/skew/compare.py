@@ -80,4 +80,5 @@ def distances(pairs: Iterable[tuple[Any, Any]]) -> tuple[float | None, float | N
     absolute = [abs(a - b) for a, b in numbers]
     halves = [abs(a) / 2 + abs(b) / 2 for a, b in numbers]
     relative = [gap / half if half else 0.0 for gap, half in zip(absolute, halves, strict=True)]
-    return math.fsum(absolute) / len(numbers), math.fsum(relative) / len(numbers)
+    # Divided first: the sum of gaps near the largest number is none.
+    return math.fsum(gap / len(numbers) for gap in absolute), math.fsum(relative) / len(numbers)

@@ -14,7 +14,7 @@ from trivet.cli.monitor import watched
 from trivet.cli.outline import outline
 from trivet.cli.output import Noun, Output, table
 from trivet.cli.output import command as trivet_command
-from trivet.errors import Invalid
+from trivet.errors import Invalid, Refused
 from trivet.types import from_micros
 
 __all__ = ["command"]
@@ -230,12 +230,12 @@ def join(output: Output, spine: Path, references: tuple[str, ...], *, to: Path |
 def plan(output: Output, target: Path, *, complete: bool) -> None:
     """Say what `trivet features apply` would do with the definitions of a Python file (a folder's features.py).
 
-    Nothing is stored. Exits with 1 where applying would be refused.
+    Nothing is stored; the first rows of each source are looked at. Exits with 1 where applying would be refused.
     """
     project = output.project
     found = project.plan(*project.find_definitions(target), complete=complete)
     output.say(found.to_json(), str(found))
-    if found.blocked:
+    if found.blocked or found.problems:
         sys.exit(1)
 
 
@@ -244,10 +244,18 @@ def plan(output: Output, target: Path, *, complete: bool) -> None:
 @click.argument("target", type=click.Path(path_type=Path), metavar="FILE|FOLDER")
 @click.option("--why", default="", help="The reason, kept in the history of each name.")
 @click.option("--allow-breaking", metavar="REASON", help="Take away what something alive uses.")
-def apply(output: Output, target: Path, *, why: str, allow_breaking: str | None) -> None:
-    """Store the definitions of a Python file (a folder's features.py); edited ones become new versions."""
+@click.option("--unchecked", metavar="REASON", help="Store what the data contradicts, or whose data is not there yet.")
+def apply(output: Output, target: Path, *, why: str, allow_breaking: str | None, unchecked: str | None) -> None:
+    """Store the definitions of a Python file (a folder's features.py); edited ones become new versions.
+
+    What is new is tried on the first rows of its sources; nothing is stored where that fails.
+    """
     project = output.project
-    listed = project.define(*project.find_definitions(target), why=why, allow_breaking=allow_breaking)
+    found = project.find_definitions(target)
+    if not (unchecked or "").strip() and (wrong := project.plan(*found).problems):
+        more = f" And {len(wrong) - 1} more: see trivet features plan." if len(wrong) > 1 else ""
+        raise Refused(f"{wrong[0]}{more} Nothing was stored. Mend it, or give the reason: --unchecked 'why'.")
+    listed = project.define(*found, why=why, allow_breaking=allow_breaking, unchecked=unchecked)
     data = [{"name": _name(e), "version": e.version, "digest": e.digest, "why": e.why} for e in listed]
     output.say(data, table(["name", "version"], [(each["name"], each["version"]) for each in data]))
 

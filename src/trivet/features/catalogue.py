@@ -126,6 +126,11 @@ class Catalogue:
         root, given = self._context.root, _with_given(definitions)
         return list(dict.fromkeys(each.anchored(root) if isinstance(each, FeatureView) else each for each in given))
 
+    def unstored(self, *definitions: Definition) -> list[FeatureView]:
+        """Those views of what ``apply`` would store that were not applied, and so checked, before."""
+        views = [each for each in self.prepared(*definitions) if isinstance(each, FeatureView)]
+        return [each for each in views if not self._is_stored(each)]
+
     def _check(self, definitions: list[Definition]) -> None:
         """Refuse all of them if one cannot be used."""
         own = {each.name: each for each in definitions}

@@ -49,7 +49,11 @@ class Data(Records):
     """Access to data."""
 
     def define(
-        self, *definitions: Definition | Expectations, why: str = "", allow_breaking: str | None = None
+        self,
+        *definitions: Definition | Expectations,
+        why: str = "",
+        allow_breaking: str | None = None,
+        unchecked: str | None = None,
     ) -> list[Any]:
         """Store feature views, on-demand views, services and expectations; an edited one becomes a new version.
 
@@ -60,12 +64,15 @@ class Data(Records):
             definitions: what ``tv.feature_view``, ``tv.on_demand``, ``tv.FeatureService`` or ``tv.Expectations`` declared.
             why: the reason, kept in the history of each name.
             allow_breaking: the reason to take away what something alive uses; see ``plan``. Kept as ``why`` is.
+            unchecked: the reason to store what contradicts the data that is at hand. What is new is tried on the first
+                rows of its sources; those that are not there yet are no obstacle. Kept as ``why`` is.
 
         Raises:
             Refused: a feature or key goes away that a deployment, a model with an alias, a service or an on-demand view
                 uses, and no reason was given.
-            Invalid: a source's data cannot be read, a function does not run in a clean process, or a name is taken.
-            NotFound: an input or a service's feature does not exist; the nearest names are offered.
+            Invalid: a source's data cannot be read or its times have no zone, a function does not run in a clean process,
+                or a name is taken.
+            NotFound: an input, a column or a service's feature does not exist; the nearest names are offered.
 
         Example:
             >>> import trivet as tv
@@ -78,11 +85,15 @@ class Data(Records):
         """
         from trivet.features.plan import check
         from trivet.features.quality.expectations import Expectations
+        from trivet.features.trial import check_trial
 
         plain = [each for each in definitions if not isinstance(each, Expectations)]
         if not (allow_breaking or "").strip():
             check(self.context, plain)
-        why = "; ".join(filter(None, [why, allow_breaking]))
+        if not (unchecked or "").strip():
+            rules = [each for each in definitions if isinstance(each, Expectations)]
+            check_trial([*self._catalogue.unstored(*plain), *rules], self.root)
+        why = "; ".join(filter(None, [why, allow_breaking, unchecked]))
         listed: list[Listed | Defined] = list(self._catalogue.apply(*plain, why=why))
         for place, each in enumerate(definitions):
             if isinstance(each, Expectations):

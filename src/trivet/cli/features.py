@@ -201,6 +201,7 @@ def _pairs(words: Iterable[str]) -> dict[str, Any]:
 @click.option("--full-names", is_flag=True, help="Name columns view__feature.")
 @click.option("--as-known-at", metavar="TIME", help="Answer what this would have answered then.")
 @click.option("--memory", metavar="SIZE", help="Take no more than this: 2GB.")
+@click.option("--timezone", metavar="ZONE", help="The zone of times in SPINE that have none: UTC.")
 @click.option("--to", type=click.Path(path_type=Path), help="Write the rows to this file: .parquet or .csv.")
 def join(output: Output, spine: Path, references: tuple[str, ...], *, to: Path | None, **options: Any) -> None:
     """Join each FEATURE (weather:*, a service) to the rows of SPINE as known at their times; recorded as a training set."""

@@ -276,7 +276,7 @@ class Source:
         ):
             if value not in known:
                 raise Invalid(f"Source {self.name!r}: {name}={value!r} is not a rule. There are: {', '.join(known)}.")
-        _check_zone(self.name, self.timezone)
+        check_zone(f"Source {self.name!r}", self.timezone)
 
     def _check_place(self) -> None:
         place = self.data if isinstance(self.data, str) else ""
@@ -473,7 +473,12 @@ def _computed(view: FeatureView) -> dict[str, Any]:
     return {part: value for part, value in view.to_spec().items() if part not in ("description", "owner", "tags")}
 
 
-def _check_zone(source: str, zone: str | None) -> None:
+def check_zone(owner: str, zone: str | None) -> None:
+    """Refuse what is no time zone.
+
+    Raises:
+        Invalid: there is none of that name.
+    """
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     if zone is None:
@@ -481,9 +486,7 @@ def _check_zone(source: str, zone: str | None) -> None:
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
-        raise Invalid(
-            f"Source {source!r}: {zone!r} is not a time zone. Write it as 'UTC' or 'America/New_York'."
-        ) from exc
+        raise Invalid(f"{owner}: {zone!r} is not a time zone. Write it as 'UTC' or 'America/New_York'.") from exc
 
 
 @dataclass(frozen=True)

@@ -133,10 +133,13 @@ def _try(definition: object, source: Source, snapshots: Snapshots) -> None:
     if not isinstance(definition, FeatureView):
         return
     nobody, never = np.full(1, NULL), np.zeros(1, np.int64)
-    with closing(prepare(source, [(definition, each) for each in definition.features], snapshots)) as prepared:
-        with closing(Query(prepared, definition.entity.keys, nobody, never, strict=False)) as query:
-            for each in definition.features:
-                query.answer(definition, each)
+    wanted = [(definition, each) for each in definition.features]
+    with (
+        closing(prepare(source, wanted, snapshots)) as prepared,
+        closing(Query(prepared, definition.entity.keys, nobody, never, strict=False)) as query,
+    ):
+        for each in definition.features:
+            query.answer(definition, each)
 
 
 def _opened(leaf: Source, root: Path) -> Snapshot | None:

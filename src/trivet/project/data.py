@@ -298,6 +298,7 @@ class Data(Records):
         full_names: bool = False,
         as_known_at: datetime | str | None = None,
         memory: str | int | None = None,
+        timezone: str | None = None,
     ) -> TrainingSet:
         """Join features to a spine as they were known at each row's time; recorded, one row out per row in.
 
@@ -311,6 +312,7 @@ class Data(Records):
             full_names: name columns ``view__feature``.
             as_known_at: answer what this call would have answered at that moment, from the data on record then.
             memory: join in pieces so that no more than this is taken: ``"2GB"``; ``[features] memory`` by default.
+            timezone: the zone of the spine's times where they have none: ``"UTC"``.
 
         Raises:
             Invalid: the spine lacks a key or its time, a time has no zone, two features share a name.
@@ -343,6 +345,7 @@ class Data(Records):
                 full_names=full_names,
                 as_known_at=as_known_at,
                 memory=memory or self.context.settings.features.memory,
+                timezone=timezone,
             )
         assert made.run is not None
         made.quality = tuple(self.quality.reports_of(made.run))

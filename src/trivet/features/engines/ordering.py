@@ -32,7 +32,8 @@ def quantiles(numbers: Floats, low: Ints, high: Ints, q: float, pieces: Pieces) 
 
     Args:
         numbers: the array.
-        low, high: the ranges ``[low, high)``.
+        low: where each range starts.
+        high: the place after its end.
         q: the level, 0 to 1.
         pieces: parts ranges by their sizes into runs of bounded size.
 

@@ -286,6 +286,19 @@ def deprecate(output: Output, reference: str, *, after: str | None, why: str, in
 
 
 @command.add_command
+@trivet_command("remove", short_help="Take a view or service out of the catalogue.")
+@click.argument("name")
+@click.option("--why", default="", help="The reason, kept in the history of the name.")
+def remove(output: Output, name: str, *, why: str) -> None:
+    """Take the view, on-demand view or service NAME out of the catalogue, and its rows out of the online store.
+
+    Its versions stay on record. It is refused while something alive uses it.
+    """
+    used = output.project.remove(name, why=why)
+    output.say({"name": name, "removed": True, "used": used}, f"{name} is removed. Its versions stay on record.")
+
+
+@command.add_command
 @trivet_command("check", short_help="Look for leaks in a training set.")
 @click.argument("training_set")
 @click.option("--rows", default=300, show_default=True, help="How many rows to compute again, one by one.")

@@ -176,6 +176,28 @@ class Data(Records):
 
         return Usage(self.context).of(name)
 
+    def remove(self, name: str, *, why: str = "") -> list[str]:
+        """Take a view, an on-demand view or a service out of the catalogue, and its rows out of the online store.
+
+        Its versions stay on record: ``weather@1`` can be asked for, and what was made with it can be made again.
+        Defined again, it goes on counting versions. What is expected of it is taken away too.
+
+        Returns:
+            Who used it in the past, in words.
+
+        Raises:
+            NotFound: nothing is called so.
+            Refused: a deployment, a feature server, a model with an alias, a service or an on-demand view uses it.
+        """
+        from trivet.features.removal import check_unused, take_away
+
+        users = check_unused(self.context, name)
+        for each in self._catalogue.versions(name):
+            if each.kind == "feature_view":
+                self._forget(each.view)
+        take_away(self.context, name, why=why)
+        return [str(each) for each in users.uses]
+
     def deprecate(
         self, reference: str, *, after: date | datetime | str, why: str = "", instead: str = ""
     ) -> Deprecation:

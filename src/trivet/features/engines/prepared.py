@@ -92,8 +92,22 @@ def _check_type(view: FeatureView, name: str, frame: pl.DataFrame) -> None:
     if not (_is_number(dtype) or dtype.is_decimal()):
         raise Invalid(
             f"Feature '{view.name}:{name}' is the {feature.operation} of column {feature.column!r} of source "
-            f"{view.source.name!r}, which has type {dtype} and not numbers."
+            f"{view.source.name!r}, which has type {dtype} and not numbers.{_hint(view.source, frame[feature.column])}"
         )
+
+
+def _hint(source: Source, column: pl.Series) -> str:
+    """What to do about text that is mostly numbers: a file wrote something else where it had none."""
+    if column.dtype != pl.String:
+        return ""
+    texts = column.drop_nulls()
+    others = texts.filter(texts.str.strip_chars().cast(pl.Float64, strict=False).is_null())
+    if not len(others) or 2 * len(others) > len(texts):
+        return ""
+    often = others.value_counts(sort=True)[0, 0]
+    csv = isinstance(source.data, str) and source.data.lower().endswith(".csv")
+    remedy = f"declare nulls=[{often!r}]" if csv else "convert it"
+    return f" Most of it reads as numbers, {often!r} does not: {remedy} if that stands for nothing."
 
 
 class Prepared:

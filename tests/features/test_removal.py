@@ -66,3 +66,19 @@ def test_another_kind_cannot_take_the_name(project):
     project.remove("weather")
     with pytest.raises(tv.errors.Invalid, match="is the name of a feature view already"):
         project.define(tv.FeatureService("weather", ["weather@1:temp"]))
+
+
+def test_the_alarm_of_what_is_no_longer_expected_ends(project):
+    view = project.feature_view("weather").view
+    project.define(tv.Expectations(view, [tv.expect("temp").between(5, 9)]))
+    assert not project.quality.check("weather").ok
+    assert len(project.alarms()) == 1
+    project.define(tv.Expectations(view, [tv.expect("temp").between(5, 9), tv.expect("wind").not_null()]))
+    assert len(project.alarms()) == 1
+    project.define(tv.Expectations(view, [tv.expect("temp").between(0, 9)]))
+    assert project.alarms() == []
+    project.define(tv.Expectations(view, [tv.expect("temp").between(5, 9)]))
+    project.quality.check("weather")
+    assert len(project.alarms()) == 1
+    project.remove("weather")
+    assert project.alarms() == []

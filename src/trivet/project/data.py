@@ -86,6 +86,7 @@ class Data(Records):
         from trivet.features.plan import check
         from trivet.features.quality.expectations import Expectations
         from trivet.features.trial import check_trial
+        from trivet.live import forget_quality
 
         plain = [each for each in definitions if not isinstance(each, Expectations)]
         if not (allow_breaking or "").strip():
@@ -98,6 +99,7 @@ class Data(Records):
         for place, each in enumerate(definitions):
             if isinstance(each, Expectations):
                 listed.insert(place, self.quality.define(each, why=why))
+                forget_quality(self.context, each.subject, map(str, each))
         return listed
 
     def plan(self, *definitions: Definition | Expectations, complete: bool = False) -> Plan:
@@ -190,12 +192,14 @@ class Data(Records):
             Refused: a deployment, a feature server, a model with an alias, a service or an on-demand view uses it.
         """
         from trivet.features.removal import check_unused, take_away
+        from trivet.live import forget_quality
 
         users = check_unused(self.context, name)
         for each in self._catalogue.versions(name):
             if each.kind == "feature_view":
                 self._forget(each.view)
         take_away(self.context, name, why=why)
+        forget_quality(self.context, f"view.{name}")
         return [str(each) for each in users.uses]
 
     def deprecate(

@@ -231,7 +231,7 @@ def test_a_missing_column_is_told_with_the_nearest_of_all_and_examples_with_the_
         keys=["shop"],
         exist=["shop", "spent", "spender"],
     )
-    assert "'spend'. Did you mean 'spent'" in lost.found
+    assert "'spend'. Did you mean 'spender' or 'spent'" in lost.found
     assert low.examples == [{"row": 1, "shop": "B", "spent": -2}]
     [hidden] = judge(
         [expect("spent").between(0, 9)], frame, known=None, at=0, parts=False, keys=["shop"], hidden=["shop"]

@@ -76,7 +76,8 @@ def check(
         source, own = expectations.source, has_own_data(expectations.source)
         frame, known = rows_of(source, logged(source, sources, engine), moment, expectations.columns)
         hidden = {name for name in expectations.columns if source.personal_rule(name)}
-        keys, exist = (), _columns(source, logged(source, sources, engine))
+        lost = set(expectations.columns) - set(frame.columns)
+        keys, exist = (), _columns(source, logged(source, sources, engine)) if lost else frame.columns
     told = {"hidden": hidden, "keys": keys, "exist": exist}
     findings = judge(expectations.expected, frame, known=known, at=moment, parts=own, **told)
     refused = _reasons(expectations, frame).count() if any(each.consequence == "rows" for each in findings) else 0

@@ -131,3 +131,13 @@ def test_what_cannot_work_is_refused_without_a_reason(answer, declare, wrong):
     [stored, *_] = answer("features", "apply", ".", "--unchecked", "it comes tonight")
     assert stored["why"] == "it comes tonight"
     assert answer("features", "plan", ".")["problems"] == []
+
+
+def test_show_takes_a_feature_as_deprecate_does(trivet, answer, declare):
+    declare("temp", "wind")
+    answer("features", "apply", ".")
+    shown = trivet("features", "show", "weather:temp").output
+    assert "temp = latest('temp')" in shown
+    assert "wind" not in shown
+    assert answer("features", "show", "weather:temp")["feature"] == "weather:temp"
+    assert "Did you mean 'weather:temp'" in answer("features", "show", "weather:tmp", code=1)["message"]

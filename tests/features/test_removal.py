@@ -71,7 +71,7 @@ def test_another_kind_cannot_take_the_name(project):
 def test_the_alarm_of_what_is_no_longer_expected_ends(project):
     view = project.feature_view("weather").view
     project.define(tv.Expectations(view, [tv.expect("temp").between(5, 9)]))
-    assert not project.quality.check("weather").ok
+    assert project.quality.check("weather").failed
     assert len(project.alarms()) == 1
     project.define(tv.Expectations(view, [tv.expect("temp").between(5, 9), tv.expect("wind").not_null()]))
     assert len(project.alarms()) == 1

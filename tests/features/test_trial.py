@@ -129,3 +129,18 @@ def test_what_is_right_is_no_problem(project):
     assert problems(right, project.root) == problems(above, project.root) == []
     naive = view(visits("naive.csv", timezone="UTC"))
     assert problems(naive, project.root) == []
+
+
+def test_text_without_quotes_and_keys_are_told_apart(project):
+    with pytest.raises(
+        NotFound, match=r"called 'cash'.*It stands in where='how = cash'; text is written in quotes: 'cash'"
+    ):
+        project.define(view(visits(), spent=tv.count("1d", where="how = cash")))
+    with pytest.raises(NotFound, match=r"called 'shops'.*It is the key of entity 'shops'"):
+        project.define(BROKEN["the key"]())
+
+
+def test_a_feature_that_is_asked_for_without_its_view(project):
+    project.define(view(visits()))
+    with pytest.raises(NotFound, match=r"There is the feature 'visits:spent'"):
+        project.training_set(pl.DataFrame({"shop": [1], "t": ["2026-01-06T00:00Z"]}), ["spent"], time="t")

@@ -14,7 +14,7 @@ from trivet.cli.monitor import watched
 from trivet.cli.outline import outline
 from trivet.cli.output import Noun, Output, table
 from trivet.cli.output import command as trivet_command
-from trivet.errors import Invalid, Refused
+from trivet.errors import Invalid, NotFound, Refused
 from trivet.types import from_micros
 
 __all__ = ["command"]
@@ -29,13 +29,22 @@ def command() -> None:
 @trivet_command("show", short_help="List all definitions, or show one.")
 @click.argument("name", required=False)
 def show(output: Output, name: str | None) -> None:
-    """List feature views, on-demand views and services, or show the one called NAME."""
+    """List feature views, on-demand views and services, or show the one called NAME, or a feature of it: weather:temp."""
     if name is not None:
-        one = output.project.feature_view(name)
+        called, _, feature = name.partition(":")
+        one = output.project.feature_view(called)
+        if feature and feature != "*" and feature not in one.definition.features:
+            raise NotFound("feature", name, one.features)
         old = [each for key, each in output.project.deprecations().items() if key.partition(":")[0] == one.name]
         found = {**one.definition.to_spec(), "kind": one.kind, "version": one.version, "digest": one.digest}
         found |= {"deprecated": [each.to_json() for each in old]} if old else {}
-        output.say(found, str(one), *map(str, old))
+        told = str(one)
+        if feature and feature != "*":
+            found |= {"feature": name}
+            told = "\n".join(
+                line for line in told.splitlines() if not line.startswith("  ") or f"  {feature} " in f"{line} "
+            )
+        output.say(found, told, *map(str, old))
         return
     listed, said = output.project.definitions(), output.project.deprecations()
     rows = [

@@ -283,7 +283,9 @@ class Catalogue:
             if is_name(f"{kind}/{name}") and self._context.ledger.pointers(name=f"{kind}/{name}"):
                 return kind
         names = self.names()
-        raise NotFound("feature view or service", name, names, hint="" if names else "Apply one first.")
+        holding = [f"{each.name}:{name}" for each in self.list() if name in each.definition.features]
+        hint = f"There is the feature {' and '.join(map(repr, holding[:3]))}." if holding else ""
+        raise NotFound("feature view or service", name, names, hint=hint if names else "Apply one first.")
 
     def _listed(self, kind: str, name: str, label: str, pointers: Sequence[Pointer]) -> Listed:
         chosen = next((p for p in pointers if p.label == label), None)

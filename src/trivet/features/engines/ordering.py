@@ -82,15 +82,16 @@ def _by_sorting(numbers: Floats, low: Ints, high: Ints, places: list[Ints]) -> l
 
 
 def _by_ranks(numbers: Floats, low: Ints, high: Ints, places: list[Ints]) -> list[Floats]:
-    kind = np.int32 if len(numbers) < 1 << 31 else np.int64
+    kind: Any = np.int32 if len(numbers) < 1 << 31 else np.int64
     order = np.argsort(numbers, kind="stable")
-    ranks = np.empty(len(numbers), kind)
+    ranks: Any = np.empty(len(numbers), kind)
     ranks[order] = np.arange(len(numbers), dtype=kind)
     low, high = (np.tile(each.astype(kind), len(places)) for each in (low, high))
-    left, rank = np.concatenate(places).astype(kind), np.zeros(len(low), kind)
+    left: Any = np.concatenate(places).astype(kind)
+    rank: Any = np.zeros(len(low), kind)
     for bit in reversed(range(max(len(numbers) - 1, 1).bit_length())):
         ones = (ranks >> bit) & 1 == 1
-        zeros_before = np.zeros(len(ranks) + 1, kind)
+        zeros_before: Any = np.zeros(len(ranks) + 1, kind)
         np.cumsum(~ones, out=zeros_before[1:])
         before, until = zeros_before[low], zeros_before[high]
         up = left >= until - before

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -78,7 +79,7 @@ def check(
         hidden = {name for name in expectations.columns if source.personal_rule(name)}
         lost = set(expectations.columns) - set(frame.columns)
         keys, exist = (), _columns(source, logged(source, sources, engine)) if lost else frame.columns
-    told = {"hidden": hidden, "keys": keys, "exist": exist}
+    told: dict[str, Any] = {"hidden": hidden, "keys": keys, "exist": exist}
     findings = judge(expectations.expected, frame, known=known, at=moment, parts=own, **told)
     refused = _reasons(expectations, frame).count() if any(each.consequence == "rows" for each in findings) else 0
     return QualityReport(

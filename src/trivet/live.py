@@ -6,7 +6,7 @@ plain callables and frames.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -730,6 +730,17 @@ def _plain(row: Mapping[str, Any], labels: Mapping[str, float]) -> dict[str, Any
         for name, moment in plain["feature_times"].items()
     }
     return plain | {"label": labels.get(row["id"])}
+
+
+def forget_quality(context: Context, subject: str, expected: Iterable[str] = ()) -> None:
+    """Clear the alarm of ``source.NAME`` or ``view.NAME`` where nothing that it is about is expected any more."""
+    from trivet.monitoring.alarms import clear_alarm, open_alarms
+
+    still = set(expected)
+    for each in open_alarms(context):
+        broken = each.alarm.evidence.get("expectations", ())
+        if (each.alarm.kind, each.alarm.subject) == ("quality", subject) and not still & set(broken):
+            clear_alarm(context, each.alarm, why="it is no longer expected")
 
 
 def settle_quality(context: Context, report: QualityReport) -> None:

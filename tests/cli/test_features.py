@@ -23,6 +23,8 @@ delays = tv.FeatureService("delays", ["weather:temp"], tags=["live"])
 def declare(monkeypatch):
     """Write the file anew; every command is a process of its own, outside of tests."""
     monkeypatch.setattr(sys, "path", list(sys.path))
+    rows = {"place": ["A"], "hour": ["2026-01-05T10:00Z"], "temp": [1.5], "wind": [2.5]}
+    pl.DataFrame(rows).write_parquet("readings.parquet")
 
     def write(*features):
         sys.modules.pop("features", None)
@@ -110,3 +112,32 @@ def test_join_and_read_with_wrong_words(trivet, tmp_path):
         done = trivet("features", *words)
         assert done.exit_code == code, done.output
         assert said in done.output
+
+
+@pytest.mark.parametrize("wrong", ["gone", "misspelt", "naive"])
+def test_what_cannot_work_is_refused_without_a_reason(answer, declare, wrong):
+    declare("temp")
+    if wrong == "misspelt":
+        pl.read_parquet("readings.parquet").rename({"temp": "tmp"}).write_parquet("readings.parquet")
+    elif wrong == "gone":
+        Path("readings.parquet").unlink()
+    elif wrong == "naive":
+        pl.DataFrame({"place": ["A"], "hour": ["2026-01-05T10:00"], "temp": [1.5]}).write_parquet("readings.parquet")
+    planned = answer("features", "plan", ".", code=1)
+    [problem] = planned["problems"]
+    refused = answer("features", "apply", ".", code=1)["message"]
+    assert refused == f"{problem} Nothing was stored. Mend it, or give the reason: --unchecked 'why'."
+    assert answer("features") == []
+    [stored, *_] = answer("features", "apply", ".", "--unchecked", "it comes tonight")
+    assert stored["why"] == "it comes tonight"
+    assert answer("features", "plan", ".")["problems"] == []
+
+
+def test_show_takes_a_feature_as_deprecate_does(trivet, answer, declare):
+    declare("temp", "wind")
+    answer("features", "apply", ".")
+    shown = trivet("features", "show", "weather:temp").output
+    assert "temp = latest('temp')" in shown
+    assert "wind" not in shown
+    assert answer("features", "show", "weather:temp")["feature"] == "weather:temp"
+    assert "Did you mean 'weather:temp'" in answer("features", "show", "weather:tmp", code=1)["message"]

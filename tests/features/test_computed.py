@@ -119,7 +119,7 @@ def test_status_and_times_say_when_it_was_computed():
     vector.times, vector.status = dict.fromkeys(vector.values, 0), dict.fromkeys(vector.values, "missing")
     Computation(resolve(["weather:wind", mixed], lambda _: WEATHER)).fill([vector], [{}], [row], 7)
     assert vector.values.keys() == {"weather:wind", *(f"mixed:{name}" for name in mixed.outputs)}
-    assert (vector.status["mixed:ratio"], vector.status["mixed:wet"]) == ("null", "present")
+    assert (vector.status["mixed:ratio"], vector.status["mixed:wet"]) == ("missing", "present")
     assert (vector.times["mixed:ratio"], vector.times["weather:wind"]) == (7, 0)
 
 
@@ -219,3 +219,37 @@ def test_the_store_and_the_training_set_agree(tmp_path):
         [one] = project.online_features([speed], {"place": "Graz"}, at=NOON, request={"minute": 2})
         assert one.values == {"speed:wet_wind": 2.0, "speed:later": 3.0}
         assert one.times["speed:later"] == to_micros(NOON)
+
+
+def test_what_is_computed_says_which_input_is_why_online_and_in_a_frame(tmp_path):
+    place = tv.Entity("place")
+    rows = pl.DataFrame({"place": ["A", "B"], "at": ["2026-01-05T10:00Z", "2026-01-04T10:00Z"], "temp": [1.0, 2.0]})
+    first = tv.FeatureView(
+        "first", entity=place, source=tv.Source("s", rows, event_time="at"), features=["temp"], ttl="6h"
+    )
+    never = tv.FeatureView(
+        "never", entity=place, source=tv.Source("n", rows, event_time="at"), features={"t": tv.latest("temp")}
+    )
+
+    @tv.on_demand(inputs=[first])
+    def double(temp):
+        return {"twice": temp * 2}
+
+    @tv.on_demand(inputs=[double, never])
+    def both(twice, t):
+        return {"sum": twice + t}
+
+    with tv.open(tmp_path) as project:
+        project.define(both)
+        project.materialize("first", until="2026-01-05T12:00Z")
+        asked, at = pl.DataFrame({"place": ["A", "B", "C"]}), "2026-01-05T12:00Z"
+        frame = project.online_frame(["double:twice", "both:sum"], asked, at=at, status=True, times=True)
+        assert frame["twice__status"].to_list() == ["present", "expired", "missing"]
+        assert frame["sum__status"].to_list() == ["unmaterialized"] * 3
+        vectors = project.online_features(["double:twice", "both:sum"], asked, at=at)
+        assert [each.status["double:twice"] for each in vectors] == frame["twice__status"].to_list()
+        assert [each.status["both:sum"] for each in vectors] == frame["sum__status"].to_list()
+        assert frame["sum__time"].to_list() == [tv.types.as_utc(at)] * 3
+        project.materialize("never", until=at)
+        frame = project.online_frame("both:sum", asked, at=at, status=True)
+        assert frame["sum__status"].to_list() == ["present", "expired", "missing"]

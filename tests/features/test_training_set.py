@@ -7,6 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+import trivet as tv
 from trivet.errors import Invalid, NotFound
 from trivet.features import Entity, FeatureView, Source, count, mean, select_all
 from trivet.features.catalogue import Catalogue
@@ -120,7 +121,7 @@ def test_bad_input_gets_a_sentence():
         built([view()], label="labl")
     with pytest.raises(Invalid, match="a column of the spine called 'n'"):
         built([view()], SPINE.assign(n=1))
-    with pytest.raises(Invalid, match=r"Column 't' of the spine has times without a zone. Give it one"):
+    with pytest.raises(Invalid, match=r"Column 't' of the spine has times without a zone. Say which it is"):
         built([view()], SPINE.assign(t=SPINE.t.dt.tz_localize(None)))
     with pytest.raises(NotFound, match="key column in the spine called 'origin'"):
         built([view()], SPINE.drop(columns="origin"))
@@ -233,3 +234,30 @@ def test_created_makes_a_set_proof_against_backfills(context):
     assert after.artifact.content == before.artifact.content
     later = training_set(context, spine.assign(t=NOON + timedelta(days=90)), [declared], time="t")
     assert later.report.source_rows == {"flights": 8}
+
+
+@pytest.mark.parametrize("memory", [None, "1MB"])
+@pytest.mark.parametrize("kind", ["text", "naive", "zoned", "file"])
+def test_naive_times_of_a_spine_have_the_zone_that_is_given(tmp_path, kind, memory):
+    rows = pl.DataFrame({"place": ["A", "A"], "at": ["2026-01-05T10:00Z", "2026-01-05T15:00Z"], "temp": [1.0, 2.0]})
+    view = tv.FeatureView(
+        "weather", entity=tv.Entity("place"), source=tv.Source("s", rows, event_time="at"), features=["temp"]
+    )
+    spine = pl.DataFrame({"place": ["A"], "asked": ["2026-01-05 09:30"]})
+    if kind in ("naive", "zoned"):
+        spine = spine.with_columns(
+            pl.col("asked").str.to_datetime(time_zone="America/New_York" if kind == "zoned" else None)
+        )
+    if kind == "file":
+        spine.write_csv(tmp_path / "spine.csv")
+    given = "spine.csv" if kind == "file" else spine
+    with tv.open(tmp_path) as project:
+        if kind != "zoned":
+            with pytest.raises(Invalid, match=r"Column 'asked' of the spine has times without a zone. Say which it is"):
+                project.training_set(given, [view], time="asked")
+        train = project.training_set(given, [view], time="asked", timezone="America/New_York", memory=memory)
+        assert train.to_polars()["temp"].to_list() == [1.0]  # 9:30 in New York is 14:30 in UTC
+        assert train.to_polars()["asked"].dt.convert_time_zone("UTC")[0].hour == 14
+        assert project.reproduce(train.run.id, environment="current").ok
+        with pytest.raises(Invalid, match="The spine: 'Mars' is not a time zone"):
+            project.training_set(given, [view], time="asked", timezone="Mars")

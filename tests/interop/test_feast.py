@@ -162,3 +162,53 @@ def test_imported_text_cannot_break_out_of_its_quotes(repository):
     )
     names = defined(import_feast(repository).code)
     assert names["s"].data == "a\"b'); raise SystemExit(3) #.parquet"
+
+
+SHOP = """
+from feast import Entity, FeatureService, FeatureView, Field, FileSource, RequestSource, SnowflakeSource
+from feast.on_demand_feature_view import on_demand_feature_view
+from feast.types import Array, Float64, Int64, String, UnixTimestamp
+import pandas as pd
+
+user = Entity(name="user", join_keys=["user_id"], description="Who buys", owner="ada", tags={"team": "shop"})
+clicks = FileSource(name="clicks", path="clicks.parquet", timestamp_field="at", s3_endpoint_override="http://minio")
+ui = FeatureView(name="ui", entities=[user], source=clicks, schema=[Field(name="n", dtype=Int64)])
+asked = RequestSource(name="asked", schema=[Field(name="now", dtype=UnixTimestamp), Field(name="many", dtype=Array(String))])
+SnowflakeSource(database="SHOP", table="ORDERS", timestamp_field="at")
+
+@on_demand_feature_view(sources=[ui, asked], schema=[Field(name="age", dtype=Float64)])
+def ages(inputs: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({"age": (inputs["now"] - pd.Timestamp("2026-01-01", tz="UTC")).dt.total_seconds() + inputs["n"]})
+
+renamed = FeatureService(name="renamed", features=[ui.with_name("ui2"), ui[["n"]].with_name("ui3")])
+mapped = FeatureService(name="mapped", features=[ui, ui.with_join_key_map({"user_id": "buyer_id"})])
+"""
+
+
+def test_nothing_vanishes_unmentioned(tmp_path):
+    (tmp_path / "feature_store.yaml").write_text("project: shop")
+    (tmp_path / "shop.py").write_text(SHOP)
+    done = import_feast(tmp_path)
+    assert "'now': 'time'" in done.code.replace('"', "'")
+    assert "Array" in done.notes["the request value many of ages"]
+    assert done.services == ["renamed", "mapped"]
+    assert {"the name ui2", "the name ui3"} <= done.notes.keys()
+    assert "other keys" in done.left_behind["a part of service mapped"]
+    assert "a part of service renamed" not in done.left_behind
+    assert "ORDERS" in done.left_behind
+    assert "" not in done.left_behind
+    assert "AWS_ENDPOINT_URL" in done.left_behind["s3_endpoint_override of clicks"]
+    for line in ("# description: Who buys", "# owner: ada", "# tags: {'team': 'shop'}"):
+        assert line in done.code
+    compile(done.code, "features.py", "exec")
+
+
+def test_a_folder_of_several_repositories_is_refused_and_the_only_one_is_named(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "feature_store.yaml").write_text("project: shop")
+        (tmp_path / name / "shop.py").write_text(SHOP)
+        if name == "one":
+            assert str(tmp_path / "one") in import_feast(tmp_path).notes["repository"]
+    with pytest.raises(Invalid, match="holds several: one, two"):
+        import_feast(tmp_path)

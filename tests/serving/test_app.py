@@ -312,3 +312,16 @@ def test_a_caller_that_leaves_gets_nothing_and_breaks_nothing(app):
     scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [], "query_string": b""}
     asyncio.run(app(scope, gone, send))
     assert app.metrics.in_flight._value.get() == 0
+
+
+def test_request_is_another_name_of_values(client):
+    entities, values = {"origin": "JFK"}, {"distance": 2475, "carrier": "AA", "night": True}
+    at = "2013-01-01T12:00:00Z"
+    one = client("POST", "/predict", json={"entities": entities, "values": values, "at": at, "id": "a"})
+    night = {"request": {"night": True}, "values": {"distance": 2475, "carrier": "AA"}}
+    other = client("POST", "/predict", json={"entities": entities, **night, "at": at, "id": "b"})
+    assert one.status_code == 200
+    assert {**one.json(), "id": "b"} == other.json()
+    twice = client("POST", "/predict", json={"entities": entities, "values": values, "request": {"night": True}})
+    assert twice.status_code == 400
+    assert "'night' stands in values and in request" in twice.json()["error"]

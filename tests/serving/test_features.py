@@ -301,3 +301,13 @@ class TestPush:
         without = Client(FeatureService(route))
         assert "/push/{source}" not in without("GET", "/openapi.json").json()["paths"]
         assert without("POST", "/push/flights", json={}).status_code == 404
+
+
+def test_values_and_request_are_two_names_of_the_same(client):
+    from trivet.serving.features import _parsed, _sent
+
+    bodies = [b'{"entities": {}, "values": {"m": 1}}', b'{"entities": {}, "request": {"m": 1}}']
+    assert [_sent(_parsed(body), 2) for body in bodies] == [[{"m": 1}] * 2] * 2
+    answer = ask(client, entities={"origin": "JFK"}, values={"m": 1}, request={"m": 1})
+    assert answer.status_code == 400
+    assert "two names of the same" in answer.json()["error"]

@@ -14,7 +14,7 @@ from trivet.cli.monitor import watched
 from trivet.cli.outline import outline
 from trivet.cli.output import Noun, Output, table
 from trivet.cli.output import command as trivet_command
-from trivet.errors import Invalid
+from trivet.errors import Invalid, NotFound, Refused
 from trivet.types import from_micros
 
 __all__ = ["command"]
@@ -29,13 +29,22 @@ def command() -> None:
 @trivet_command("show", short_help="List all definitions, or show one.")
 @click.argument("name", required=False)
 def show(output: Output, name: str | None) -> None:
-    """List feature views, on-demand views and services, or show the one called NAME."""
+    """List feature views, on-demand views and services, or show the one called NAME, or a feature of it: weather:temp."""
     if name is not None:
-        one = output.project.feature_view(name)
+        called, _, feature = name.partition(":")
+        one = output.project.feature_view(called)
+        if feature and feature != "*" and feature not in one.definition.features:
+            raise NotFound("feature", name, one.features)
         old = [each for key, each in output.project.deprecations().items() if key.partition(":")[0] == one.name]
         found = {**one.definition.to_spec(), "kind": one.kind, "version": one.version, "digest": one.digest}
         found |= {"deprecated": [each.to_json() for each in old]} if old else {}
-        output.say(found, str(one), *map(str, old))
+        told = str(one)
+        if feature and feature != "*":
+            found |= {"feature": name}
+            told = "\n".join(
+                line for line in told.splitlines() if not line.startswith("  ") or f"  {feature} " in f"{line} "
+            )
+        output.say(found, told, *map(str, old))
         return
     listed, said = output.project.definitions(), output.project.deprecations()
     rows = [
@@ -202,6 +211,7 @@ def _pairs(words: Iterable[str]) -> dict[str, Any]:
 @click.option("--full-names", is_flag=True, help="Name columns view__feature.")
 @click.option("--as-known-at", metavar="TIME", help="Answer what this would have answered then.")
 @click.option("--memory", metavar="SIZE", help="Take no more than this: 2GB.")
+@click.option("--timezone", metavar="ZONE", help="The zone of times in SPINE that have none: UTC.")
 @click.option("--to", type=click.Path(path_type=Path), help="Write the rows to this file: .parquet or .csv.")
 def join(output: Output, spine: Path, references: tuple[str, ...], *, to: Path | None, **options: Any) -> None:
     """Join each FEATURE (weather:*, a service) to the rows of SPINE as known at their times; recorded as a training set."""
@@ -231,12 +241,12 @@ def join(output: Output, spine: Path, references: tuple[str, ...], *, to: Path |
 def plan(output: Output, target: Path, *, complete: bool) -> None:
     """Say what `trivet features apply` would do with the definitions of a Python file (a folder's features.py).
 
-    Nothing is stored. Exits with 1 where applying would be refused.
+    Nothing is stored; the first rows of each source are looked at. Exits with 1 where applying would be refused.
     """
     project = output.project
     found = project.plan(*project.find_definitions(target), complete=complete)
     output.say(found.to_json(), str(found))
-    if found.blocked:
+    if found.blocked or found.problems:
         sys.exit(1)
 
 
@@ -245,10 +255,18 @@ def plan(output: Output, target: Path, *, complete: bool) -> None:
 @click.argument("target", type=click.Path(path_type=Path), metavar="FILE|FOLDER")
 @click.option("--why", default="", help="The reason, kept in the history of each name.")
 @click.option("--allow-breaking", metavar="REASON", help="Take away what something alive uses.")
-def apply(output: Output, target: Path, *, why: str, allow_breaking: str | None) -> None:
-    """Store the definitions of a Python file (a folder's features.py); edited ones become new versions."""
+@click.option("--unchecked", metavar="REASON", help="Store what the data contradicts, or whose data is not there yet.")
+def apply(output: Output, target: Path, *, why: str, allow_breaking: str | None, unchecked: str | None) -> None:
+    """Store the definitions of a Python file (a folder's features.py); edited ones become new versions.
+
+    What is new is tried on the first rows of its sources; nothing is stored where that fails.
+    """
     project = output.project
-    listed = project.define(*project.find_definitions(target), why=why, allow_breaking=allow_breaking)
+    found = project.find_definitions(target)
+    if not (unchecked or "").strip() and (wrong := project.plan(*found).problems):
+        more = f" And {len(wrong) - 1} more: see trivet features plan." if len(wrong) > 1 else ""
+        raise Refused(f"{wrong[0]}{more} Nothing was stored. Mend it, or give the reason: --unchecked 'why'.")
+    listed = project.define(*found, why=why, allow_breaking=allow_breaking, unchecked=unchecked)
     data = [{"name": _name(e), "version": e.version, "digest": e.digest, "why": e.why} for e in listed]
     output.say(data, table(["name", "version"], [(each["name"], each["version"]) for each in data]))
 
@@ -275,6 +293,19 @@ def deprecate(output: Output, reference: str, *, after: str | None, why: str, in
         return
     said = output.project.deprecate(reference, after=after, why=why, instead=instead)
     output.say(said.to_json(), str(said))
+
+
+@command.add_command
+@trivet_command("remove", short_help="Take a view or service out of the catalogue.")
+@click.argument("name")
+@click.option("--why", default="", help="The reason, kept in the history of the name.")
+def remove(output: Output, name: str, *, why: str) -> None:
+    """Take the view, on-demand view or service NAME out of the catalogue, and its rows out of the online store.
+
+    Its versions stay on record. It is refused while something alive uses it.
+    """
+    used = output.project.remove(name, why=why)
+    output.say({"name": name, "removed": True, "used": used}, f"{name} is removed. Its versions stay on record.")
 
 
 @command.add_command

@@ -13,13 +13,14 @@ import numpy.typing as npt
 import polars as pl
 
 from trivet.errors import Invalid
-from trivet.features.computed import with_computed
+from trivet.features.computed import Computation, worst
 from trivet.features.engines.keys import key_columns
 from trivet.features.frames import as_polars
 from trivet.features.keytypes import check_keys
 from trivet.features.online.packing import pack_keys
 from trivet.features.online.unpacking import NEVER, UnpackedRows, columns_of, unpack_rows
 from trivet.features.reader import Asked, FeatureReader, check_moment
+from trivet.features.references import Computed, Selection
 from trivet.types import Micros
 
 __all__ = ["read_frame"]
@@ -66,10 +67,55 @@ def read_frame(
     joined = frame.with_columns(added)
     if reader.selection is None or not reader.selection.steps:
         return joined
-    computed, _ = with_computed(joined, frame.columns, reader.selection, {})
-    asked_for = {each.column for each in reader.selection}
-    told = [column for column in added if column.name.rpartition("__")[0] in asked_for and column.name not in asked_for]
-    return computed.with_columns(told)
+    computed = _Computed(reader.selection, joined, added, at)
+    return frame.with_columns(*computed.values(), *computed.told(times=times, status=status))
+
+
+class _Computed:
+    """What was asked for, where some of it is computed on demand of what was read."""
+
+    def __init__(self, selection: Selection, joined: pl.DataFrame, told: list[pl.Series], at: Micros) -> None:
+        self._selection, self._at = selection, at
+        self._made: dict[str, pl.Series] = Computation(selection).columns(joined)
+        self._told = {series.name: series for series in told}
+        self._read = {each.reference: each.column for each in selection.read}
+        self._size = joined.height
+
+    def values(self) -> list[pl.Series]:
+        """The values in the order in which they were asked for."""
+        return [self._value(each.reference).alias(each.column) for each in self._selection]
+
+    def told(self, *, times: bool, status: bool) -> list[pl.Series]:
+        """Their times and statuses; what is computed is of this moment, and as good as its inputs."""
+        answer, states = [], self._states() if status else {}
+        for each in self._selection:
+            if times:
+                moment = self._told.get(f"{each.column}__time")
+                now = pl.Series([self._at]).new_from_index(0, self._size).cast(pl.Datetime("us", "UTC"))
+                answer.append(
+                    (now if isinstance(each, Computed) or moment is None else moment).alias(f"{each.column}__time")
+                )
+            if status:
+                answer.append(states[each.reference].alias(f"{each.column}__status"))
+        return answer
+
+    def _value(self, reference: str) -> pl.Series:
+        return self._made[reference] if reference in self._made else self._told[self._read[reference]]
+
+    def _states(self) -> dict[str, pl.Series]:
+        """By reference, those of inputs before those of what is computed of them."""
+        states = {reference: self._told[f"{column}__status"] for reference, column in self._read.items()}
+        for step in self._selection.steps:
+            inputs = [states[each.reference].to_list() for each in step.inputs]
+            why = pl.Series([worst(each) for each in zip(*inputs, strict=True)] if inputs else ["null"] * self._size)
+            for name in step.outputs:
+                value = self._made[f"{step.name}:{name}"]
+                states[f"{step.name}:{name}"] = (
+                    pl.Series(["present"])
+                    .new_from_index(0, self._size)
+                    .zip_with(value.is_not_null(), why.cast(pl.String))
+                ).cast(pl.Enum(_STATUS))
+        return states
 
 
 def _keys(frame: pl.DataFrame, names: Sequence[str]) -> tuple[npt.NDArray[np.bool_], list[bytes]]:

@@ -140,6 +140,11 @@ class Catalogue:
                 raise Invalid(f"{count} different definitions are called {name!r}. Rename all but one.")
         return found
 
+    def unstored(self, *definitions: Definition) -> list[FeatureView]:
+        """Those views of what ``apply`` would store that were not applied, and so checked, before."""
+        views = [each for each in self.prepared(*definitions) if isinstance(each, FeatureView)]
+        return [each for each in views if not self._is_stored(each)]
+
     def check(self, *definitions: Definition) -> list[Definition]:
         """What ``apply`` would store, if all of it can be used.
 
@@ -150,7 +155,7 @@ class Catalogue:
         own = {each.name: each for each in every}
         for each in every:
             for kind in KINDS:
-                if kind != each.__trivet_kind__ and each.name in self.names(kind):
+                if kind != each.__trivet_kind__ and self._context.ledger.pointers(name=f"{kind}/{each.name}"):
                     raise Invalid(f"{each.name!r} is the name of {_with_article(kind)} already. Choose another.")
             if isinstance(each, FeatureView):
                 self._check_transforms(each)
@@ -212,7 +217,18 @@ class Catalogue:
             raise NotFound("kind of definition", kind, KINDS)
         kinds = KINDS if kind is None else (kind,)
         pointers = [each for one in kinds for each in self._context.ledger.pointers(name=f"{one}/*")]
-        return sorted({pointer.name.partition("/")[2] for pointer in pointers})
+        return sorted({p.name.partition("/")[2] for p in pointers if p.label == CURRENT and p.digest is not None})
+
+    def remove(self, name: str, *, why: str = "") -> None:
+        """Take a name out of the catalogue: no version of it is current any more, and all of them stay on record.
+
+        Whether anyone uses it is asked before: see ``trivet.features.removal``.
+
+        Raises:
+            NotFound: nothing is called so; the nearest names are offered.
+        """
+        kind = self.describe(name.partition("@")[0]).kind
+        self._context.ledger.point(f"{kind}/{name}", CURRENT, None, by=self._context.user, why=why)
 
     def list(self, kind: str | None = None) -> list[Listed]:
         """The current definitions of one kind or of all, by name.
@@ -228,7 +244,7 @@ class Catalogue:
             grouped: dict[str, list[Pointer]] = {}
             for pointer in self._context.ledger.pointers(name=f"{one}/*"):
                 grouped.setdefault(pointer.name.partition("/")[2], []).append(pointer)
-            applied = {name: some for name, some in grouped.items() if any(each.label == CURRENT for each in some)}
+            applied = {n: some for n, some in grouped.items() if any(e.label == CURRENT and e.digest for e in some)}
             found += [self._listed(one, name, CURRENT, pointers) for name, pointers in applied.items()]
         return sorted(found, key=lambda each: each.name)
 
@@ -288,10 +304,16 @@ class Catalogue:
             if is_name(f"{kind}/{name}") and self._context.ledger.pointers(name=f"{kind}/{name}"):
                 return kind
         names = self.names()
-        raise NotFound("feature view or service", name, names, hint="" if names else "Apply one first.")
+        holding = [f"{each.name}:{name}" for each in self.list() if name in each.definition.features]
+        hint = f"There is the feature {' and '.join(map(repr, holding[:3]))}." if holding else ""
+        raise NotFound("feature view or service", name, names, hint=hint if names else "Apply one first.")
 
     def _listed(self, kind: str, name: str, label: str, pointers: Sequence[Pointer]) -> Listed:
         chosen = next((p for p in pointers if p.label == label), None)
+        if label == CURRENT and (chosen is None or chosen.digest is None):
+            newest = max((int(p.label) for p in pointers if p.is_version), default=1)
+            hint = f"It was removed. Ask for '{name}@{newest}', or define it again."
+            raise NotFound("feature view or service", name, [each for each in self.names() if each != name], hint=hint)
         if chosen is None or chosen.digest is None:
             raise NotFound(f"version of {_WORDS[kind]} {name!r}", label, [p.label for p in pointers if p.is_version])
         version = next(int(p.label) for p in pointers if p.is_version and p.digest == chosen.digest)

@@ -6,7 +6,7 @@ bit. What depends on the declaration alone is prepared when a ``Computation`` is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -21,10 +21,13 @@ from trivet.types import Micros, as_utc, to_micros
 if TYPE_CHECKING:
     from trivet.features.on_demand import Array
 
-__all__ = ["Computation", "Vector", "with_computed"]
+__all__ = ["WORST", "Computation", "Vector", "with_computed", "worst"]
 
 _ALONE = 3  # rows of a training set that are computed once more by themselves
 _CLOSE = 1e-9
+WORST = ("unmaterialized", "missing", "expired", "null", "present")
+"""Statuses, the one first that says least."""
+_RANK = {status: rank for rank, status in enumerate(WORST)}
 
 
 class Vector(Protocol):
@@ -46,6 +49,16 @@ class _Step(NamedTuple):
     inputs: list[tuple[str, str, Callable[[list[Any], str], Array]]]
     request: list[tuple[str, Callable[[list[Any], str], Array]]]
     outputs: list[_Output]
+
+
+def worst(statuses: Iterable[str]) -> str:
+    """Why a computed value is null: the status of its inputs that says least, ``null`` where all of them are there.
+
+    Example:
+        >>> worst(["present", "expired", "missing"]), worst(["present"])
+        ('missing', 'null')
+    """
+    return WORST[min(_RANK[each] for each in (*statuses, "null"))]
 
 
 class Computation:
@@ -95,7 +108,9 @@ class Computation:
                 for vector, value in zip(vectors, to_values(answer[name]), strict=True):
                     vector.values[reference] = value
                     vector.times[reference] = at
-                    vector.status[reference] = "null" if value is None else "present"
+                    vector.status[reference] = (
+                        "present" if value is not None else worst(vector.status[each] for _, each, _ in inputs)
+                    )
         for name in self._hidden:
             for vector in vectors:
                 del vector.values[name], vector.times[name], vector.status[name]

@@ -166,6 +166,7 @@ class Source:
         ambiguous, nonexistent: what to do about local times that happen twice or never (default: an error).
         sql, inputs: a query over other sources, run by DuckDB; its rows are ordered by all their columns.
         table, query: what to read from a database; rows are ordered by ``order``, then by all other columns.
+        nulls: texts of a CSV file that stand for nothing, in all columns: ``["NA"]``.
         personal: columns that are ``"do not serve"`` or ``"do not store"``.
         view: the view whose log of values the rows are, see ``of_view``.
         transform: instead of a query, a function of Narwhals lazy frames of the inputs, each by its name.
@@ -194,6 +195,7 @@ class Source:
     table: str | None
     query: str | None = field(repr=False)
     order: tuple[str, ...]
+    nulls: tuple[str, ...]
     personal: Mapping[str, Personal]
     view: FeatureView | None
     function: Portable | None
@@ -217,6 +219,7 @@ class Source:
         table: str | None = None,
         query: str | None = None,
         order: Sequence[str] = (),
+        nulls: Sequence[str] = (),
         personal: Mapping[str, Personal] | None = None,
         view: FeatureView | None = None,
         transform: Portable | None = None,
@@ -238,6 +241,7 @@ class Source:
             "table": table,
             "query": query,
             "order": (order,) if isinstance(order, str) else tuple(order),
+            "nulls": (nulls,) if isinstance(nulls, str) else tuple(nulls),
             "personal": dict(personal or {}),
             "view": view,
             "entry": None,
@@ -280,7 +284,7 @@ class Source:
         ):
             if value not in known:
                 raise Invalid(f"Source {self.name!r}: {name}={value!r} is not a rule. There are: {', '.join(known)}.")
-        _check_zone(self.name, self.timezone)
+        check_zone(f"Source {self.name!r}", self.timezone)
 
     def _check_place(self) -> None:
         place = self.data if isinstance(self.data, str) else ""
@@ -290,6 +294,10 @@ class Source:
                 raise Invalid(f"Source {self.name!r} reads a database. Say what: table='orders' or query='SELECT ...'.")
         elif self.table is not None or self.query is not None or self.order:
             raise Invalid(f"Source {self.name!r}: table=, query= and order= belong to the URL of a database.")
+        if self.nulls and (self.derived or (place and not place.lower().endswith(".csv"))):
+            raise Invalid(
+                f"Source {self.name!r}: nulls= says which texts of a CSV file stand for nothing. Leave it out."
+            )
         if self.view is not None:
             self._check_log(self.view)
 
@@ -421,6 +429,7 @@ class Source:
             "table": self.table,
             "query": self.query,
             "order": list(self.order) or None,
+            "nulls": list(self.nulls) or None,
             "personal": dict(sorted(self.personal.items())) or None,
             "view": None if self.view is None else _computed(self.view),
             "entry": self.entry,
@@ -517,7 +526,12 @@ def _computed(view: FeatureView) -> dict[str, Any]:
     return {part: value for part, value in view.to_spec().items() if part not in ("description", "owner", "tags")}
 
 
-def _check_zone(source: str, zone: str | None) -> None:
+def check_zone(owner: str, zone: str | None) -> None:
+    """Refuse what is no time zone.
+
+    Raises:
+        Invalid: there is none of that name.
+    """
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     if zone is None:
@@ -525,9 +539,7 @@ def _check_zone(source: str, zone: str | None) -> None:
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
-        raise Invalid(
-            f"Source {source!r}: {zone!r} is not a time zone. Write it as 'UTC' or 'America/New_York'."
-        ) from exc
+        raise Invalid(f"{owner}: {zone!r} is not a time zone. Write it as 'UTC' or 'America/New_York'.") from exc
 
 
 @dataclass(frozen=True)

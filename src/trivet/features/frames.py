@@ -34,7 +34,10 @@ def as_polars(value: Any, what: str = "the data") -> pl.DataFrame:
     if isinstance(value, pl.LazyFrame):
         return value.collect()
     if not is_frame(value):
-        raise Invalid(f"{what} is a {type(value).__qualname__}. Give a pandas or Polars data frame, or an Arrow table.")
+        files = ", or the path of a file" if what == "The spine" else ""
+        raise Invalid(
+            f"{what} is a {type(value).__qualname__}. Give a pandas or Polars data frame, an Arrow table{files}."
+        )
     maker = type(value).__module__.partition(".")[0]
     try:
         value = value.toArrow() if maker == "pyspark" else value

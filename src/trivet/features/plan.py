@@ -20,6 +20,7 @@ from trivet.features.quality.checks import Quality
 from trivet.features.quality.expectations import Expectations
 from trivet.features.references import Definition
 from trivet.features.services import FeatureService
+from trivet.features.trial import Problem, problems
 from trivet.features.usage import Usage, Use, Users
 from trivet.pipelines.context import Context
 
@@ -41,6 +42,7 @@ class Planned(msgspec.Struct, frozen=True):
         users: of what is changed or absent, who uses it now, in whatever version.
         advice: what to do about the living users that go on with an older version.
         blocked: why it would be refused, as a sentence; empty where it would not.
+        problems: of what is new or changed, why it cannot work with the data as they are.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Planned(msgspec.Struct, frozen=True):
     users: Users = Users()
     advice: tuple[str, ...] = ()
     blocked: str = ""
+    problems: tuple[Problem, ...] = ()
 
     def __str__(self) -> str:
         kind = self.kind.replace("_", " ")
@@ -66,9 +69,8 @@ class Planned(msgspec.Struct, frozen=True):
         lines += [f"  {line}" for change in self.changes for line in str(change).splitlines()]
         if self.status in ("changed", "absent") and self.kind != "expectations":
             lines += [f"  used by {self.users}"]
-        return "\n".join(
-            [*lines, *(f"  {each}" for each in self.advice), *([f"  {self.blocked}"] * bool(self.blocked))]
-        )
+        lines += [f"  {each}" for each in self.advice] + [f"  {self.blocked}"] * bool(self.blocked)
+        return "\n".join([*lines, *(f"  {'not there yet' if p.absent else 'wrong'}: {p}" for p in self.problems)])
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -86,6 +88,11 @@ class Plan(msgspec.Struct, frozen=True):
         """Why it would be refused; empty where it would not."""
         return [each.blocked for each in self.definitions if each.blocked]
 
+    @property
+    def problems(self) -> list[Problem]:
+        """Why what is new or changed cannot work with the data as they are; each sentence once."""
+        return list(dict.fromkeys(problem for each in self.definitions for problem in each.problems))
+
     def __getitem__(self, name: str) -> Planned:
         found = next((each for each in self.definitions if each.name == name), None)
         if found is None:
@@ -98,11 +105,15 @@ class Plan(msgspec.Struct, frozen=True):
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         data: dict[str, Any] = msgspec.to_builtins(self)
-        return data | {"verdict": self.verdict, "blocked": self.blocked}
+        return data | {
+            "verdict": self.verdict,
+            "blocked": self.blocked,
+            "problems": [each.what for each in self.problems],
+        }
 
 
 def plan(context: Context, *definitions: Definition | Expectations, complete: bool = False) -> Plan:
-    """What ``define`` would do with these. Nothing is stored, run or read but the ledger.
+    """What ``define`` would do with these. Nothing is stored; of sources the first rows are read, see ``trial``.
 
     Args:
         context: the project.
@@ -118,7 +129,21 @@ def plan(context: Context, *definitions: Definition | Expectations, complete: bo
     names = {each.name for each in prepared}
     absent = [each for name, each in stored.items() if complete and name not in names]
     planned += [Planned(e.name, e.kind, "absent", e.version, None, "", users=usage.of(e.name)) for e in absent]
-    return Plan((*planned, *(_expected(context, each) for each in definitions if isinstance(each, Expectations))))
+    expected = [each for each in definitions if isinstance(each, Expectations)]
+    tried = {(each.name, each.__trivet_kind__): each for each in (*prepared, *expected)}
+    planned += [_expected(context, each) for each in expected]
+    return Plan(tuple(_tried(each, tried.get((_plain(each), each.kind)), context) for each in planned))
+
+
+def _plain(planned: Planned) -> str:
+    return planned.name.partition(".")[2] if planned.kind == "expectations" else planned.name
+
+
+def _tried(planned: Planned, definition: Definition | Expectations | None, context: Context) -> Planned:
+    """With what is wrong with it; what is stored as it is was tried when it was stored."""
+    if definition is None or planned.status not in ("new", "changed"):
+        return planned
+    return msgspec.structs.replace(planned, problems=tuple(problems(definition, context.root)))
 
 
 def check(context: Context, definitions: Iterable[Definition]) -> None:

@@ -40,7 +40,8 @@ class FeatureVector(msgspec.Struct):
         times: event time of the row that a latest value came from; for an aggregate the moment it was computed for.
         status: ``present``; ``null``: known to be empty; ``missing``: nothing was ever seen for this key;
             ``expired``: older than its time to live, or an aggregate so old that its window has passed;
-            ``unmaterialized``: the store has nothing of this view, or has lost it, so nothing can be said.
+            ``unmaterialized``: the store has nothing of this view, or has lost it, so nothing can be said. What is
+            computed on demand and null says which of its inputs is why: ``unmaterialized``, ``missing``, ``expired``.
     """
 
     values: dict[str, Any]
@@ -161,11 +162,13 @@ class FeatureReader:
 
     def _judged(self, entities: Sequence[Mapping[str, Any]], at: Micros) -> Sequence[Judged]:
         """What each entity has of all views; types of keys are asked for where nothing is found without them."""
+        judged: Sequence[Judged] | None = None
         try:
             judged = self._found(entities, at)
         except Invalid:
             if not self.learn():  # the store may have been filled anew, with keys of another type
                 raise
+        if judged is None:  # outside of the handler, so that a sentence has no second one behind it
             return self._found(entities, at)
         if self._unsure and any("missing" in each.status for each in judged) and self.learn():
             return self._found(entities, at)

@@ -25,7 +25,7 @@ from trivet.errors import Corrupt, Invalid, NotFound
 from trivet.features.catalogue import Catalogue
 from trivet.features.computed import with_computed
 from trivet.features.dealing import in_batches
-from trivet.features.definitions import FeatureView, Source
+from trivet.features.definitions import FeatureView, Source, check_zone
 from trivet.features.deprecation import Deprecations
 from trivet.features.engines.contract import Engine, Report
 from trivet.features.frames import as_polars
@@ -36,6 +36,7 @@ from trivet.features.services import FeatureService
 from trivet.features.snapshots import record_source, source_as_of
 from trivet.features.sources import Snapshot, Snapshots, leaves_of, snapshot_of
 from trivet.features.sources.files import FileSnapshot
+from trivet.features.times import Rules, to_micros
 from trivet.ledger import Artifact, Blobs, File, Run
 from trivet.pipelines.context import Context
 from trivet.pipelines.values.contract import Saved
@@ -221,6 +222,7 @@ def build(
     full_names: bool = False,
     engine: str = "local:",
     memory: str | int | None = None,
+    timezone: str | None = None,
 ) -> TrainingSet:
     """Join a spine with features as they could be known at its times.
 
@@ -237,6 +239,7 @@ def build(
         engine: URL of the engine.
         memory: how much of it this process may take, ``"2GB"``: where the tables take more, they are joined in
             pieces, to the same bits.
+        timezone: the zone of the spine's times if they have none; the answer has them in UTC.
 
     Raises:
         NotFound: a view, feature, column or data does not exist; the nearest are named.
@@ -250,6 +253,8 @@ def build(
         raise Invalid(f"The label cannot be {label!r}, which is the time of each row.")
     if not isinstance(strict, bool):
         raise Invalid(f"strict={strict!r} is neither True nor False.")
+    if timezone is not None:
+        rows = _zoned(rows, time, timezone)
 
     def find(name: str) -> FeatureView | OnDemand:
         if name not in views:
@@ -285,6 +290,20 @@ def _lazy_spine(spine: Any) -> pl.LazyFrame:
     return spine if isinstance(spine, pl.LazyFrame) else as_polars(spine, "The spine").lazy()
 
 
+def _zoned(spine: pl.LazyFrame, time: str, timezone: str) -> pl.LazyFrame:
+    """The spine with naive times of a zone as moments; times that have one stay as they are."""
+    check_zone("The spine", timezone)
+    schema = spine.collect_schema()
+    if time not in schema:
+        raise NotFound("column in the spine called", time, schema.names())
+    if isinstance(schema[time], pl.Datetime) and getattr(schema[time], "time_zone", None) is not None:
+        return spine
+    rules, utc = Rules("the spine", "", timezone=timezone), pl.Datetime("us", "UTC")
+    to_micros(spine.select(time).collect().to_series(), rules)  # here, so that what is wrong stays a sentence
+    moments = pl.col(time).map_batches(lambda column: to_micros(column, rules).cast(utc), utc, is_elementwise=True)
+    return spine.with_columns(moments)
+
+
 def _duplicates(spine: pl.LazyFrame, selected: Sequence[Selected], time: str) -> int:
     keys = dict.fromkeys(key for each in selected for key in each.view.entity.keys)
     return int(spine.select(*keys, time).collect().is_duplicated().sum())
@@ -301,6 +320,7 @@ def training_set(
     full_names: bool = False,
     as_known_at: datetime | str | None = None,
     memory: str | int | None = None,
+    timezone: str | None = None,
 ) -> TrainingSet:
     """Make a training set and record it: spine, sources as they are, views, run and answer.
 
@@ -340,8 +360,8 @@ def training_set(
         "full_names": full_names,
         "engine": context.settings.features.engine,
     }
-    if memory is not None:
-        parameters["memory"] = memory
+    parameters |= {"memory": memory} if memory is not None else {}
+    parameters |= {"timezone": timezone} if timezone is not None else {}
     name = label or "training set"
     run, outputs, value = record(context, "training_set", name, build, inputs=inputs, parameters=parameters)
     assert isinstance(value, TrainingSet)

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from trivet.errors import Invalid, NotFound
+from trivet.features.keytypes import KEY_TYPES
 from trivet.interop.feast_repository import Function, Object, Repository
 from trivet.types import duration_text
 
@@ -34,6 +35,7 @@ TYPES = {
     **dict.fromkeys(("Float32", "Float64", "ValueType.FLOAT", "ValueType.DOUBLE"), "float"),
     **dict.fromkeys(("String", "ValueType.STRING"), "string"),
     **dict.fromkeys(("Bool", "ValueType.BOOL"), "bool"),
+    **dict.fromkeys(("UnixTimestamp", "ValueType.UNIX_TIMESTAMP"), "time"),
 }
 AGGREGATES = {"sum": "sum", "count": "count", "mean": "mean", "avg": "mean", "min": "min", "max": "max", "std": "std"}
 SILENT = ("Field", "ValueType", "Project", "LoggingConfig", "FileLoggingDestination", "Aggregation", "Projection")
@@ -85,10 +87,16 @@ def import_feast(folder: str | Path) -> Imported:
     place = Path(folder)
     if not place.is_dir():
         raise NotFound("folder", str(folder), hint="Name the folder with feature_store.yaml.")
+    own = place
     if not any(place.glob("feature_store.y*ml")) and (inner := sorted(place.glob("*/feature_store.y*ml"))):
+        if len(inner) > 1:
+            found = ", ".join(each.parent.name for each in inner)
+            raise Invalid(f"{folder} is no Feast repository, and holds several: {found}. Name one of them.")
         place = inner[0].parent
     repository = _read(place)
     written = _Writer(repository, place)
+    if place != own:
+        written.notes["repository"] = f"{folder} has no feature_store.yaml; what was read is {place}."
     if not written.entities and not written.views:
         reasons = "; ".join(f"{file}: {why}" for file, why in repository.unreadable.items())
         raise Invalid(f"{folder} defines nothing of Feast's. {reasons or 'Name the folder with feature_store.yaml.'}")
@@ -158,6 +166,7 @@ class _Writer:
         elif each.kind == "FeatureService":
             self._service(number, each, name)
         elif each.kind.endswith("Source") and each.kind not in (*WRAPPED, "RequestSource"):
+            name = name or str(_argument(each, "table", None) or f"a {each.kind} without a name")
             self.left_behind[name] = (
                 f"A {each.kind}. Declare it as tv.Source({name!r}, 'postgresql://...', table=...) if SQLAlchemy reaches it."
             )
@@ -172,8 +181,12 @@ class _Writer:
         keys = _argument(each, "join_keys", 1) or [_argument(each, "join_key", None) or name]
         kind = TYPES.get(str(_argument(each, "value_type", 2)))
         own = self._name(name)
+        if kind not in KEY_TYPES and kind is not None:
+            self.notes[f"type of {own.name}"] = f"No key is of type {kind}, so none is declared."
+            kind = None
         options = [f"key={_text(keys[0])}"] + ([f"type={_text(kind)}"] if kind else [])
-        self._add(number, own, f"{own.variable} = tv.Entity({_text(own.name)}, {', '.join(options)})")
+        code = f"{own.variable} = tv.Entity({_text(own.name)}, {', '.join(options)})"
+        self._add(number, own, self._comment(each, own) + code)
         self.entities.append(own.name)
 
     def _file_source(self, number: int, each: Object, name: str) -> None:
@@ -193,7 +206,10 @@ class _Writer:
         given = {option: value for option, value in options.items() if value}
         if given:
             given["timezone"] = "UTC"  # Feast takes times without a zone for UTC
-        self._add(number, own, _call(own.variable, "tv.Source", [_text(own.name), _text(path)], _literal(given)))
+        if _argument(each, "s3_endpoint_override", None):
+            self.left_behind[f"s3_endpoint_override of {own.name}"] = "Set AWS_ENDPOINT_URL in the environment instead."
+        code = _call(own.variable, "tv.Source", [_text(own.name), _text(path)], _literal(given))
+        self._add(number, own, self._comment(each, own) + code)
         self.sources.append(own.name)
 
     def _view(self, number: int, each: Object, name: str) -> None:
@@ -236,9 +252,7 @@ class _Writer:
             return
         inputs = _used([reference for ref in sources for reference in self._references(ref)], each.function.source)
         request = {
-            str(_argument(self.objects[field], "name", 0)): TYPES.get(
-                str(_argument(self.objects[field], "dtype", 1)), "string"
-            )
+            str(_argument(self.objects[field], "name", 0)): self._request_type(name, self.objects[field])
             for ref in sources
             if self.objects[ref].kind == "RequestSource"
             for field in _refs(_argument(self.objects[ref], "schema", None))
@@ -251,6 +265,22 @@ class _Writer:
         self._add(number, own, _adapter(own, each.function, inputs, request, pandas=pandas))
         self.on_demand.append(own.name)
 
+    def _request_type(self, view: str, field: Object) -> str:
+        declared = self._kind_of(_argument(field, "dtype", 1))
+        if declared not in TYPES:
+            asked = f"the request value {_argument(field, 'name', 0)} of {view}"
+            self.notes[asked] = f"Feast's type {declared} is none of Trivet's, so it is asked for as text."
+        return TYPES.get(declared, "string")
+
+    def _comment(self, each: Object, own: _Name) -> str:
+        """What Feast keeps of an entity or a source and Trivet does not, above its declaration."""
+        about = self._about(each)
+        if not about:
+            return ""
+        self.notes[f"{' and '.join(about)} of {own.name}"] = "Stands as a comment: Trivet keeps such words with views."
+        told = [" ".join(f"{name}: {value}".split()) for name, value in about.items()]
+        return "".join(f"# {line}\n" for line in told)
+
     def _service(self, number: int, each: Object, name: str) -> None:
         members: list[str] = []
         for ref in _refs(_argument(each, "features", 1)):
@@ -258,7 +288,12 @@ class _Writer:
             references = [whole.variable] if whole else [_text(reference) for reference in self._references(ref)]
             members += references
             if not references:
-                self.left_behind[f"a part of service {name}"] = "A view that it names did not come over."
+                mapped = self.objects[ref].kind.endswith(".with_join_key_map")
+                self.left_behind[f"a part of service {name}"] = (
+                    "It reads a view by other keys. Declare a view of that entity over the same source."
+                    if mapped
+                    else "A view that it names did not come over."
+                )
         if not members:
             self.left_behind[name] = "None of its views came over."
             return
@@ -334,6 +369,10 @@ class _Writer:
     def _references(self, ref: int) -> list[str]:
         """``view:feature`` of what a view, or a part of one, holds."""
         view, each = self._view_of(ref), self.objects[ref]
+        if each.kind.endswith(".with_name") and (inner := _refs(each.args)):
+            other = each.args[1] if len(each.args) > 1 else each.kwargs.get("name")
+            self.notes[f"the name {other}"] = "Trivet calls a view by one name, so its features keep that of the view."
+            return self._references(inner[0])
         if view is None:
             return []
         chosen = each.args[1] if each.kind == "Projection" else view.features

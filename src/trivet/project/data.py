@@ -49,7 +49,11 @@ class Data(Records):
     """Access to data."""
 
     def define(
-        self, *definitions: Definition | Expectations, why: str = "", allow_breaking: str | None = None
+        self,
+        *definitions: Definition | Expectations,
+        why: str = "",
+        allow_breaking: str | None = None,
+        unchecked: str | None = None,
     ) -> list[Any]:
         """Store feature views, on-demand views, services and expectations; an edited one becomes a new version.
 
@@ -60,12 +64,15 @@ class Data(Records):
             definitions: what ``tv.feature_view``, ``tv.on_demand``, ``tv.FeatureService`` or ``tv.Expectations`` declared.
             why: the reason, kept in the history of each name.
             allow_breaking: the reason to take away what something alive uses; see ``plan``. Kept as ``why`` is.
+            unchecked: the reason to store what contradicts the data that is at hand. What is new is tried on the first
+                rows of its sources; those that are not there yet are no obstacle. Kept as ``why`` is.
 
         Raises:
             Refused: a feature or key goes away that a deployment, a model with an alias, a service or an on-demand view
                 uses, and no reason was given.
-            Invalid: a source's data cannot be read, a function does not run in a clean process, or a name is taken.
-            NotFound: an input or a service's feature does not exist; the nearest names are offered.
+            Invalid: a source's data cannot be read or its times have no zone, a function does not run in a clean process,
+                or a name is taken.
+            NotFound: an input, a column or a service's feature does not exist; the nearest names are offered.
 
         Example:
             >>> import trivet as tv
@@ -78,15 +85,21 @@ class Data(Records):
         """
         from trivet.features.plan import check
         from trivet.features.quality.expectations import Expectations
+        from trivet.features.trial import check_trial
+        from trivet.live import forget_quality
 
         plain = [each for each in definitions if not isinstance(each, Expectations)]
         if not (allow_breaking or "").strip():
             check(self.context, plain)
-        why = "; ".join(filter(None, [why, allow_breaking]))
+        if not (unchecked or "").strip():
+            rules = [each for each in definitions if isinstance(each, Expectations)]
+            check_trial([*self._catalogue.unstored(*plain), *rules], self.root)
+        why = "; ".join(filter(None, [why, allow_breaking, unchecked]))
         listed: list[Listed | Defined] = list(self._catalogue.apply(*plain, why=why))
         for place, each in enumerate(definitions):
             if isinstance(each, Expectations):
                 listed.insert(place, self.quality.define(each, why=why))
+                forget_quality(self.context, each.subject, map(str, each))
         return listed
 
     def plan(self, *definitions: Definition | Expectations, complete: bool = False) -> Plan:
@@ -164,6 +177,30 @@ class Data(Records):
         from trivet.features.usage import Usage
 
         return Usage(self.context).of(name)
+
+    def remove(self, name: str, *, why: str = "") -> list[str]:
+        """Take a view, an on-demand view or a service out of the catalogue, and its rows out of the online store.
+
+        Its versions stay on record: ``weather@1`` can be asked for, and what was made with it can be made again.
+        Defined again, it goes on counting versions. What is expected of it is taken away too.
+
+        Returns:
+            Who used it in the past, in words.
+
+        Raises:
+            NotFound: nothing is called so.
+            Refused: a deployment, a feature server, a model with an alias, a service or an on-demand view uses it.
+        """
+        from trivet.features.removal import check_unused, take_away
+        from trivet.live import forget_quality
+
+        users = check_unused(self.context, name)
+        for each in self._catalogue.versions(name):
+            if each.kind == "feature_view":
+                self._forget(each.view)
+        take_away(self.context, name, why=why)
+        forget_quality(self.context, f"view.{name}")
+        return [str(each) for each in users.uses]
 
     def deprecate(
         self, reference: str, *, after: date | datetime | str, why: str = "", instead: str = ""
@@ -287,6 +324,7 @@ class Data(Records):
         full_names: bool = False,
         as_known_at: datetime | str | None = None,
         memory: str | int | None = None,
+        timezone: str | None = None,
     ) -> TrainingSet:
         """Join features to a spine as they were known at each row's time; recorded, one row out per row in.
 
@@ -302,6 +340,7 @@ class Data(Records):
             full_names: name columns ``view__feature``.
             as_known_at: answer what this call would have answered at that moment, from the data on record then.
             memory: join in pieces so that no more than this is taken: ``"2GB"``; ``[features] memory`` by default.
+            timezone: the zone of the spine's times where they have none: ``"UTC"``.
 
         Raises:
             Invalid: the spine lacks a key or its time, a time has no zone, two features share a name.
@@ -335,6 +374,7 @@ class Data(Records):
                 full_names=full_names,
                 as_known_at=as_known_at,
                 memory=memory or self.context.settings.features.memory,
+                timezone=timezone,
             )
         assert made.run is not None
         self._catalogue.keep(*handed)

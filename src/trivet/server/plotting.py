@@ -78,7 +78,8 @@ class _Scale:
         low, high = min(values), max(values)
         pad = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
         moments = [t for t, _ in points]
-        return cls(min(moments), max(moments), low - pad, high + pad, width, height)
+        floor = low - pad if low < 0 else max(low - pad, 0.0)  # what is never negative has no axis below zero
+        return cls(min(moments), max(moments), floor, high + pad, width, height)
 
     def x(self, moment: int) -> float:
         span = self.last - self.first

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter_ns
+from typing import Any
 from urllib.parse import parse_qs, unquote
 
 import msgspec
@@ -33,8 +34,6 @@ from trivet.serving.records import Unrecorded
 
 __all__ = ["App"]
 
-_decode_one = msgspec.json.Decoder(Request).decode
-_decode_many = msgspec.json.Decoder(list[Request]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -213,9 +212,26 @@ class _Counted:
             self._metrics.failed("invalid" if isinstance(exc, Invalid | NotFound) else "error")
 
 
+class _Sent(Request, frozen=True, forbid_unknown_fields=True):
+    """A body: ``request`` is what ``POST /features`` calls the values too."""
+
+    request: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+_decode_one, _decode_many = msgspec.json.Decoder(_Sent).decode, msgspec.json.Decoder(list[_Sent]).decode
+
+
+def _merged(sent: _Sent) -> Request:
+    if not sent.request:
+        return sent
+    if twice := next((name for name in sent.request if name in sent.values), None):
+        raise Invalid(f"{twice!r} stands in values and in request, which are two names of the same. Send it once.")
+    return msgspec.structs.replace(sent, values={**sent.values, **sent.request}, request={})
+
+
 def _requests(body: bytes, several: bool) -> list[Request]:
     try:
-        return _decode_many(body) if several else [_decode_one(body)]
+        return [_merged(each) for each in (_decode_many(body) if several else [_decode_one(body)])]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise Invalid(
             f'The body is no request: {exc}. Send {{"entities": {{...}}, "values": {{...}}}} or a list of those; '

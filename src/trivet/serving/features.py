@@ -5,8 +5,8 @@
     POST /push/flights  {"flight": 1, "origin": "JFK", ...}   or a list of those
     ->              {"table": {"new": 1, ...}, "updated": {"congestion": 1}}
 
-``entities`` may be a list, then the answer is one. ``request`` has what on-demand features ask the caller for, once for
-all or as a list. ``features`` are references or the name of a service, all that is
+``entities`` may be a list, then the answer is one. ``values`` (or ``request``) has what on-demand features ask the caller
+for, once for all or as a list. ``features`` are references or the name of a service, all that is
 served where left out; ``at`` is now where left out. What is served is fixed when the service starts, so that an edit of a
 definition never changes answers in between. Serving knows neither definitions nor stores: it is handed readers.
 """
@@ -73,6 +73,7 @@ Pusher: TypeAlias = Callable[[str, list[dict[str, Any]]], Any]
 class _Request(msgspec.Struct, forbid_unknown_fields=True):
     entities: dict[str, Any] | list[dict[str, Any]]
     request: dict[str, Any] | list[dict[str, Any]] = {}
+    values: dict[str, Any] | list[dict[str, Any]] = {}
     features: str | list[str] | None = None
     at: str | None = None
 
@@ -250,13 +251,14 @@ def _parsed(body: bytes) -> _Request:
 
 def _sent(request: _Request, entities: int) -> Rows:
     """The request's values of each entity: one object is meant for all."""
-    if isinstance(request.request, dict):
-        return [request.request] * entities
-    if len(request.request) != entities:
-        raise Invalid(
-            f"{entities} entities came with {len(request.request)} requests. Send one for each, or one for all."
-        )
-    return request.request
+    if request.request and request.values:
+        raise Invalid("The body has both request and values, which are two names of the same. Send one of them.")
+    sent = request.values or request.request
+    if isinstance(sent, dict):
+        return [sent] * entities
+    if len(sent) != entities:
+        raise Invalid(f"{entities} entities came with {len(sent)} requests. Send one for each, or one for all.")
+    return sent
 
 
 def _check_keys(entities: Sequence[Mapping[str, Any]]) -> None:
@@ -317,7 +319,11 @@ def _schemas(route: FeatureRoute) -> dict[str, Any]:
             "required": ["entities"],
             "properties": {
                 "entities": {"oneOf": [entity, {"type": "array", "items": entity}]},
-                "request": {"oneOf": [sent, {"type": "array", "items": sent}]},
+                "values": {"oneOf": [sent, {"type": "array", "items": sent}]},
+                "request": {
+                    "oneOf": [sent, {"type": "array", "items": sent}],
+                    "description": "Another name of values.",
+                },
                 "features": {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
                 "at": {"type": ["string", "null"], "format": "date-time"},
             },

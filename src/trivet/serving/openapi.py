@@ -57,6 +57,7 @@ def _request(predictor: Predictor) -> dict[str, Any]:
         "properties": {
             "entities": entities,
             "values": values,
+            "request": {"type": "object", "description": "Another name of values."},
             "at": {"type": ["string", "null"], "format": "date-time"},
             "id": {"type": ["string", "null"], "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
         },

@@ -103,7 +103,7 @@ def test_views_are_judged_by_their_values(context, congestion):
         (1, False, "stop"),
         (1, True, "nothing"),
     ]
-    assert report.findings[0].examples == [{"row": 1, "departures": 2}]
+    assert report.findings[0].examples == [{"row": 1, "origin": "JFK", "departures": 2}]
 
 
 def test_refused_rows_are_left_out_and_kept(context, congestion, flights):

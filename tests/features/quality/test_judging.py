@@ -218,3 +218,22 @@ def test_times_compare_as_moments():
         pl.col("t").dt.convert_time_zone("America/New_York")
     )
     assert broken(expect("t").between(None, noon), frame).to_list() == [False, True]
+
+
+def test_a_missing_column_is_told_with_the_nearest_of_all_and_examples_with_the_key():
+    frame = pl.DataFrame({"shop": ["A", "B"], "spent": [1, -2]})
+    lost, low = judge(
+        [expect("spend").not_null(), expect("spent").between(0, 9)],
+        frame.select("shop", "spent"),
+        known=None,
+        at=0,
+        parts=False,
+        keys=["shop"],
+        exist=["shop", "spent", "spender"],
+    )
+    assert "'spend'. Did you mean 'spender' or 'spent'" in lost.found
+    assert low.examples == [{"row": 1, "shop": "B", "spent": -2}]
+    [hidden] = judge(
+        [expect("spent").between(0, 9)], frame, known=None, at=0, parts=False, keys=["shop"], hidden=["shop"]
+    )
+    assert hidden.examples == [{"row": 1, "spent": -2}]

@@ -112,7 +112,7 @@ def test_search(client):
         ("/features/rush", ["on demand", "the request", "weather:wind", "wind / minute", "service all"]),
         ("/features/all", ["service", "weather:*", "rush:*", "1 training set"]),
         ("/features/bought", ["newest event", "2026-01-05 00:00:00", "orders"]),
-        ("/features/weather/wind", ["mean('wind', '6h')", "at hour, 1h later", "In training sets", "column wind",
+        ("/features/weather/wind", ["mean('wind', '6h')", "from its column hour, 1h later", "In training sets", "column wind",
                                     "feature wind was mean('wind', '3h'), is mean('wind', '6h') changes values"]),
         ("/features/weather/temp", ["Gone.", "latest('temp')", "version 1"]),
         ("/features/weather/warmth", ["Deprecated.", "of no use", "Use weather:wind instead."]),

@@ -48,7 +48,7 @@ def test_values_grid_and_corrections(client):
     assert data["code"] == "project.series.read('energy:price', freq='2h', fill='previous')"
     page = client.get("/series/energy:price?freq=2h").text
     assert page.count('class="chart"') == 2
-    assert "1 corrected values marked" in page
+    assert "1 corrected value marked" in page
 
 
 def test_as_it_was_known(client):

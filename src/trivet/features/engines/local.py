@@ -30,9 +30,7 @@ from trivet.features.times import Rules, to_micros
 
 __all__ = ["LocalEngine", "open_engine"]
 
-_SPINE = Rules(
-    "the spine", "Give it one, for example spine['t'].dt.tz_localize('UTC') or .dt.replace_time_zone('UTC')."
-)
+_SPINE = Rules("the spine", "Say which it is: timezone='UTC' (--timezone UTC) or whatever zone.")
 
 
 class LocalEngine:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from trivet.errors import Invalid
+from trivet.errors import Invalid, NotFound
 from trivet.features.aggregates import ARITHMETIC, COUNTS, Aggregate
 from trivet.features.definitions import FeatureView, Source, Times
 from trivet.features.engines import asof, windows
@@ -76,12 +76,28 @@ def prepare(source: Source, wanted: Iterable[tuple[FeatureView, str]], snapshots
     keys = [key for view, _ in wanted for key in view.entity.keys]
     when = [column for view, name in wanted for column in Clock.of(source, view.features[name]).columns]
     created = [source.created] if source.created else []
-    frame = read(source, [*keys, *when, *created, *values], snapshots)
+    try:
+        frame = read(source, [*keys, *when, *created, *values], snapshots)
+    except NotFound as exc:
+        if hint := _what_it_is(exc.asked, wanted):
+            raise NotFound(exc.noun, exc.asked, exc.available, hint=hint) from None
+        raise
     for entity in dict.fromkeys(view.entity for view, _ in wanted):
         check_keys(entity, frame, f"source {source.name!r}")
     for view, name in wanted:
         _check_type(view, name, frame)
     return Prepared(source, frame)
+
+
+def _what_it_is(column: str, wanted: Iterable[tuple[FeatureView, str]]) -> str:
+    """Where a column that does not exist is asked for, where that is not plain."""
+    for view, name in wanted:
+        if column in view.entity.keys:
+            return f"It is the key of entity {view.entity.name!r}."
+        feature = view.features[name]
+        if column in feature.columns and column != feature.column:
+            return f"It stands in where={feature.where!r}; text is written in quotes: '{column}'."
+    return ""
 
 
 def _check_type(view: FeatureView, name: str, frame: pl.DataFrame) -> None:
@@ -92,8 +108,22 @@ def _check_type(view: FeatureView, name: str, frame: pl.DataFrame) -> None:
     if not (_is_number(dtype) or dtype.is_decimal()):
         raise Invalid(
             f"Feature '{view.name}:{name}' is the {feature.operation} of column {feature.column!r} of source "
-            f"{view.source.name!r}, which has type {dtype} and not numbers."
+            f"{view.source.name!r}, which has type {dtype} and not numbers.{_hint(view.source, frame[feature.column])}"
         )
+
+
+def _hint(source: Source, column: pl.Series) -> str:
+    """What to do about text that is mostly numbers: a file wrote something else where it had none."""
+    if column.dtype != pl.String:
+        return ""
+    texts = column.drop_nulls()
+    others = texts.filter(texts.str.strip_chars().cast(pl.Float64, strict=False).is_null())
+    if not len(others) or 2 * len(others) > len(texts):
+        return ""
+    often = others.value_counts(sort=True)[0, 0]
+    csv = isinstance(source.data, str) and source.data.lower().endswith(".csv")
+    remedy = f"declare nulls=[{often!r}]" if csv else "convert it"
+    return f" Most of it reads as numbers, {often!r} does not: {remedy} if that stands for nothing."
 
 
 class Prepared:

@@ -3,8 +3,8 @@
 Where rows become visible in the order of events (the usual case: known at once, or a fixed time later) a window is
 a range of places, found by bisection. Otherwise the places of each window are written out, some queries at a time,
 and the range is one of that list: the same arithmetic serves both. Sums are exact (``exact``); the smallest and
-greatest of a range come from doubling steps; what needs all values of a window (std, quantile, nunique) sees them
-in pieces of bounded size. Nothing depends on the number of threads.
+greatest of a range come from doubling steps, quantiles from ``ordering``; what needs all values of a window (std,
+nunique) sees them in pieces of bounded size. Nothing depends on the number of threads.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trivet.features.engines.exact import RangeSums, range_sums
+from trivet.features.engines.ordering import quantiles
 from trivet.features.engines.timeline import Ints, Timeline, count_up_to
 
 __all__ = ["Values", "Windows", "aggregate", "ends", "windows"]
@@ -286,25 +287,8 @@ def _total(low: Ints, high: Ints, what: Callable[[Ints, Ints, Ints], Array]) -> 
 
 
 def _quantile(ranges: Ranges, q: float) -> Floats:
-    """Linear interpolation between the two values around ``q * (n - 1)``; NaN where there is a NaN."""
-    low, high = ranges.low, ranges.high
-    answer, numbers = np.zeros(len(low)), ranges.values.values.astype(np.float64, copy=False)
-    filled = np.flatnonzero(high > low)
-    for run in _pieces(high[filled] - low[filled]):
-        queries = filled[run]
-        places, owner = _members(low[queries], high[queries])
-        ordered = numbers[places]
-        ordered = ordered[np.lexsort([ordered, owner])]
-        sizes = high[queries] - low[queries]
-        start = np.cumsum(sizes) - sizes
-        position = q * (sizes - 1)
-        below = np.floor(position).astype(np.int64)
-        a, b = ordered[start + below], ordered[start + np.minimum(below + 1, sizes - 1)]
-        with np.errstate(invalid="ignore", over="ignore"):
-            between = np.where(a == b, a, a + (b - a) * (position - below))
-        between = np.where(position == below, a, between)
-        answer[queries] = np.where(np.isnan(ordered[start + sizes - 1]), np.nan, between)
-    return answer
+    numbers = ranges.values.values.astype(np.float64, copy=False)
+    return quantiles(numbers, ranges.low, ranges.high, q, _pieces)
 
 
 Floats = npt.NDArray[np.float64]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -71,11 +72,15 @@ def check(
     if expectations.source is None:
         view, own = views[expectations.name], False
         frame, known, hidden = values_of(view, sources, moment, engine), None, _personal_in(view)
+        keys, exist = view.entity.keys, frame.columns
     else:
         source, own = expectations.source, has_own_data(expectations.source)
         frame, known = rows_of(source, logged(source, sources, engine), moment, expectations.columns)
         hidden = {name for name in expectations.columns if source.personal_rule(name)}
-    findings = judge(expectations.expected, frame, known=known, at=moment, parts=own, hidden=hidden)
+        lost = set(expectations.columns) - set(frame.columns)
+        keys, exist = (), _columns(source, logged(source, sources, engine)) if lost else frame.columns
+    told: dict[str, Any] = {"hidden": hidden, "keys": keys, "exist": exist}
+    findings = judge(expectations.expected, frame, known=known, at=moment, parts=own, **told)
     refused = _reasons(expectations, frame).count() if any(each.consequence == "rows" for each in findings) else 0
     return QualityReport(
         subject=expectations.subject, at=as_utc(at), rows=frame.height, refused=refused, findings=findings

@@ -81,6 +81,8 @@ def judge(
     at: Micros,
     parts: bool,
     hidden: Collection[str] = (),
+    keys: Sequence[str] = (),
+    exist: Sequence[str] | None = None,
 ) -> list[Finding]:
     """What becomes of each expectation.
 
@@ -91,15 +93,25 @@ def judge(
         at: the moment of the question, in microseconds.
         parts: whether rows can be set aside. If not, what should set them aside stops the whole.
         hidden: columns with personal data, of which examples show no values.
+        keys: columns that say whom a row is about, shown with each example.
+        exist: all columns that there are, where only some of them were read.
     """
+    shown = [name for name in keys if name not in hidden]
+    exist = frame.columns if exist is None else exist
     return [
-        _of_rows(each, frame, parts, hidden) if isinstance(each, OfRows) else _of_whole(each, frame, known, at)
+        _of_rows(each, frame, parts, hidden, shown, exist)
+        if isinstance(each, OfRows)
+        else _of_whole(each, frame, known, at)
         for each in expected
     ]
 
 
-def _of_rows(each: OfRows, frame: pl.DataFrame, parts: bool, hidden: Collection[str]) -> Finding:
+def _of_rows(
+    each: OfRows, frame: pl.DataFrame, parts: bool, hidden: Collection[str], keys: Sequence[str], exist: Sequence[str]
+) -> Finding:
     try:
+        if lost := next((name for name in each.columns if name not in exist), None):
+            raise NotFound("column", lost, exist)
         failing = broken(each, frame)
     except TrivetError as exc:
         return _finding(each, passed=False, consequence=_after(each, "stop"), found=exc.message)
@@ -114,7 +126,7 @@ def _of_rows(each: OfRows, frame: pl.DataFrame, parts: bool, hidden: Collection[
         allowed=each.at_most,
         consequence="nothing" if passed else _after(each, follows),
         found=f"{number:,} of {rows:,} rows are otherwise" if number else "",
-        examples=[] if not number else list(_examples(each, frame, failing, hidden)),
+        examples=[] if not number else list(_examples(each, frame, failing, hidden, keys)),
     )
 
 
@@ -186,11 +198,11 @@ def _gaps(periods: pl.Series, now: int, per: Micros) -> Iterator[dict[str, Any]]
 
 
 def _examples(
-    each: OfRows, frame: pl.DataFrame, failing: pl.Series, hidden: Collection[str]
+    each: OfRows, frame: pl.DataFrame, failing: pl.Series, hidden: Collection[str], keys: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """Of what is unique only the place: it names whom a row is about, and reports outlive the erasure of rows."""
     places = failing.arg_true().head(EXAMPLES)
-    shown = [] if isinstance(each, Unique) else [name for name in each.columns if name not in hidden]
+    shown = [] if isinstance(each, Unique) else [*keys, *(n for n in each.columns if n not in hidden and n not in keys)]
     rows = [{} for _ in places] if not shown else frame.select(shown)[places].to_dicts()
     for place, row in zip(places, rows, strict=True):
         yield {"row": place, **{name: _plain(value) for name, value in row.items()}}

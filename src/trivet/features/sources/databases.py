@@ -54,8 +54,8 @@ class Databases:
         """Whatever is such a URL."""
         return isinstance(source.data, str) and is_database(source.data)
 
-    def open(self, source: Source, root: Path) -> Snapshot:
-        """The rows as they are now.
+    def open(self, source: Source, root: Path, *, most: int | None = None) -> Snapshot:
+        """The rows as they are now; only some of them, in no order, where ``most`` says how many are enough.
 
         Raises:
             Invalid: the database cannot be reached or the query fails; a secret is never repeated.
@@ -70,7 +70,7 @@ class Databases:
             engine = _engine(source, root, secrets)
             try:
                 with engine.connect() as connection:
-                    _read(source, connection, snapshot.data)
+                    _read(source, connection, snapshot.data, most)
             finally:
                 engine.dispose()
         return snapshot
@@ -99,7 +99,7 @@ def _engine(source: Source, root: Path, secrets: dict[str, str]) -> sa.Engine:
         raise MissingExtra(str(exc.name), extra=extra, wanted_for=f"source {source.name!r}") from exc
 
 
-def _read(source: Source, connection: sa.Connection, to: Path) -> None:
+def _read(source: Source, connection: sa.Connection, to: Path, most: int | None = None) -> None:
     name = connection.dialect.name
     if name == "postgresql":
         connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -113,7 +113,8 @@ def _read(source: Source, connection: sa.Connection, to: Path) -> None:
         raise NotFound(f"column in source {source.name!r} called", missing, [column.name for column in columns])
     first = [column for name in source.order for column in wanted if column.name == name]
     order = [_ordered(column, name) for column in (*first, *(each for each in wanted if each.name not in source.order))]
-    statement = sa.select(*wanted).select_from(where).order_by(*order)
+    statement = sa.select(*wanted).select_from(where)
+    statement = statement.order_by(*order) if most is None else statement.limit(most)
     cells = Cells(source.name, {column.name: column.type for column in wanted})
     streamed = statement.execution_options(stream_results=True, max_row_buffer=_BATCH)
     with connection.execute(streamed) as result:

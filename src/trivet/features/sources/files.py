@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -27,27 +29,33 @@ class FileSnapshot(Snapshot):
     Attributes:
         data: the file.
         format: ``parquet``, ``csv`` or ``arrow``.
+        nulls: texts of a CSV file that stand for nothing.
     """
 
     data: Path
     format: str = "parquet"
+    nulls: tuple[str, ...] = ()
 
     def rows(self) -> pl.LazyFrame:
         """All rows, not read yet."""
         check_file(self.name, self.data)
         if self.format == "csv":
-            return pl.scan_csv(self.data, infer_schema_length=None)  # types by all rows, not by a sample of them
+            nothing = ["", *self.nulls] if self.nulls else None
+            return pl.scan_csv(
+                self.data, infer_schema_length=None, null_values=nothing
+            )  # types by all rows, not by some
         return pl.scan_ipc(self.data) if self.format == "arrow" else pl.scan_parquet(self.data)
 
     def keep(self, blobs: Blobs) -> Saved:
         """The file byte for byte."""
         check_file(self.name, self.data)
-        spec = {"name": self.name, "format": self.format}
+        spec: dict[str, Any] = {"name": self.name, "format": self.format}
+        spec |= {"nulls": list(self.nulls)} if self.nulls else {}
         return Saved(spec, {f"{self.name}.{self.format}": blobs.put(self.data)})
 
     def fingerprint(self) -> str | None:
-        """Size, times and place of the file."""
-        return stat_text(self.data)
+        """Size, times and place of the file, and how it is read."""
+        return stat_text(self.data) + (f" nulls {json.dumps(self.nulls)}" if self.nulls else "")
 
     def settled(self) -> bool:
         """Whether the file is older than the clock's grain."""
@@ -76,7 +84,7 @@ class Files:
                 f"Source {source.name!r} reads {source.data!r}. Files that can be read end in {', '.join(FORMATS)}."
             )
         check_file(source.name, path)
-        return FileSnapshot(source.name, path, FORMATS[path.suffix.lower()], cut=source.cut)
+        return FileSnapshot(source.name, path, FORMATS[path.suffix.lower()], source.nulls, cut=source.cut)
 
 
 def check_exists(name: str, path: Path) -> None:

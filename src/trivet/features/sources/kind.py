@@ -60,4 +60,5 @@ def _snapshot(artifact: Artifact, folder: Path) -> Snapshot:
         return FolderSnapshot(name, folder)
     if form not in FORMATS.values() or len(artifact.files) != 1:
         raise Corrupt(f"{artifact.id} has the format {form!r} and {len(artifact.files)} files, which is no source.")
-    return FileSnapshot(name, folder / next(iter(artifact.files)), form)
+    nulls = tuple(artifact.spec.get("nulls", ()))
+    return FileSnapshot(name, folder / next(iter(artifact.files)), form, nulls)

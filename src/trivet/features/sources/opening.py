@@ -63,4 +63,4 @@ def leaves_of(sources: Iterable[Source]) -> dict[str, Source]:
 def _what(leaf: Source) -> tuple[object, ...]:
     """What rows and columns are read: one snapshot serves all sources that agree on that."""
     data = leaf.data if isinstance(leaf.data, str) else id(leaf.data)
-    return data, leaf.function, leaf.table, leaf.query, leaf.order, frozenset(leaf.cut)
+    return data, leaf.function, leaf.table, leaf.query, leaf.order, leaf.nulls, frozenset(leaf.cut)

@@ -196,7 +196,7 @@ def _about(listed: Listed, feature: str) -> dict[str, Any]:
         return {"computed": f"on demand, {own.outputs[feature]}", "takes": [each.reference for each in own.inputs]}
     view, declared = listed.view, listed.view.features[feature]
     times = view.source.times_of(declared.column)
-    known = "always" if times is None else f"at {times.known or times.event}"
+    known = "always" if times is None else f"from its column {times.known or times.event}"
     spec = None if times is None else times.to_spec()
     after = f", {spec['after']} later" if spec and times is not None and times.after else ""
     age = view.ttl_of(feature)

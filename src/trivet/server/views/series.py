@@ -135,7 +135,7 @@ def _charts(
         return []
     several, when = _lines(now), _past_said(asked)
     dots = [] if corrected is None or len(several) > 1 else _line(corrected.sort("time"), "value")
-    told = f", {len(dots)} corrected values marked" if dots else ""
+    told = f", {len(dots)} corrected value{'s' * (len(dots) != 1)} marked" if dots else ""
     charts = [draw_times(several, title=f"{name}, as it is known now{told}", dots=dots)]
     if then is not None:
         both = {"known now": next(iter(several.values())), f"as known {when}": next(iter(_lines(then).values()), [])}

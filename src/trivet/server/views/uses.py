@@ -46,6 +46,7 @@ def sources_of(source: Source) -> list[dict[str, Any]]:
         "event_time": None if times is None else times.event,
         "known_at": None if times is None else times.known or times.event,
         "known_after": None if times is None or not times.after else times.to_spec()["after"],
+        "column_times": {column: each.known or each.event for column, each in source.column_times.items()},
         "personal": dict(source.personal),
         "view": None if source.view is None else source.view.name,
         "texts": [] if text is None else [{"title": f"{source.name}: {what or data}", "text": text}],

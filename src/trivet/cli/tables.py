@@ -58,6 +58,7 @@ def show(output: Output, name: str | None) -> None:
 @click.option("--keep", type=click.Choice(["first", "last", "all"]), help="What a second content of a key means.")
 @click.option("--timezone", metavar="ZONE", help="The zone of times that have none.")
 @click.option("--batch", metavar="TEXT", help="What this delivery is called, with --keep all.")
+@click.option("--history", is_flag=True, help="The rows were known when they happened: they count from then, not from now.")
 def ingest(output: Output, name: str, file: str, key: tuple[str, ...], **rules: Any) -> None:
     """Take the rows of FILE (Parquet, CSV, Arrow, JSON lines) into the table NAME. Repeating it changes nothing."""
     from pathlib import Path

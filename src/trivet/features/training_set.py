@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -24,7 +25,7 @@ from trivet import plugins
 from trivet.errors import Corrupt, Invalid, NotFound
 from trivet.features.catalogue import Catalogue
 from trivet.features.computed import with_computed
-from trivet.features.dealing import in_batches
+from trivet.features.dealing import in_batches, lazy_rows
 from trivet.features.definitions import FeatureView, Source
 from trivet.features.deprecation import Deprecations
 from trivet.features.engines.contract import Engine, Report
@@ -39,6 +40,7 @@ from trivet.features.sources.files import FileSnapshot
 from trivet.ledger import Artifact, Blobs, File, Run
 from trivet.pipelines.context import Context
 from trivet.pipelines.values.contract import Saved
+from trivet.features.times import Rules, to_micros
 from trivet.types import Digest, Json, as_utc
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ __all__ = ["FeatureColumn", "TrainingSet", "TrainingSetKind", "build", "open_kin
 
 
 _MOMENT, _FILE = "__moment", "training_set.parquet"
+_ROWS = 1 << 18
 _LARGE = 64 << 20  # bytes of a stored table beyond which it is not read before it is asked for
 
 
@@ -199,7 +202,9 @@ class TrainingSet:
         what = f"{len(self):,} rows, {len(self.features)} features of {', '.join(views)}"
         label = f", label {self.label!r}" if self.label else ""
         where = f" {self.artifact.id}" if self.artifact else ""
-        return f"<TrainingSet{where}: {what}{label}, time {self.time!r}, {missing:,} nulls>"
+        unseen = [f"{count:,} rows of {name}" for name, count in self.report.unreached.items() if count]
+        late = f", {' and '.join(unseen)} had not reached us by its last moment" if unseen else ""
+        return f"<TrainingSet{where}: {what}{label}, time {self.time!r}, {missing:,} nulls{late}>"
 
 
 def _in_utc(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
@@ -268,7 +273,11 @@ def build(
         label=label,
         entities=list(dict.fromkeys(each.view.entity.name for each in selected.read)),
         features=[FeatureColumn(each.column, each.reference, each.view.digest) for each in selected],
-        report=msgspec.structs.replace(report, duplicates=_duplicates(rows, selected.read, time)),
+        report=msgspec.structs.replace(
+            report,
+            duplicates=_duplicates(rows, selected.read, time),
+            unreached=_unreached(rows.select(time).collect()[time], selected.read, sources),
+        ),
         strict=strict,
         definitions={name: each.digest for name, each in selected.definitions.items()} if selected.steps else {},
         services=list(services),
@@ -284,6 +293,22 @@ def _lazy_spine(spine: Any) -> pl.LazyFrame:
 def _duplicates(spine: pl.LazyFrame, selected: Sequence[Selected], time: str) -> int:
     keys = dict.fromkeys(key for each in selected for key in each.view.entity.keys)
     return int(spine.select(*keys, time).collect().is_duplicated().sum())
+
+
+def _unreached(times: pl.Series, selected: Sequence[Selected], sources: Snapshots) -> dict[str, int]:
+    """By source, the rows that could be known by the last of some times and reached us only later."""
+    last, found = to_micros(times, Rules("the spine")).max(), {}
+    for name, leaf in leaves_of(each.view.source for each in selected).items():
+        if leaf.created is None or leaf.times is None or last is None:
+            continue
+        rules = Rules(f"source {name!r}", timezone=leaf.timezone)
+        rules = replace(rules, ambiguous=leaf.ambiguous, nonexistent=leaf.nonexistent)
+        known, created = leaf.times.known or leaf.times.event, leaf.created
+        found[name] = 0
+        for rows in in_batches(lazy_rows(leaf, list(dict.fromkeys([known, created])), sources), _ROWS, f"source {name!r}"):
+            there = to_micros(rows[known], rules) + leaf.times.after <= last
+            found[name] += int((there & (to_micros(rows[created], rules) > last)).sum())
+    return found
 
 
 def training_set(
@@ -380,7 +405,7 @@ class TrainingSetKind:
             "label": value.label,
             "entities": list(value.entities),
             "features": [msgspec.to_builtins(each) for each in value.features],
-            "report": msgspec.to_builtins(value.report),
+            "report": _told(value.report),
             "columns": {name: str(dtype) for name, dtype in value.schema.items()},
         }
         spec |= {"definitions": value.definitions} if value.definitions else {}
@@ -407,6 +432,12 @@ class TrainingSetKind:
         )
         value.artifact = artifact
         return value
+
+
+def _told(report: Report) -> dict[str, Any]:
+    """The report as JSON; what only some sources have is left out for others, so that what was made before is the same."""
+    told: dict[str, Any] = msgspec.to_builtins(report)
+    return told if report.unreached else {name: value for name, value in told.items() if name != "unreached"}
 
 
 def _write(value: TrainingSet, blobs: Blobs) -> tuple[File, Digest]:

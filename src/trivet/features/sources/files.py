@@ -10,7 +10,7 @@ import polars as pl
 
 from trivet.errors import Invalid, nearest
 from trivet.features.definitions import Source
-from trivet.features.sources.contract import Snapshot
+from trivet.features.sources.contract import Snapshot, as_arrived
 from trivet.ledger import Blobs
 from trivet.pipelines.values.contract import Saved
 
@@ -37,7 +37,7 @@ class FileSnapshot(Snapshot):
         check_file(self.name, self.data)
         if self.format == "csv":
             return pl.scan_csv(self.data, infer_schema_length=None)  # types by all rows, not by a sample of them
-        return pl.scan_ipc(self.data) if self.format == "arrow" else pl.scan_parquet(self.data)
+        return pl.scan_ipc(self.data) if self.format == "arrow" else as_arrived(pl.scan_parquet(self.data))
 
     def keep(self, blobs: Blobs) -> Saved:
         """The file byte for byte."""

@@ -16,7 +16,7 @@ import msgspec
 import polars as pl
 
 from trivet.errors import Invalid, NotFound
-from trivet.features.tables.rules import TableRules
+from trivet.features.tables.rules import ARRIVED, TableRules
 from trivet.features.times import Rules, to_micros
 
 __all__ = ["Check", "Sorted", "fit", "sort_out", "stored_type"]
@@ -132,6 +132,8 @@ def _check_columns(table: str, batch: pl.DataFrame, rules: TableRules) -> None:
             f"The rows for table {table!r} have a column {rules.created!r}, in which Trivet keeps when a row reached "
             "it. Make the table with created='reached_us' or the like."
         )
+    if ARRIVED in batch.columns:
+        raise Invalid(f"The rows for table {table!r} have a column {ARRIVED!r}, which Trivet fills. Name it otherwise.")
 
 
 def _stored(table: str, column: pl.Series) -> pl.Series:

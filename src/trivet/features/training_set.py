@@ -25,6 +25,7 @@ from trivet import plugins
 from trivet.errors import Corrupt, Invalid, NotFound
 from trivet.features.catalogue import Catalogue
 from trivet.features.computed import with_computed
+from trivet.features.corrections import warn_of_corrections
 from trivet.features.dealing import in_batches, lazy_rows
 from trivet.features.definitions import FeatureView, Source
 from trivet.features.deprecation import Deprecations
@@ -37,10 +38,10 @@ from trivet.features.services import FeatureService
 from trivet.features.snapshots import record_source, source_as_of
 from trivet.features.sources import Snapshot, Snapshots, leaves_of, snapshot_of
 from trivet.features.sources.files import FileSnapshot
+from trivet.features.times import Rules, to_micros
 from trivet.ledger import Artifact, Blobs, File, Run
 from trivet.pipelines.context import Context
 from trivet.pipelines.values.contract import Saved
-from trivet.features.times import Rules, to_micros
 from trivet.types import Digest, Json, as_utc
 
 if TYPE_CHECKING:
@@ -305,7 +306,9 @@ def _unreached(times: pl.Series, selected: Sequence[Selected], sources: Snapshot
         rules = replace(rules, ambiguous=leaf.ambiguous, nonexistent=leaf.nonexistent)
         known, created = leaf.times.known or leaf.times.event, leaf.created
         found[name] = 0
-        for rows in in_batches(lazy_rows(leaf, list(dict.fromkeys([known, created])), sources), _ROWS, f"source {name!r}"):
+        for rows in in_batches(
+            lazy_rows(leaf, list(dict.fromkeys([known, created])), sources), _ROWS, f"source {name!r}"
+        ):
             there = to_micros(rows[known], rules) + leaf.times.after <= last
             found[name] += int((there & (to_micros(rows[created], rules) > last)).sum())
     return found
@@ -344,6 +347,7 @@ def training_set(
     find = Catalogue(context).get
     selected = resolve(views, find, full_names=full_names, taken=columns, root=context.root)
     Deprecations(context).check(selected)
+    warn_of_corrections(context, selected.views, stacklevel=4)
     inputs = {"spine": values.save(given, context)}
     for name, leaf in leaves_of(view.source for view in selected.views).items():
         inputs[f"sources.{name}"] = (

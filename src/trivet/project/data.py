@@ -76,6 +76,8 @@ class Data(Records):
             ...     listed.version, listed.features
             (1, ['visits:spent'])
         """
+        from trivet.features.corrections import warn_of_corrections
+        from trivet.features.definitions import FeatureView
         from trivet.features.plan import check
         from trivet.features.quality.expectations import Expectations
 
@@ -87,6 +89,7 @@ class Data(Records):
         for place, each in enumerate(definitions):
             if isinstance(each, Expectations):
                 listed.insert(place, self.quality.define(each, why=why))
+        warn_of_corrections(self.context, [e for e in plain if isinstance(e, FeatureView)], stacklevel=3)
         return listed
 
     def plan(self, *definitions: Definition | Expectations, complete: bool = False) -> Plan:

@@ -503,7 +503,8 @@ def test_an_event_far_in_the_future_makes_nothing_late(tables):
 def test_columns_that_are_new_are_named(tables):
     assert tables.ingest("t", [{"k": 1, "fare": 12}], key="k").columns == ()
     found = tables.ingest("t", {"k": 2, "faer": 12})
-    assert found.columns == ("faer",) and str(found).endswith("1 new, new columns faer")
+    assert found.columns == ("faer",)
+    assert str(found).endswith("1 new, new columns faer")
 
 
 def test_a_table_without_event_times_says_so_when_it_is_made(tables):
@@ -518,4 +519,5 @@ def test_versions_say_what_made_them(tables):
     tables.ingest("t", [{"k": 3, "v": 1.5}])
     made = [each for each in tables.history("t") if each.operation in ("ingest", "erase", "widen")]
     assert [each.operation for each in made] == ["ingest", "erase", "ingest", "widen", "ingest"]
-    assert made[1].run == gone.run and made[1].counts == {}
+    assert made[1].run == gone.run
+    assert made[1].counts == {}

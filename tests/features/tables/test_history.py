@@ -64,7 +64,9 @@ class World:
 
     def online(self, at, drivers=(7, 8)):
         selected = select_all(self.views)
-        return [each.values for each in FeatureReader(selected, self.store)([{"driver": d} for d in drivers], to_micros(at))]
+        return [
+            each.values for each in FeatureReader(selected, self.store)([{"driver": d} for d in drivers], to_micros(at))
+        ]
 
     def offline(self, at, drivers=(7, 8)):
         spine = pl.DataFrame({"driver": list(drivers), "t": [at] * len(drivers)})
@@ -87,7 +89,8 @@ def test_daily_rows_of_january_are_there_in_march(tables):
     assert (report.new, report.late) == (100, 0)
     stored = tables.read("trips")
     assert stored["created"].to_list() == stored["at"].to_list()
-    assert "__arrived" not in stored.columns and "__arrived" not in tables.describe("trips").columns
+    assert "__arrived" not in stored.columns
+    assert "__arrived" not in tables.describe("trips").columns
     run = tables._context.ledger.run(report.run)
     assert run.parameters["history"] is True
     view = FeatureView("v", entity=DRIVER, source=tables.source("trips"), features={"n": tv.count("50d")})
@@ -154,7 +157,8 @@ def test_materialized_rows_are_those_of_training_sets(world):
     world.tables.ingest("trips", pl.DataFrame([day(number, 10 + number) for number in range(9)]), history=True)
     world.now += timedelta(minutes=1)
     found, offline = fill(), world.offline(world.now)[0]
-    assert found["trips:n_400d"] == 10 and all(agree(value, offline[name]) for name, value in found.items())
+    assert found["trips:n_400d"] == 10
+    assert all(agree(value, offline[name]) for name, value in found.items())
 
 
 def test_many_rows_of_a_key_replace_the_nodes_that_stand_beside_its_state(world):
@@ -184,7 +188,8 @@ def test_rows_that_could_be_known_later_count_from_then_on_and_those_to_come_fro
     rows = [{"k": 1, "at": JANUARY, "known": later}, {"k": 2, "at": future, "known": None}]
     tables.ingest("t", rows, key="k", event_time="at", known_at="known", history=True)
     created = dict(tables.read("t").select("k", "created").iter_rows())
-    assert created[1] == later and JANUARY < created[2] < future
+    assert created[1] == later
+    assert JANUARY < created[2] < future
 
 
 def test_history_of_a_table_without_times_is_refused(tables):
@@ -212,7 +217,10 @@ EVENTS = st.lists(
 
 
 @settings(max_examples=10, deadline=None)
-@given(batches=st.lists(st.tuples(EVENTS, st.booleans(), st.integers(0, 40)), min_size=1, max_size=4), compacted=st.booleans())
+@given(
+    batches=st.lists(st.tuples(EVENTS, st.booleans(), st.integers(0, 40)), min_size=1, max_size=4),
+    compacted=st.booleans(),
+)
 def test_against_the_oracle(tmp_path_factory, batches, compacted):
     """What counts when, told by loops: history from its time on, all else from its arrival."""
     world = World(opened(tmp_path_factory.mktemp("history"), FixedClock(NOW)))

@@ -19,6 +19,7 @@ from trivet.clock import new_id
 from trivet.errors import Invalid, NotFound
 from trivet.features.definitions import Source
 from trivet.features.tables.batches import incoming
+from trivet.features.tables.dropping import Dropped, Dropping
 from trivet.features.tables.erasure import Erased, Erasure, OnlineRows
 from trivet.features.tables.ingestion import REFUSED, Ingested, Ingestion, refused_name
 from trivet.features.tables.lateness import Lateness, lateness
@@ -348,6 +349,36 @@ class EventTables:
             metrics={"merged": float(merged), "removed": float(removed)},
         )
         self._context.ledger.write(run)
+        return done
+
+    def drop(self, name: str, *, why: str, force: bool = False) -> Dropped:
+        """Remove a table with all its versions and what it refused; a table of the same name begins anew.
+
+        What was made from it stays on record and is made again as ever. Views that read it find nothing any more, and
+        what was pushed of it is no longer online.
+
+        Args:
+            name: of the table.
+            why: the reason; the ledger keeps it.
+            force: also where a deployment, a model with an alias, a service or another view uses a view of it.
+
+        Raises:
+            NotFound: there is no such table.
+            Refused: it is in use, and not forced.
+            Invalid: no reason is given.
+
+        Example:
+            >>> import tempfile
+            >>> import trivet as tv
+            >>> project = tv.open(tempfile.mkdtemp())
+            >>> project.tables.ingest("orders", [{"order": 1, "at": "2026-11-20T10:00Z"}], event_time="at").new
+            1
+            >>> print(project.tables.drop("orders", why="a trial"))
+            orders is removed, with 1 rows and 0 refused ones.
+        """
+        self._described(self._open(name))
+        done = Dropping(self._context, self._folder, self._open(name), why, self._online).run(force=force)
+        self._near.__dict__.pop(name, None)
         return done
 
     def erase(self, name: str, of: Mapping[str, Any], *, why: str, everywhere: bool = False) -> Erased:

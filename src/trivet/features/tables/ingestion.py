@@ -221,7 +221,9 @@ class Ingestion:
         whole = pl.Schema({name: kind for name, kind in table.schema.items() if name in rows.columns} | {ARRIVED: TIME})
         stored = with_columns(table.scan(), whole).filter(pl.col(ARRIVED).is_not_null())
         stored = stored.select(*self.rules.key, self.rules.known.alias("__known"))
-        there = stored.join(wanted.lazy(), on=same, how="semi", nulls_equal=True).group_by(same).len("__there").collect()
+        there = (
+            stored.join(wanted.lazy(), on=same, how="semi", nulls_equal=True).group_by(same).len("__there").collect()
+        )
         joined = wanted.join(there, on=same, how="left", nulls_equal=True, maintain_order="left")
         return joined.select((pl.col("__rank") + pl.col("__there").fill_null(0)).cast(pl.Int64)).to_series()
 

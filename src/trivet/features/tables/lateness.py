@@ -42,7 +42,11 @@ def lateness(rows: pl.LazyFrame, rules: TableRules) -> Lateness:
     rows = rows.filter(pl.col(ARRIVED).is_null()) if ARRIVED in rows.collect_schema() else rows
     event, created = (pl.col(name).to_physical() for name in (rules.arrival, rules.created))
     times = rows.select(event=event, created=created).drop_nulls().sort("created", "event")
-    newest = times.filter(pl.col("event") <= pl.col("created")).group_by("created", maintain_order=True).agg(pl.col("event").max().alias("newest"))
+    newest = (
+        times.filter(pl.col("event") <= pl.col("created"))
+        .group_by("created", maintain_order=True)
+        .agg(pl.col("event").max().alias("newest"))
+    )
     newest = newest.with_columns(pl.col("newest").cum_max(), (pl.col("created") + 1).alias("after")).drop("created")
     joined = times.join_asof(newest, left_on="created", right_on="after", check_sortedness=False)
     told = joined.select(

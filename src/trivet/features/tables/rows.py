@@ -91,7 +91,7 @@ def fit(table: str, rows: pl.DataFrame, schema: pl.Schema, fixed: Sequence[str])
         elif not _fits(column, known):
             raise Invalid(
                 f"The column {column.name!r} of table {table!r} holds {known}, and the new rows hold {column.dtype}. "
-                f"Nothing was written. Convert it before, for example .cast({known!r}), or give it another name."
+                "Nothing was written. Convert it before, or give it another name."
             )
     whole = pl.Schema(wanted)
     missing = [pl.lit(None, kind).alias(name) for name, kind in whole.items() if name not in rows.columns]
@@ -165,7 +165,10 @@ def _moments(table: str, column: pl.Series, rules: TableRules) -> tuple[pl.Serie
         told = pl.format("{} in {} is no time", column, pl.lit(repr(column.name)))
         trouble = pl.select(pl.when(hit).then(told)).to_series()
         column = pl.select(pl.when(~hit).then(column).alias(column.name)).to_series()
-    micros = to_micros(column, Rules(f"the rows for table {table!r}", timezone=rules.timezone))
+    remedy = "Write them as 2026-11-20T10:00:00Z, or make the table with a timezone."
+    micros = to_micros(
+        column, Rules(f"the rows for table {table!r}", remedy, timezone=rules.timezone, advice="Give times in UTC.")
+    )
     return micros.cast(TIME).alias(column.name), trouble
 
 

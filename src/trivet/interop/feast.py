@@ -193,6 +193,11 @@ class _Writer:
         given = {option: value for option, value in options.items() if value}
         if given:
             given["timezone"] = "UTC"  # Feast takes times without a zone for UTC
+        if options["created"]:
+            self.notes[f"created of {own.name}"] = (
+                f"Rows count from {options['created']!r} on, when they reached you. Where that is when a file was generated, "
+                "long after the events, all history is null: leave created= out then, or fill it with the event's time."
+            )
         self._add(number, own, _call(own.variable, "tv.Source", [_text(own.name), _text(path)], _literal(given)))
         self.sources.append(own.name)
 

@@ -521,3 +521,10 @@ def test_versions_say_what_made_them(tables):
     assert [each.operation for each in made] == ["ingest", "erase", "ingest", "widen", "ingest"]
     assert made[1].run == gone.run
     assert made[1].counts == {}
+
+
+def test_a_bad_line_of_json_is_told_by_its_number(tables, tmp_path):
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"k": 1}\n\n{"k": 2}\n{"k": \n')
+    with pytest.raises(Invalid, match=r"Line 4 of '.*events.jsonl' is no JSON object: '\{\"k\":'"):
+        tables.ingest("t", path, key="k")

@@ -27,7 +27,9 @@ def test_windows_over_corrections_warn_once_and_count_both(project):
     total = view(project, total=tv.sum("amount", "40000d"), newest=tv.latest("amount"))
     project.training_set(SPINE, total, time="t")  # no corrections yet, and warnings are errors here
     project.tables.ingest("orders", [{**ROW, "amount": 6}])
-    with pytest.warns(CorrectionsCounted, match=r"'spent' \(total\) count a correction .* 'orders' has 1 corrections") as told:
+    with pytest.warns(
+        CorrectionsCounted, match=r"'spent' \(total\) count a correction .* 'orders' has 1 corrections"
+    ) as told:
         made = project.training_set(SPINE, total, time="t")
     assert told[0].filename == __file__
     assert made.to_polars().select("total", "newest").row(0) == (11, 6)

@@ -6,6 +6,7 @@ That keeps what a training set of an earlier moment said, and is seldom meant wh
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Iterable
 
@@ -24,7 +25,7 @@ class CorrectionsCounted(UserWarning):
     """A window adds up rows of a table of which some correct others."""
 
 
-def warn_of_corrections(context: Context, views: Iterable[FeatureView], *, stacklevel: int) -> None:
+def warn_of_corrections(context: Context, views: Iterable[FeatureView]) -> None:
     """Warn, once in a process, of each view with windows over a table that has corrections."""
     folder = (context.root / context.settings.serving.records).resolve()
     for view in views:
@@ -41,7 +42,15 @@ def warn_of_corrections(context: Context, views: Iterable[FeatureView], *, stack
         table = StoredTable.open(path.name, path)
         if table is not None and table.rules is not None and table.rules.keep == "last" and table.note.changed:
             _TOLD.add(key)
-            warnings.warn(_sentence(first.name, names, path.name, table.note.changed), CorrectionsCounted, stacklevel)
+            warnings.warn(_sentence(first.name, names, path.name, table.note.changed), CorrectionsCounted, _levels())
+
+
+def _levels() -> int:
+    """How far up the line stands that called Trivet: a training set defines its views as well."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("trivet."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _sentence(view: str, names: list[str], table: str, changed: int) -> str:

@@ -347,7 +347,7 @@ def training_set(
     find = Catalogue(context).get
     selected = resolve(views, find, full_names=full_names, taken=columns, root=context.root)
     Deprecations(context).check(selected)
-    warn_of_corrections(context, selected.views, stacklevel=5)
+    warn_of_corrections(context, selected.views)
     inputs = {"spine": values.save(given, context)}
     for name, leaf in leaves_of(view.source for view in selected.views).items():
         inputs[f"sources.{name}"] = (

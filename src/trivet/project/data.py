@@ -89,7 +89,7 @@ class Data(Records):
         for place, each in enumerate(definitions):
             if isinstance(each, Expectations):
                 listed.insert(place, self.quality.define(each, why=why))
-        warn_of_corrections(self.context, [e for e in plain if isinstance(e, FeatureView)], stacklevel=3)
+        warn_of_corrections(self.context, [e for e in plain if isinstance(e, FeatureView)])
         return listed
 
     def plan(self, *definitions: Definition | Expectations, complete: bool = False) -> Plan:

@@ -219,8 +219,15 @@ class TestWrite:
 @st.composite
 def stories(draw):
     """Writes one after the other: of each the hour at which it came, and rows of different times, in any order."""
-    rows = st.tuples(st.integers(0, 8), st.none() | st.integers(0, 3))
-    return draw(st.lists(st.tuples(st.integers(1, 5), st.lists(rows, min_size=1, max_size=5, unique_by=lambda row: row[0])), min_size=1, max_size=4))
+    row = st.tuples(st.integers(0, 8), st.none() | st.integers(0, 3))
+    rows = st.lists(row, min_size=1, max_size=5, unique_by=lambda each: each[0])
+    return draw(
+        st.lists(
+            st.tuples(st.integers(1, 5), rows),
+            min_size=1,
+            max_size=4,
+        )
+    )
 
 
 @settings(max_examples=25, deadline=None)

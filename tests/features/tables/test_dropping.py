@@ -9,7 +9,10 @@ import trivet as tv
 from trivet.errors import Invalid, NotFound, Refused
 from trivet.ledger import RunQuery
 
-ROWS = [{"order": 1, "who": 7, "at": "2026-11-20T10:00Z", "amount": 5}, {"order": None, "who": 7, "at": "2026-11-20T10:00Z"}]
+ROWS = [
+    {"order": 1, "who": 7, "at": "2026-11-20T10:00Z", "amount": 5},
+    {"order": None, "who": 7, "at": "2026-11-20T10:00Z"},
+]
 
 
 @pytest.fixture

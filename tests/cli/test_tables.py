@@ -56,3 +56,12 @@ def test_calls_that_are_wrong(trivet, file):
     assert "Did you mean 'orders'" in trivet("order", code=1)
     assert "COLUMN=VALUE" in trivet("erase", "orders", "customer", "--why", "asked", code=2)
     assert "There is no file" in trivet("ingest", "orders", "other.csv", code=1)
+
+
+def test_history_and_removal(trivet, file):
+    assert "2 new" in trivet("ingest", "orders", file, "--key", "order", "--event-time", "at", "--history")
+    shown = json.loads(trivet("orders", "--json"))
+    assert shown["table"]["watermark"] == "2026-11-20T10:01:00Z"
+    assert "No event time was declared" in trivet("ingest", "plain", file)
+    assert "orders is removed, with 2 rows and 1 refused ones." in trivet("drop", "orders", "--why", "a trial")
+    assert [each["name"] for each in json.loads(trivet("--json"))] == ["plain"]

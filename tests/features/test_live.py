@@ -83,7 +83,11 @@ def test_nodes_of_tiles_that_no_window_reaches_are_removed_by_the_next_push():
 @pytest.mark.parametrize(
     ("source", "entity", "match"),
     [
-        (Source("q", sql="SELECT * FROM flights", inputs=[TABLE], event_time="dep", known_after="0s"), "origin", "made by a query"),
+        (
+            Source("q", sql="SELECT * FROM flights", inputs=[TABLE], event_time="dep", known_after="0s"),
+            "origin",
+            "made by a query",
+        ),
         (Source("flights", "flights.parquet", event_time="dep"), "origin", "no table of the project"),
         (FeatureView("w", entity=Entity("dest"), source=TABLE, features=["delay"]), "origin", "other keys"),
         (FeatureView("w", entity=Entity("origin"), source=TABLE, features=["air"]), "origin", "reads 'delay'"),

@@ -445,7 +445,9 @@ def test_rows_that_materialization_leaves_out_count_in_no_push_and_stand_aside_o
 
 def test_the_answer_says_which_views_wait_for_materialize_and_why(tmp_path):
     project, view = a_project(tmp_path)
-    query = tv.Source("late", sql="SELECT * FROM flights WHERE delay > 15", inputs=view.source, event_time="dep", known_after="0s")
+    query = tv.Source(
+        "late", sql="SELECT * FROM flights WHERE delay > 15", inputs=view.source, event_time="dep", known_after="0s"
+    )
     project.define(
         FeatureView("above", entity=ORIGIN, source=view, features={"most": tv.max("n_10m", "1h")}),
         FeatureView("queried", entity=ORIGIN, source=query, features={"n": tv.count("1h")}),

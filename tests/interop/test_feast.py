@@ -88,6 +88,9 @@ def test_what_does_not_fit_is_named_with_what_to_do(repository):
     assert done.left_behind["cold"] == "Its source did not come over."
     assert done.notes["driver-car"] == "It is called 'driver_car' here."
     assert "exactly as old" in done.notes["ttl"]
+    told = [note for name, note in done.notes.items() if name.startswith("created of")]
+    assert all("all history is null" in note for note in told)
+    assert len(told) == done.code.count("created=")
 
 
 def defined(code):

@@ -282,6 +282,14 @@ class TestPush:
         assert client("POST", "/push/flights", json=[{"n": 2}, {"n": 3}]).json() == {"updated": {"congestion": 2}}
         assert [event["n"] for event in pushed] == [1, 2, 3]
 
+    def test_a_missing_column_is_a_fault_of_the_body(self, route):
+        def push(source, events):
+            raise NotFound("column in the rows for table 'flights' called", "at", ["n"])
+
+        answer = Client(FeatureService(route, push=push))("POST", "/push/flights", json={"n": 1})
+        assert answer.status_code == 400
+        assert "There is no column in the rows for table 'flights' called 'at'" in answer.text
+
     def test_bad_pushes_are_sentences_and_push_nothing(self, client, pushed):
         assert client("POST", "/push/orders", json={"n": 1}).status_code == 404
         for body in (b"", b"[1]", b"3", b'{"n":'):

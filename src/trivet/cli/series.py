@@ -48,11 +48,18 @@ def show(output: Output, name: str | None) -> None:
 @click.option("--by", multiple=True, metavar="COLUMN", help="Tells the members of a panel apart; may be repeated.")
 @click.option("--known-at", metavar="COLUMN", help="Says from when a value could be known.")
 @click.option("--timezone", metavar="ZONE", help="The zone of times that have none.")
+@click.option(
+    "--ambiguous",
+    type=click.Choice(["earliest", "latest", "null"]),
+    help="Local times that happen twice. [default: refused]",
+)
+@click.option("--nonexistent", type=click.Choice(["null"]), help="Local times that never happen. [default: refused]")
 def write(output: Output, name: str, file: str, *, by: tuple[str, ...], **options: Any) -> None:
     """Write the columns of FILE (Parquet, CSV, Arrow, JSON lines) as series of the namespace NAME, or as one series."""
     from pathlib import Path
 
-    written = output.project.series.write(name, Path(file).absolute(), by=list(by) or None, **options)
+    given = {option: value for option, value in options.items() if value is not None}
+    written = output.project.series.write(name, Path(file).absolute(), by=list(by) or None, **given)
     output.say(written, str(written))
 
 
@@ -87,6 +94,17 @@ def read(output: Output, series: tuple[str, ...], *, members: tuple[str, ...], a
     shown = [[_said(value) for value in row] for row in rows[:_SHOWN]]
     rest = [f"and {len(rows) - _SHOWN:,} more"] if len(rows) > _SHOWN else []
     output.say(found.to_dicts(), table(found.columns, shown), *rest)
+
+
+@command.add_command
+@trivet_command("drop", short_help="Remove a series with all that it ever was.")
+@click.argument("name")
+@click.option("--why", required=True, help="The reason; the ledger keeps it.")
+@click.option("--force", is_flag=True, help="Also where something in use is made from it.")
+def drop(output: Output, name: str, *, why: str, force: bool) -> None:
+    """Remove the series NAME, such as energy:price, with all its corrections."""
+    output.project.series.drop(name, why=why, force=force)
+    output.say({"series": name, "why": why}, f"{name} is removed.")
 
 
 @command.add_command

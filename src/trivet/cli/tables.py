@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.group("tables", cls=Noun, short_help="List the project's tables, or ingest, erase, compact.")
+@click.group("tables", cls=Noun, short_help="List the project's tables, or ingest, erase, compact, drop.")
 def command() -> None:
     """List the tables of the project; `trivet tables NAME` shows one and its versions."""
 
@@ -58,6 +58,9 @@ def show(output: Output, name: str | None) -> None:
 @click.option("--keep", type=click.Choice(["first", "last", "all"]), help="What a second content of a key means.")
 @click.option("--timezone", metavar="ZONE", help="The zone of times that have none.")
 @click.option("--batch", metavar="TEXT", help="What this delivery is called, with --keep all.")
+@click.option(
+    "--history", is_flag=True, help="The rows were known when they happened: they count from then, not from now."
+)
 def ingest(output: Output, name: str, file: str, key: tuple[str, ...], **rules: Any) -> None:
     """Take the rows of FILE (Parquet, CSV, Arrow, JSON lines) into the table NAME. Repeating it changes nothing."""
     from pathlib import Path
@@ -83,6 +86,17 @@ def erase(output: Output, name: str, values: tuple[str, ...], why: str, everywhe
     if len(of) != len(values):
         raise click.UsageError("Write whose rows as COLUMN=VALUE, each column once.")
     gone = output.project.tables.erase(name, of, why=why, everywhere=everywhere)
+    output.say(gone, str(gone))
+
+
+@command.add_command
+@trivet_command("drop", short_help="Remove a table with all its versions.")
+@click.argument("name")
+@click.option("--why", required=True, help="The reason; the ledger keeps it.")
+@click.option("--force", is_flag=True, help="Also where something in use is made from it.")
+def drop(output: Output, name: str, *, why: str, force: bool) -> None:
+    """Remove the table NAME with all its versions and refused rows. What was made from it stays on record."""
+    gone = output.project.tables.drop(name, why=why, force=force)
     output.say(gone, str(gone))
 
 

@@ -8,7 +8,7 @@ way when they are pushed to first. How a state is made and read is ``trivet.feat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -42,7 +42,8 @@ from trivet.features.online.encoding import as_of, encode_keys
 from trivet.features.quality.refusing import RowCheck, keep_refused
 from trivet.features.sources.reading import log_name
 from trivet.features.tables import EventTables, Ingested
-from trivet.features.tiles import Event, Nodes
+from trivet.features.tables.rules import ARRIVED
+from trivet.features.tiles import Event, Nodes, Place
 from trivet.features.times import Rules, to_micros
 from trivet.ledger.tables import Tables
 from trivet.pipelines.context import Context
@@ -53,6 +54,22 @@ __all__ = ["Push", "Pushed", "news", "seeds", "states"]
 Ints: TypeAlias = npt.NDArray[np.int64]
 _PIECE = 5_000
 """Keys whose states are read and made at a time, and rows that are written at a time: no store parts so many."""
+
+
+_PLACE = 3  # values by which the key of a node is longer than that of its state
+
+
+class _Nothing(dict[Place, bytes | None]):
+    """Nodes of a key of which the store is not asked: there are none."""
+
+    def __contains__(self, place: object) -> bool:
+        return True
+
+    def __missing__(self, place: Place) -> None:
+        return None
+
+
+_NONE = _Nothing()
 
 
 class Pushed(msgspec.Struct, frozen=True):
@@ -129,13 +146,20 @@ class Push:
         if not live:
             return {}
         since = None if None in marks.values() else min(mark for mark in marks.values() if mark is not None)
-        rows = self._arrived(name, since, _columns(live), live[0].table.created or "", run)
+        rows = self._arrived(name, since, _columns(live), run)
         if rows is None:
             return {each.view.name: 0 for each in live}
+        if since is not None and _has_history(rows[0], live[0].table):  # the past is another one than it was
+            marks = {
+                each.name: None if _has_history(_after(rows[0], marks[each.name]), each.table) else marks[each.name]
+                for each in live
+            }
+            if None in marks.values() and (whole := self._arrived(name, None, _columns(live), run)) is not None:
+                rows = whole
         return {each.view.name: self._bring(each, *rows, marks[each.name]) for each in live}
 
     def _arrived(
-        self, name: str, since: Micros | None, columns: Sequence[str], created: str, run: str
+        self, name: str, since: Micros | None, columns: Sequence[str], run: str
     ) -> tuple[pl.DataFrame, Micros] | None:
         """The rows after ``since`` and the last moment of arrival, if there are any.
 
@@ -144,32 +168,33 @@ class Push:
         check = self._tables.checks(name.replace(".", "_"))
         if not isinstance(check, RowCheck) or not check.columns:
             rows = self._tables.arrived(name, since=since, columns=columns)
-            return None if rows.is_empty() else (rows, _newest(rows, created))
+            return None if rows.is_empty() else (rows, _newest(rows))
         whole = self._tables.arrived(name, since=None if check.looks_back else since)
         fresh = (
-            pl.Series([True]).new_from_index(0, whole.height) if since is None else whole[created].to_physical() > since
+            pl.Series([True]).new_from_index(0, whole.height) if since is None else whole[ARRIVED].to_physical() > since
         )
         if not fresh.any():
             return None
-        reasons = check(whole)
+        reasons = check(whole.drop(ARRIVED))
         refused, stay = fresh & reasons.is_not_null(), fresh & reasons.is_null()
         if refused.any():
             aside = Tables(self._tables.folder)
             rows = whole.filter(refused).select(
-                sorted(whole.columns)
+                sorted(each for each in whole.columns if each != ARRIVED)
             )  # as materialization words them: each stands there once
             keep_refused(aside, name.replace(".", "_"), rows, reasons.filter(refused), run=run, at=self._clock())
-        return whole.filter(stay).select(columns), _newest(whole, created)
+        return whole.filter(stay).select(*columns, ARRIVED), _newest(whole)
 
     def _bring(self, live: LiveView, rows: pl.DataFrame, position: Micros, mark: Micros | None) -> int:
-        """One view up to ``position`` with some rows, of which it has those until ``mark``."""
-        if mark is None:
-            arrived = seeds(live, rows, position)
-        else:
-            arrived = news(live, rows.filter(rows[live.table.created or ""].to_physical() > mark), position)
+        """One view up to ``position`` with some rows, of which it has those until ``mark``; None to make it anew."""
+        arrived = (
+            seeds(live, rows.drop(ARRIVED), position)
+            if mark is None
+            else news(live, _after(rows, mark).drop(ARRIVED), position)
+        )
         gone: list[Key] = []
         written: list[tuple[bytes, bytes]] = []
-        for made in states(live, arrived, position, self._store):
+        for made in states(live, arrived, position, self._store, anew=mark is None):
             if written and len(written) + len(made.rows) > _PIECE:
                 self._write(live, written, gone, position)
                 written, gone = [], []
@@ -237,8 +262,13 @@ class Push:
         return self._known[digest]
 
 
-def states(live: LiveView, arrived: Mapping[bytes, Arrived], position: Micros, store: OnlineStore) -> Iterator[Made]:
-    """The states of all keys with rows that arrived until ``position``, made from those in the store."""
+def states(
+    live: LiveView, arrived: Mapping[bytes, Arrived], position: Micros, store: OnlineStore, *, anew: bool = False
+) -> Iterator[Made]:
+    """The states of all keys with rows that arrived until ``position``, made from those in the store, or ``anew``.
+
+    Made anew they take no account of what is there, but of a state of a later position, which stays.
+    """
     keys = list(arrived)
     for start in range(0, len(keys), _PIECE):
         part = keys[start : start + _PIECE]
@@ -247,8 +277,33 @@ def states(live: LiveView, arrived: Mapping[bytes, Arrived], position: Micros, s
             return live.folded(part[number], state, arrived[part[number]], position, nodes)
 
         [found] = store.get([(live.name, part)])
+        if anew:
+            yield from _anew(live, store, part, found.rows, position, work)
+            continue
         for _, made in with_nodes(live, store, part, found.rows, work):
             yield made
+
+
+def _anew(
+    live: LiveView,
+    store: OnlineStore,
+    keys: Sequence[bytes],
+    there: Sequence[bytes | None],
+    position: Micros,
+    work: Callable[[int, bytes | None, Nodes], Made],
+) -> Iterator[Made]:
+    """States of which nothing in the store is a part; nodes beside the old ones that no new one has are gone."""
+    old = [key for key, state in zip(keys, there, strict=True) if state is not None]
+    beside: dict[bytes, list[Key]] = {}
+    for each in live.beside(store, old) if old else ():
+        beside.setdefault(encode_keys([each[:-_PLACE]])[0], []).append(each)
+    for number, key in enumerate(keys):
+        state = there[number]
+        if state is not None and as_of(state) > position:
+            continue
+        made = work(number, None, Nodes(_NONE))
+        kept = {each for each, _ in made.rows}
+        yield Made(made.rows, [*made.gone, *(e for e in beside.get(key, ()) if encode_keys([e])[0] not in kept)])
 
 
 def news(live: LiveView, rows: pl.DataFrame, position: Micros) -> dict[bytes, Arrived]:
@@ -291,8 +346,17 @@ def _check_computed(live: LiveView, rows: pl.DataFrame) -> None:
             )
 
 
-def _newest(rows: pl.DataFrame, created: str) -> Micros:
-    return int(rows[created].to_physical().max())  # type: ignore[arg-type]
+def _newest(rows: pl.DataFrame) -> Micros:
+    return int(rows[ARRIVED].to_physical().max())  # type: ignore[arg-type]
+
+
+def _after(rows: pl.DataFrame, mark: Micros | None) -> pl.DataFrame:
+    return rows if mark is None else rows.filter(rows[ARRIVED].to_physical() > mark)
+
+
+def _has_history(rows: pl.DataFrame, table: Source) -> bool:
+    """Whether rows count from before they reached us."""
+    return bool((rows[table.created or ""] < rows[ARRIVED]).any())
 
 
 class _Sorting:

@@ -26,6 +26,7 @@ class Rules:
         remedy: what to do about a time without a zone.
         timezone: the zone of times that have none.
         ambiguous, nonexistent: what to do about local times that happen twice or never.
+        advice: what to do about such a time.
     """
 
     owner: str
@@ -33,6 +34,7 @@ class Rules:
     timezone: str | None = None
     ambiguous: str = "raise"
     nonexistent: str = "raise"
+    advice: str = "Give times in UTC, or declare {rule}={options}."
 
 
 def to_micros(column: pl.Series, rules: Rules) -> pl.Series:
@@ -87,7 +89,7 @@ def _refuse(column: pl.Series, rules: Rules, hit: pl.Series, rule: str, what: st
         options = "'earliest', 'latest' or 'null'" if rule == "ambiguous" else "'null'"
         raise Invalid(
             f"{number} of {len(column)} times in column {column.name!r} of {rules.owner} {what} in {rules.timezone}, "
-            f"first {column.filter(hit)[0].isoformat()}. Give times in UTC, or declare {rule}={options}."
+            f"first {column.filter(hit)[0].isoformat()}. {rules.advice.format(rule=rule, options=options)}"
         )
 
 

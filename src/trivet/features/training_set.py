@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -24,7 +25,8 @@ from trivet import plugins
 from trivet.errors import Corrupt, Invalid, NotFound
 from trivet.features.catalogue import Catalogue
 from trivet.features.computed import with_computed
-from trivet.features.dealing import in_batches
+from trivet.features.corrections import warn_of_corrections
+from trivet.features.dealing import in_batches, lazy_rows
 from trivet.features.definitions import FeatureView, Source, check_zone
 from trivet.features.deprecation import Deprecations
 from trivet.features.engines.contract import Engine, Report
@@ -50,6 +52,7 @@ __all__ = ["FeatureColumn", "TrainingSet", "TrainingSetKind", "build", "open_kin
 
 
 _MOMENT, _FILE = "__moment", "training_set.parquet"
+_ROWS = 1 << 18
 _LARGE = 64 << 20  # bytes of a stored table beyond which it is not read before it is asked for
 
 
@@ -200,7 +203,9 @@ class TrainingSet:
         what = f"{len(self):,} rows, {len(self.features)} features of {', '.join(views)}"
         label = f", label {self.label!r}" if self.label else ""
         where = f" {self.artifact.id}" if self.artifact else ""
-        return f"<TrainingSet{where}: {what}{label}, time {self.time!r}, {missing:,} nulls>"
+        unseen = [f"{count:,} rows of {name}" for name, count in self.report.unreached.items() if count]
+        late = f", {' and '.join(unseen)} had not reached us by its last moment" if unseen else ""
+        return f"<TrainingSet{where}: {what}{label}, time {self.time!r}, {missing:,} nulls{late}>"
 
 
 def _in_utc(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
@@ -277,7 +282,11 @@ def build(
         label=label,
         entities=list(dict.fromkeys(each.view.entity.name for each in selected.read)),
         features=[FeatureColumn(each.column, each.reference, each.view.digest) for each in selected],
-        report=msgspec.structs.replace(report, duplicates=_duplicates(rows, selected.read, time)),
+        report=msgspec.structs.replace(
+            report,
+            duplicates=_duplicates(rows, selected.read, time),
+            unreached=_unreached(rows.select(time).collect()[time], selected.read, sources),
+        ),
         strict=strict,
         definitions={name: each.digest for name, each in selected.definitions.items()} if selected.steps else {},
         services=list(services),
@@ -307,6 +316,24 @@ def _zoned(spine: pl.LazyFrame, time: str, timezone: str) -> pl.LazyFrame:
 def _duplicates(spine: pl.LazyFrame, selected: Sequence[Selected], time: str) -> int:
     keys = dict.fromkeys(key for each in selected for key in each.view.entity.keys)
     return int(spine.select(*keys, time).collect().is_duplicated().sum())
+
+
+def _unreached(times: pl.Series, selected: Sequence[Selected], sources: Snapshots) -> dict[str, int]:
+    """By source, the rows that could be known by the last of some times and reached us only later."""
+    last, found = to_micros(times, Rules("the spine")).max(), {}
+    for name, leaf in leaves_of(each.view.source for each in selected).items():
+        if leaf.created is None or leaf.times is None or last is None:
+            continue
+        rules = Rules(f"source {name!r}", timezone=leaf.timezone)
+        rules = replace(rules, ambiguous=leaf.ambiguous, nonexistent=leaf.nonexistent)
+        known, created = leaf.times.known or leaf.times.event, leaf.created
+        found[name] = 0
+        for rows in in_batches(
+            lazy_rows(leaf, list(dict.fromkeys([known, created])), sources), _ROWS, f"source {name!r}"
+        ):
+            there = to_micros(rows[known], rules) + leaf.times.after <= last
+            found[name] += int((there & (to_micros(rows[created], rules) > last)).sum())
+    return found
 
 
 def training_set(
@@ -343,6 +370,7 @@ def training_set(
     find = Catalogue(context).get
     selected = resolve(views, find, full_names=full_names, taken=columns, root=context.root)
     Deprecations(context).check(selected)
+    warn_of_corrections(context, selected.views)
     inputs = {"spine": values.save(given, context)}
     for name, leaf in leaves_of(view.source for view in selected.views).items():
         inputs[f"sources.{name}"] = (
@@ -404,7 +432,7 @@ class TrainingSetKind:
             "label": value.label,
             "entities": list(value.entities),
             "features": [msgspec.to_builtins(each) for each in value.features],
-            "report": msgspec.to_builtins(value.report),
+            "report": _told(value.report),
             "columns": {name: str(dtype) for name, dtype in value.schema.items()},
         }
         spec |= {"definitions": value.definitions} if value.definitions else {}
@@ -431,6 +459,12 @@ class TrainingSetKind:
         )
         value.artifact = artifact
         return value
+
+
+def _told(report: Report) -> dict[str, Any]:
+    """The report as JSON; what only some sources have is left out for others, so that what was made before is the same."""
+    told: dict[str, Any] = msgspec.to_builtins(report)
+    return told if report.unreached else {name: value for name, value in told.items() if name != "unreached"}
 
 
 def _write(value: TrainingSet, blobs: Blobs) -> tuple[File, Digest]:

@@ -208,6 +208,11 @@ class _Writer:
             given["timezone"] = "UTC"  # Feast takes times without a zone for UTC
         if _argument(each, "s3_endpoint_override", None):
             self.left_behind[f"s3_endpoint_override of {own.name}"] = "Set AWS_ENDPOINT_URL in the environment instead."
+        if options["created"]:
+            self.notes[f"created of {own.name}"] = (
+                f"Rows count from {options['created']!r} on, when they reached you. Where that is when a file was generated, "
+                "long after the events, all history is null: leave created= out then, or fill it with the event's time."
+            )
         code = _call(own.variable, "tv.Source", [_text(own.name), _text(path)], _literal(given))
         self._add(number, own, self._comment(each, own) + code)
         self.sources.append(own.name)

@@ -83,6 +83,8 @@ class Data(Records):
             ...     listed.version, listed.features
             (1, ['visits:spent'])
         """
+        from trivet.features.corrections import warn_of_corrections
+        from trivet.features.definitions import FeatureView
         from trivet.features.plan import check
         from trivet.features.quality.expectations import Expectations
         from trivet.features.trial import check_trial
@@ -100,6 +102,7 @@ class Data(Records):
             if isinstance(each, Expectations):
                 listed.insert(place, self.quality.define(each, why=why))
                 forget_quality(self.context, each.subject, map(str, each))
+        warn_of_corrections(self.context, [e for e in plain if isinstance(e, FeatureView)])
         return listed
 
     def plan(self, *definitions: Definition | Expectations, complete: bool = False) -> Plan:

@@ -21,7 +21,7 @@ import msgspec
 
 from trivet import __version__
 from trivet.clock import Clock, system_clock
-from trivet.errors import Invalid
+from trivet.errors import Invalid, NotFound
 from trivet.serving.asgi import Answer, Failure, Scope, Service, allow, ok
 from trivet.types import as_utc, from_micros, to_micros
 
@@ -213,7 +213,7 @@ class FeatureService(Service):
         if self._push is not None and path.startswith(_PUSH):
             allow(scope["method"], "POST")
             _refuse_pages(scope)
-            return ok(self._push(path.removeprefix(_PUSH), _events(body)))
+            return ok(_taken(self._push, path.removeprefix(_PUSH), _events(body)))
         if path in self._pages:
             allow(scope["method"], "GET", "HEAD")
             return ok(self._pages[path])
@@ -223,6 +223,16 @@ class FeatureService(Service):
         """A push waits for the disk, and reading may wait for a network."""
         path = str(scope["path"])
         return path.startswith(_PUSH) or (self._features.waits and path == "/features")
+
+
+def _taken(push: Pusher, table: str, events: list[dict[str, Any]]) -> Any:
+    """What a push answers. A column that the events lack is a fault of the body, and no path that does not exist."""
+    try:
+        return push(table, events)
+    except NotFound as exc:
+        if exc.noun == "table":
+            raise
+        raise Invalid(str(exc)) from exc
 
 
 def _refuse_pages(scope: Scope) -> None:

@@ -452,7 +452,6 @@ def test_whole_rows_are_read_only_of_files_in_which_a_key_is_met(tables, monkeyp
             "new": 1,
             "repeated": 1,
             "changed": 1,
-            "late": 1,
         }
     assert asked == [None, 0, None, 1]
 
@@ -488,3 +487,44 @@ class TestRunOfRefused:
     def test_a_rule_that_there_is_not(self, tables):
         with pytest.raises(NotFound, match="Did you mean 'event_time'"):
             tables.create("orders", event_tme="at")
+
+
+def test_an_event_far_in_the_future_makes_nothing_late(tables):
+    now = tables._context.clock()
+    tables.ingest("t", [{"k": 1, "at": now - timedelta(hours=1)}], key="k", event_time="at")
+    assert tables.ingest("t", [{"k": 2, "at": now + timedelta(days=4000)}]).late == 0
+    after = tables.ingest("t", [{"k": 3, "at": now - timedelta(minutes=1)}])
+    assert after.late == 0
+    assert tables.describe("t").watermark == now - timedelta(minutes=1)
+    assert tables.ingest("t", [{"k": 4, "at": now - timedelta(minutes=30)}]).late == 1
+    assert tables.lateness("t").late == 1
+
+
+def test_columns_that_are_new_are_named(tables):
+    assert tables.ingest("t", [{"k": 1, "fare": 12}], key="k").columns == ()
+    found = tables.ingest("t", {"k": 2, "faer": 12})
+    assert found.columns == ("faer",)
+    assert str(found).endswith("1 new, new columns faer")
+
+
+def test_a_table_without_event_times_says_so_when_it_is_made(tables):
+    assert "No event time was declared" in str(tables.ingest("t", [{"k": 1}], key="k"))
+    assert "No event time" not in str(tables.ingest("t", [{"k": 2}]))
+
+
+def test_versions_say_what_made_them(tables):
+    tables.ingest("t", [{"k": 1, "v": 1}], key="k")
+    tables.ingest("t", [{"k": 2, "v": 1.5}])
+    gone = tables.erase("t", {"k": 1}, why="asked")
+    tables.ingest("t", [{"k": 3, "v": 1.5}])
+    made = [each for each in tables.history("t") if each.operation in ("ingest", "erase", "widen")]
+    assert [each.operation for each in made] == ["ingest", "erase", "ingest", "widen", "ingest"]
+    assert made[1].run == gone.run
+    assert made[1].counts == {}
+
+
+def test_a_bad_line_of_json_is_told_by_its_number(tables, tmp_path):
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"k": 1}\n\n{"k": 2}\n{"k": \n')
+    with pytest.raises(Invalid, match=r"Line 4 of '.*events.jsonl' is no JSON object: '\{\"k\":'"):
+        tables.ingest("t", path, key="k")

@@ -52,7 +52,7 @@ class Model(RuleBasedStateMachine):
     def expect(self, batch):
         """What must come of a batch, told row by row."""
         counts = dict.fromkeys(("new", "repeated", "changed", "late", "refused"), 0)
-        newest = max((row["at"] for row, _ in self.rows), default=None) if not self.erased else self.newest
+        newest = self.newest
         added = []
         for row in batch:
             before = [one for one, _ in self.rows] + added
@@ -70,7 +70,6 @@ class Model(RuleBasedStateMachine):
                 added.append(row)
         return counts, added
 
-    erased = False
     newest = None
 
     def refuse(self, row):
@@ -86,7 +85,8 @@ class Model(RuleBasedStateMachine):
         if added:
             self.moments.append(self.tables.read("t", history=True)["created"].max())
             self.rows += [(row, len(self.moments) - 1) for row in added]
-            self.newest = max([row["at"] for row in added] + ([self.newest] if self.newest else []))
+            past = [row["at"] for row in added if row["at"] <= self.clock()]  # nothing is late beside what is to come
+            self.newest = max(past + ([self.newest] if self.newest else []), default=None)
             self.versions[report.version] = len(self.moments) - 1
 
     @rule()
@@ -139,7 +139,7 @@ class Model(RuleBasedStateMachine):
         assert gone.rows == len(self.rows) - len(kept)
         left = [row for row in self.refused if row["who"] != who]
         assert gone.refused == len(self.refused) - len(left)
-        self.rows, self.refused, self.erased = kept, left, True
+        self.rows, self.refused = kept, left
 
     def as_of(self, commit):
         """The newest content of each key after that commit."""

@@ -31,6 +31,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         source_null_keys: by view, rows of the source that belong to no one.
         source_null_times: by view, rows of the source that were never known, for lack of a time.
         source_duplicates: by view, rows of the source with key and event time of another one.
+        unreached: by source with a time of arrival, rows that could be known by the last moment of the spine and reached us
+            only after it: no row of the spine saw them. Counted where the training set is made, by no engine.
     """
 
     rows: int
@@ -43,6 +45,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     source_null_keys: dict[str, int] = {}
     source_null_times: dict[str, int] = {}
     source_duplicates: dict[str, int] = {}
+    unreached: dict[str, int] = {}
 
 
 @dataclass(frozen=True)

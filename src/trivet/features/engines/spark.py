@@ -184,8 +184,8 @@ def _connected(url: str, settings: tuple[tuple[str, str], ...]) -> SparkSession:
         socket.create_connection((address.hostname or "", address.port or 15002), timeout=10).close()
     except OSError as exc:
         raise ConfigError(
-            f"No server of Spark Connect answers at {address.netloc}: {exc.strerror or exc}. Start it, or check "
-            "[features] engine in trivet.toml."
+            f"No server of Spark Connect answers at {address.netloc}: {str(exc.strerror or exc).rstrip('.')}. Start it, or "
+            "check [features] engine in trivet.toml."
         ) from exc
     if find_spec("grpc") is None:
         raise ConfigError("Spark Connect needs packages of its own: pip install 'pyspark[connect]'.")

@@ -271,8 +271,8 @@ class RedisStore(RowStore):
             )
         if isinstance(exc, redis.ConnectionError | redis.TimeoutError):
             return Unavailable(
-                f"Redis at {self._where} does not answer: {exc}. Start it or check the address; the next call connects "
-                "again, and the next materialization goes on from where the last one came."
+                f"Redis at {self._where} does not answer: {str(exc).rstrip('.')}. Start it or check the address; the next "
+                "call connects again, and the next materialization goes on from where the last one came."
             )
         return TrivetError(f"Redis at {self._where} cannot do that: {exc}.")
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from trivet.features.times import Rules, to_micros
 __all__ = ["CREATED", "KNOWN", "REVISION", "TIME", "Incoming", "check_series_name", "columns_of", "instants", "taken"]
 
 TIME, KNOWN, CREATED, REVISION = "time", "known", "created", "revision"
+_TWICE, _NEVER = ("raise", "earliest", "latest", "null"), ("raise", "null")
 _RESERVED = (TIME, KNOWN, CREATED, REVISION)
 _UTC = pl.Datetime("us", "UTC")
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -56,6 +59,8 @@ def taken(
     by: tuple[str, ...],
     known_at: str | None,
     timezone: str | None,
+    ambiguous: str = "raise",
+    nonexistent: str = "raise",
 ) -> Incoming:
     """``data`` as rows of series; ``only`` is the name of the series where there is one and it is known.
 
@@ -78,11 +83,38 @@ def taken(
         names = {values[0]: only}
     for name in (*names.values(), *by):
         check_series_name(name, key=name in by)
-    times = [instants(frame[column], timezone).alias(TIME)]
-    times += [instants(frame[known_at], timezone).alias(KNOWN)] if known_at else []
+    for rule, said, exist in (("ambiguous", ambiguous, _TWICE), ("nonexistent", nonexistent, _NEVER)):
+        if said not in exist:
+            raise NotFound(f"rule of {rule} times called", str(said), exist)
+    moments = partial(instants, timezone=timezone, ambiguous=ambiguous, nonexistent=nonexistent)
+    times = [moments(frame[column]).alias(TIME)]
+    times += [moments(frame[known_at]).alias(KNOWN)] if known_at else []
     rows = frame.select(*times, *by, *(_typed(frame[old]).alias(new) for old, new in names.items()))
+    _check_once(rows, [*by, TIME, *([KNOWN] if known_at else [])], list(names.values()))
     zone = timezone or getattr(frame[column].dtype, "time_zone", None)
     return Incoming(rows, by, tuple(names.values()), known_at is not None, zone)
+
+
+def _check_once(rows: pl.DataFrame, key: list[str], series: list[str]) -> None:
+    """Refuse two values of one moment: they are members of a panel that nothing tells apart, and one would be lost.
+
+    Raises:
+        Invalid: there are such; ``by`` is offered.
+    """
+    if not rows.select(key).drop_nulls().is_duplicated().any():
+        return
+    different = rows.drop_nulls(key).unique()
+    twice = different.filter(different.select(key).is_duplicated())
+    if twice.is_empty():
+        return
+    texts = [name for name in series if rows.schema[name] in (pl.String, pl.Categorical)] or ["sensor"]
+    when = twice[TIME].min()
+    assert isinstance(when, datetime)
+    what = "Each member of the panel" if len(key) > 1 else "A series"
+    raise Invalid(
+        f"{twice.select(key).n_unique():,} times come with several values, first {when.isoformat()}. {what} has one value of a "
+        f"time: if a column tells members apart, name it, by={texts[0]!r} (--by {texts[0]}); if not, choose one of them."
+    )
 
 
 def columns_of(value: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -104,14 +136,16 @@ def check_series_name(name: str, *, key: bool = False) -> str:
     return name
 
 
-def instants(column: pl.Series, timezone: str | None) -> pl.Series:
+def instants(
+    column: pl.Series, timezone: str | None, ambiguous: str = "raise", nonexistent: str = "raise"
+) -> pl.Series:
     """Times of a column in UTC.
 
     Raises:
         Invalid: they are none, or have no zone and ``timezone`` is None.
     """
-    remedy = "Say which: timezone='UTC' or timezone='Europe/Vienna'."
-    return to_micros(column, Rules("the series", remedy=remedy, timezone=timezone)).cast(_UTC)
+    remedy = "Say which: timezone='UTC' or timezone='Europe/Vienna' (--timezone)."
+    return to_micros(column, Rules("the series", remedy, timezone, ambiguous, nonexistent)).cast(_UTC)
 
 
 def _typed(column: pl.Series) -> pl.Series:
@@ -173,5 +207,5 @@ def _time_column(frame: pl.DataFrame, time: str | None, by: tuple[str, ...], kno
     if len(moments) != 1:
         found = "Several hold times" if moments else "None is called 'time' or holds times"
         names = ", ".join(moments or frame.columns) or "no columns at all"
-        raise Invalid(f"Which column says when? {found}: {names}. Name it with time='...'.")
+        raise Invalid(f"Which column says when? {found}: {names}. Name it with time='...' (--time).")
     return moments[0]

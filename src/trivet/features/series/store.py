@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import msgspec
 import polars as pl
 
-from trivet.errors import Invalid, NotFound
+from trivet.errors import Invalid, NotFound, Refused
 from trivet.features.aggregates import Aggregate, Feature, Several, expand
 from trivet.features.definitions import Source
 from trivet.features.series.answers import Asked, Fill, Known, aligned, moments
@@ -35,10 +35,10 @@ from trivet.features.series.incoming import (
 )
 from trivet.features.series.revisions import corrections
 from trivet.features.series.sources import Part, source_of
-from trivet.features.series.transforms import Transform, keep, kept
+from trivet.features.series.transforms import Transform, forget, keep, kept
 from trivet.features.tables import EventTables, Ingested, TableInfo
 from trivet.pipelines.context import Context
-from trivet.types import Duration, Micros, as_duration, as_utc, to_micros
+from trivet.types import Duration, Micros, as_duration
 
 __all__ = ["SeriesInfo", "TimeSeries", "Written"]
 
@@ -150,6 +150,8 @@ class TimeSeries:
         by: str | Sequence[str] | None = None,
         known_at: str | None = None,
         timezone: str | None = None,
+        ambiguous: Literal["raise", "earliest", "latest", "null"] = "raise",
+        nonexistent: Literal["raise", "null"] = "raise",
     ) -> Written:
         """Write values; each column becomes a series. What is written last of a time is its value from then on.
 
@@ -164,9 +166,13 @@ class TimeSeries:
             known_at: the column that says from when each value could be known, for forecasts and imported history; the
                 moment at which it is written by default.
             timezone: the zone of times that have none, and in which the series are read.
+            ambiguous: which moment a time is that happened twice in that zone, as clocks went back: ``earliest``,
+                ``latest``, or ``null`` for none, so that the row is refused and kept aside; by default an error.
+            nonexistent: ``null`` to keep rows aside whose time never happened, as clocks went forward.
 
         Raises:
-            Invalid: the data cannot be read, a time has no zone, or a name cannot name a series.
+            Invalid: the data cannot be read, a time has no zone or comes with several values, or a name cannot name a
+                series.
             Conflict: a series was made with other keys.
 
         Example:
@@ -191,6 +197,8 @@ class TimeSeries:
             by=keys,
             known_at=known_at,
             timezone=timezone or _zone(there),
+            ambiguous=ambiguous,
+            nonexistent=nonexistent,
         )
         if not rows.series:
             raise Invalid(f"The data for {name!r} have times and keys but no values. Add a column for each series.")
@@ -242,7 +250,7 @@ class TimeSeries:
         of: Mapping[str, Any] | None = None,
         timezone: str | None = None,
         time_travel: str | timedelta | None = None,
-        as_known_at: datetime | str | None = None,
+        as_known_at: Moment | None = None,
         to: Literal["polars", "pandas"] = "polars",
     ) -> Any:
         """One aligned table of series: a row for each moment (and key), a column for each series.
@@ -262,7 +270,7 @@ class TimeSeries:
             of: members of a panel, ``{"sensor": "a"}`` or ``{"sensor": ["a", "b"]}``.
             timezone: of the grid, of the answer, and of ``start`` and ``end`` that have none; the series' own by default.
             time_travel: only what was known so long before (``"-1d"``) or within so long after (``"2h"``) its own time.
-            as_known_at: only what was known at that moment.
+            as_known_at: only what was known at that moment, which is given as ``start`` is.
             to: ``"pandas"`` for a frame indexed by time.
 
         Raises:
@@ -284,7 +292,8 @@ class TimeSeries:
         if low is not None and high is not None and low > high:
             raise Invalid(f"start={start!r} is after end={end!r}, so there is nothing between them.")
         until = None if rule == "linear" else high  # a line goes to the next value, wherever that is
-        cut = partial(self._known, until=until, travel=_shift(time_travel), at=as_known_at, of=of or {})
+        at = None if as_known_at is None else _micros(as_known_at, zone)
+        cut = partial(self._known, until=until, travel=_shift(time_travel), at=at, of=of or {})
         known = {reference: cut(each) for reference, each in found.items()}
         _check_numbers(rule, known, asked)
         spine = moments(known, grid, low, high)
@@ -338,6 +347,34 @@ class TimeSeries:
 
         return declare
 
+    def drop(self, name: str, *, why: str, force: bool = False) -> None:
+        """Remove a series, written or computed, with all that it ever was; one of the same name begins anew.
+
+        Args:
+            name: ``"energy:price"``.
+            why: the reason; the ledger keeps it.
+            force: also where something in use is made from it, or another series is computed from it.
+
+        Raises:
+            NotFound: there is no such series.
+            Refused: it is in use, and not forced.
+            Invalid: no reason is given.
+        """
+        computed = kept(self._context)
+        if not why.strip():
+            raise Invalid(f"Say why the series {name!r} goes: drop({name!r}, why='...'). The ledger keeps the reason.")
+        if name not in computed:
+            self._get(name)
+        over = [each.name for each in computed.values() if any(_asked_of(i).of == name for i in each.inputs.values())]
+        if over and not force:
+            raise Refused(
+                f"The series {name!r} is in use: {', '.join(over)} is computed from it. Drop that, or force it."
+            )
+        if name in computed:
+            forget(self._context, name, why)
+        else:
+            self._tables.drop(name.replace(":", "."), why=why, force=force)
+
     def transforms(self) -> Mapping[str, Transform]:
         """The computed series, by name."""
         return kept(self._context)
@@ -347,7 +384,7 @@ class TimeSeries:
         series: str | Sequence[str],
         *,
         of: Mapping[str, Any] | None = None,
-        as_known_at: datetime | str | None = None,
+        as_known_at: Moment | None = None,
         skip_nulls: bool = False,
     ) -> pl.DataFrame:
         """The newest value of each series and its time, ``price`` and ``price__time``; a row for each key of a panel.
@@ -358,7 +395,8 @@ class TimeSeries:
         found = {name: self._get(each.of) for name, each in self._asked(series).items()}
         by, answers = list(_common_keys(list(found.values()))), []
         for name, each in found.items():
-            known = self._known(each, until=None, travel=None, at=as_known_at, of=of or {})
+            at = None if as_known_at is None else _micros(as_known_at, each.zone or "UTC")
+            known = self._known(each, until=None, travel=None, at=at, of=of or {})
             rows = known.rows.drop_nulls(known.series) if skip_nulls else known.rows
             newest = rows.unique(subset=by, keep="last", maintain_order=True) if by else rows.tail(1)
             newest = newest if by or newest.height else newest.clear(1)
@@ -398,6 +436,7 @@ class TimeSeries:
         kinds = rows.collect_schema()
         if series.name not in kinds:
             rows = rows.with_columns(pl.lit(None, pl.Float64).alias(series.name))
+        _check_members(series, of or {})
         for key, values in (of or {}).items():
             if key not in series.by:
                 raise NotFound(f"key of {series.reference!r} called", key, series.by)
@@ -508,7 +547,7 @@ class TimeSeries:
         return asked
 
     def _known(
-        self, series: _Series, *, until: Micros | None, travel: Micros | None, at: Any, of: Mapping[str, Any]
+        self, series: _Series, *, until: Micros | None, travel: Micros | None, at: Micros | None, of: Mapping[str, Any]
     ) -> Known:
         """What was known: for each key and time the content that was known last."""
         rows = self._tables.scan(series.table, history=True, ordered=False)
@@ -516,7 +555,8 @@ class TimeSeries:
             rows = rows.with_columns(pl.lit(None, pl.Float64).alias(series.name))
         by, known = series.by, pl.col(series.known).to_physical()
         rows = rows.with_columns(pl.lit(None, pl.String).alias(key) for key in by if key not in rows.collect_schema())
-        conditions = [] if at is None else [known <= to_micros(as_utc(at))]
+        conditions = [] if at is None else [known <= at]
+        _check_members(series, of)
         conditions += [] if travel is None else [known <= pl.col(TIME).to_physical() + travel]
         conditions += [] if until is None else [pl.col(TIME).to_physical() < until]
         for key, values in of.items():
@@ -572,6 +612,13 @@ def _is_member(key: str, values: Any, kind: pl.DataType) -> pl.Expr:
         return pl.col(key).is_in(pl.Series(members, strict=False).cast(kind).implode())
     except (pl.exceptions.PolarsError, TypeError) as exc:
         raise Invalid(f"The key {key!r} holds {kind}, and {members!r} is asked for. Give values of that type.") from exc
+
+
+def _check_members(series: _Series, of: object) -> None:
+    if not isinstance(of, Mapping):
+        key = series.by[0] if series.by else None
+        what = f"Give them by key: of={{{key!r}: {of!r}}}." if key else f"{series.reference!r} has none. Leave of= out."
+        raise Invalid(f"of={of!r} does not say which members of a panel. {what}")
 
 
 def _base(

@@ -22,7 +22,7 @@ from trivet.features.functions import Portable, described_error
 from trivet.ledger import Artifact
 from trivet.pipelines.context import Context
 
-__all__ = ["Transform", "keep", "kept"]
+__all__ = ["Transform", "forget", "keep", "kept"]
 
 CURRENT = "current"
 
@@ -121,6 +121,11 @@ def keep(context: Context, transform: Transform) -> None:
     if not current or current[0].digest != artifact.digest:
         context.ledger.point(name, None, artifact.digest, by=context.user, why="")
         context.ledger.point(name, CURRENT, artifact.digest, by=context.user, why="")
+
+
+def forget(context: Context, series: str, why: str) -> None:
+    """It is no current one any more; its history stays."""
+    context.ledger.point(_name(series), CURRENT, None, by=context.user, why=why)
 
 
 def kept(context: Context) -> dict[str, Transform]:

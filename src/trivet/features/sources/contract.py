@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trivet.features.definitions import Source
     from trivet.ledger import Blobs
 
-__all__ = ["Place", "Snapshot", "Snapshots", "check_told", "first_line"]
+__all__ = ["Place", "Snapshot", "Snapshots", "as_arrived", "check_told", "first_line"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +93,17 @@ class Snapshot(ABC):
 
 Snapshots: TypeAlias = Mapping[str, "Snapshot | Any"]
 """The data of sources by name: snapshots, or frames of any make."""
+
+
+def as_arrived(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows of a table that took history in, in the order in which they reached us.
+
+    Rows of history that count from the same moment are told apart by nothing else, and files that were put together have
+    another order.
+    """
+    from trivet.features.tables.rules import ARRIVED
+
+    return rows.sort(ARRIVED, maintain_order=True) if ARRIVED in rows.collect_schema() else rows
 
 
 class Place(Protocol):

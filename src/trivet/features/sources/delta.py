@@ -27,7 +27,7 @@ from trivet.digest import digest
 from trivet.errors import Corrupt, Invalid, NotFound
 from trivet.features.definitions import Source
 from trivet.features.places import is_database, is_delta, local
-from trivet.features.sources.contract import Snapshot, first_line, unreadable
+from trivet.features.sources.contract import Snapshot, as_arrived, first_line, unreadable
 from trivet.features.sources.files import check_exists
 from trivet.ledger import Blobs
 from trivet.pipelines.values.contract import Saved
@@ -66,7 +66,7 @@ class DeltaSnapshot(Snapshot):
 
     def rows(self) -> pl.LazyFrame:
         """All rows, not read yet."""
-        return pl.scan_pyarrow_dataset(self.dataset())
+        return as_arrived(pl.scan_pyarrow_dataset(self.dataset()))
 
     def keep(self, blobs: Blobs) -> Saved:
         """The rows as Parquet, or where they are too many, the names of the table's files."""

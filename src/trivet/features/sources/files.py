@@ -12,7 +12,7 @@ import polars as pl
 
 from trivet.errors import Invalid, nearest
 from trivet.features.definitions import Source
-from trivet.features.sources.contract import Snapshot
+from trivet.features.sources.contract import Snapshot, as_arrived
 from trivet.ledger import Blobs
 from trivet.pipelines.values.contract import Saved
 
@@ -40,11 +40,9 @@ class FileSnapshot(Snapshot):
         """All rows, not read yet."""
         check_file(self.name, self.data)
         if self.format == "csv":
-            nothing = ["", *self.nulls] if self.nulls else None
-            return pl.scan_csv(
-                self.data, infer_schema_length=None, null_values=nothing
-            )  # types by all rows, not by some
-        return pl.scan_ipc(self.data) if self.format == "arrow" else pl.scan_parquet(self.data)
+            nothing = ["", *self.nulls] if self.nulls else None  # types by all rows, not by a sample of them
+            return pl.scan_csv(self.data, infer_schema_length=None, null_values=nothing)
+        return pl.scan_ipc(self.data) if self.format == "arrow" else as_arrived(pl.scan_parquet(self.data))
 
     def keep(self, blobs: Blobs) -> Saved:
         """The file byte for byte."""

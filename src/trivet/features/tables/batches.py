@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from trivet.digest import digest_stream
@@ -31,6 +32,9 @@ _SCANS: dict[str, Callable[[Path], pl.LazyFrame]] = {
     ".jsonl": lambda path: pl.scan_ndjson(path, infer_schema_length=None),
     ".ndjson": lambda path: pl.scan_ndjson(path, infer_schema_length=None),
 }
+
+
+_LINES = (".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,27 @@ def _file(path: Path, size: int) -> Incoming:
         total = int(rows.select(pl.len()).collect().item()) if path.suffix.lower() == ".parquet" else None
     except (pl.exceptions.PolarsError, OSError) as exc:
         raise Invalid(f"{str(path)!r} cannot be read: {_first_line(exc)}") from exc
-    return Incoming(_collected(rows, size, repr(str(path))), total, path, content)
+    batches = _collected(rows, size, repr(str(path)))
+    return Incoming(_told_by_line(batches, path) if path.suffix.lower() in _LINES else batches, total, path, content)
+
+
+def _told_by_line(batches: Iterator[pl.DataFrame], path: Path) -> Iterator[pl.DataFrame]:
+    """The batches of a file of JSON lines; where it cannot be read, the line is named."""
+    try:
+        yield from batches
+    except Invalid as exc:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    whole = isinstance(msgspec.json.decode(line), dict) if line.strip() else True
+                except msgspec.DecodeError:
+                    whole = False
+                if not whole:
+                    text = line[:40].decode(errors="replace").strip()
+                    raise Invalid(
+                        f"Line {number} of {str(path)!r} is no JSON object: {text!r}. Mend or remove it."
+                    ) from exc
+        raise
 
 
 def _collected(rows: pl.LazyFrame, size: int, what: str) -> Iterator[pl.DataFrame]:

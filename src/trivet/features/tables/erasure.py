@@ -121,7 +121,7 @@ class Erasure:
         try:
             with lock(self.folder, name):
                 keys = self._keys(matching)
-                rows, version = self._from_table(self.table.refresh(), matching)
+                rows, version = self._from_table(self.table.refresh(), matching, run.id)
                 refused = sum(self._from_refused(each, gone=True) for each in self._own_refused())
             online = self._from_online(keys)
             found = self._artifacts()
@@ -231,16 +231,17 @@ class Erasure:
         digests = {each.digest for each in ledger.pointers(name="feature_view/*", history=True) if each.digest}
         return [FeatureView.from_spec(ledger.artifact(digest).spec) for digest in sorted(digests)]
 
-    def _from_table(self, table: StoredTable, matching: pl.Expr) -> tuple[int, int]:
+    def _from_table(self, table: StoredTable, matching: pl.Expr, run: str) -> tuple[int, int]:
         rows = int(table.scan().filter(matching).select(pl.len()).collect().item())
         if rows:
-            attempted(lambda: self._rewrite(table.refresh(), ~matching), table.name)
+            attempted(lambda: self._rewrite(table.refresh(), ~matching, run), table.name)
         self._sweep(table)
         return rows, table.refresh().version
 
-    def _rewrite(self, table: StoredTable, kept: pl.Expr) -> None:
+    def _rewrite(self, table: StoredTable, kept: pl.Expr, run: str = "") -> None:
         rows = table.whole().filter(kept.fill_null(value=True))
-        table.rewrite(rows.collect_batches(chunk_size=STEP), table.schema, table.note)
+        note = msgspec.structs.replace(table.note, what=KIND, by=run)
+        table.rewrite(rows.collect_batches(chunk_size=STEP), table.schema, note)
 
     def _from_refused(self, name: str, *, gone: bool) -> int:
         """How many refused rows of a table are the entity's; taken out of it where they are to be ``gone``."""

@@ -19,11 +19,12 @@ from trivet.clock import new_id
 from trivet.errors import Invalid, NotFound
 from trivet.features.definitions import Source
 from trivet.features.tables.batches import incoming
+from trivet.features.tables.dropping import Dropped, Dropping
 from trivet.features.tables.erasure import Erased, Erasure, OnlineRows
 from trivet.features.tables.ingestion import REFUSED, Ingested, Ingestion, refused_name
 from trivet.features.tables.lateness import Lateness, lateness
 from trivet.features.tables.rows import TIME, Check
-from trivet.features.tables.rules import GivenRules, TableRules, check_table_name, rules_of
+from trivet.features.tables.rules import ARRIVED, GivenRules, TableRules, check_table_name, rules_of
 from trivet.features.tables.stored import StoredTable, lock
 from trivet.ledger import Run, RunQuery
 from trivet.pipelines.context import Context
@@ -140,6 +141,7 @@ class EventTables:
         *,
         checks: Check | None = None,
         batch: str | None = None,
+        history: bool = False,
         **rules: Unpack[GivenRules],
     ) -> Ingested:
         """Take rows in: each once, however often it comes. The table is made if it is not there; see ``create``.
@@ -150,17 +152,21 @@ class EventTables:
 
         Args:
             name: of the table.
-            data: a pandas, Polars or Arrow table, a lazy frame, a list of dicts, an iterator of those, or the path
-                of a Parquet, CSV, Arrow or JSON-lines file.
+            data: a pandas, Polars or Arrow table, a lazy frame, a dict, a list of dicts, an iterator of those, or the
+                path of a Parquet, CSV, Arrow or JSON-lines file.
             checks: is given each batch as a Polars frame, and answers for each row why to refuse it, or null. By
                 default, what is expected of the source called like the table.
             batch: under ``keep="all"``, where rows are not compared, what this delivery is called: one of the same
                 name is not taken twice. The content of the file by default.
+            history: the rows are of the past and were known then, elsewhere: they count from when they happened (or
+                from ``known_at``), as if they had reached us at once, and none is late. By default rows count from now on,
+                and training sets of earlier moments do not see them. Rows that are there already stay as they are.
             **rules: as ``create``; needed the first time only.
 
         Raises:
             Conflict: the table has other rules than given, or too many others write to it.
             Invalid: the data cannot be read, or a column has another type than the table's. The batch is not written.
+            Invalid: history is to be ingested into a table without event times.
             NotFound: the data lack a declared column.
 
         Example:
@@ -175,9 +181,9 @@ class EventTables:
             orders, version 1: 2 rows, 0 new, 1 repeated, 1 refused
         """
         declared = self._rules(name, rules)
-        rows = incoming(data, self._context.root)
+        rows = incoming([data] if isinstance(data, dict) else data, self._context.root)
         checks = checks or self._checks(name)
-        ingestion = Ingestion(self._context, self._folder, name, declared, checks, batch or rows.digest)
+        ingestion = Ingestion(self._context, self._folder, name, declared, checks, batch or rows.digest, history)
         ingestion.table = self._kept(name)
         return ingestion.take(rows)
 
@@ -198,7 +204,7 @@ class EventTables:
         Args:
             name: of the table; ``NAME__refused`` for what was refused: ``row`` as JSON, ``reason``, ``run``, ``created``.
             version: as it was then; compaction takes no version away, erasure takes the erased rows out of all.
-            as_known_at: only what had reached us by that moment.
+            as_known_at: only what had reached us by that moment; history from when it counts on.
             since: only what reached us after that moment, late rows included.
             history: every content that a key ever had, instead of its newest.
             columns: only these.
@@ -224,11 +230,15 @@ class EventTables:
         """As ``read``, lazily: for what is larger than memory. Without ``ordered`` a ``history`` comes as it lies there."""
         table = self._open(name)
         rules = table.rules or TableRules()
-        rows, until = table.scan(), None
+        rows, schema = table.scan(), table.schema
         if version is not None:
             note, schema = table.note_at(version)
-            rows, until = rows.select(pl.col(each).cast(kind) for each, kind in schema.items()), note.created
-        rows = self._between(rows, rules, until, as_known_at, since)
+            rows = rows.filter(_physical(table) <= note.created)
+        if since is not None:
+            rows = rows.filter(_physical(table) > to_micros(as_utc(since)))
+        if as_known_at is not None:
+            rows = rows.filter(pl.col(rules.created).to_physical() <= to_micros(as_utc(as_known_at)))
+        rows = rows.select(pl.col(each).cast(kind) for each, kind in schema.items() if each != ARRIVED)
         exist = rows.collect_schema().names()
         if name.endswith(REFUSED) and "run" not in exist:  # made before the run was kept with a row
             rows, exist = rows.with_columns(run=pl.lit(None, pl.String)), [*exist, "run"]
@@ -244,19 +254,18 @@ class EventTables:
     def arrived(self, name: str, *, since: Micros | None = None, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Every content of every row that reached a table after the moment ``since``, in the order in which they did.
 
+        The column ``ARRIVED`` says when each did; that is not from when it counts where it was ingested as history.
+
         Raises:
             NotFound: there is no such table or column.
         """
         table = self._near_by(name)
-        created = (table.rules or TableRules()).created
-        rows = table.scan(None if since is None else table.between(created, since + 1, 2**62))
+        rows = table.arrived_after(since)
         exist = rows.collect_schema().names()
         if unknown := [each for each in columns or () if each not in exist]:
             raise NotFound(f"column of table {name!r}", unknown[0], exist)
-        if since is not None:
-            rows = rows.filter(pl.col(created).to_physical() > since)
-        rows = rows if columns is None else rows.select(columns)
-        return rows.collect().sort(created, maintain_order=True)
+        rows = rows if columns is None else rows.select(*columns, ARRIVED)
+        return rows.collect().sort(ARRIVED, maintain_order=True)
 
     def source(self, name: str) -> Source:
         """The table as a source of feature views: what happened when, and when it reached us.
@@ -296,7 +305,7 @@ class EventTables:
             rows=int(files["num_records"].sum()),
             refused=self._refused(name),
             rules=self._described(table),
-            columns={column: str(kind) for column, kind in table.schema.items()},
+            columns={column: str(kind) for column, kind in table.schema.items() if column != ARRIVED},
             watermark=None if note.watermark is None else from_micros(note.watermark),
             files=files.height,
             size=int(files["size_bytes"].sum()),
@@ -340,6 +349,36 @@ class EventTables:
             metrics={"merged": float(merged), "removed": float(removed)},
         )
         self._context.ledger.write(run)
+        return done
+
+    def drop(self, name: str, *, why: str, force: bool = False) -> Dropped:
+        """Remove a table with all its versions and what it refused; a table of the same name begins anew.
+
+        What was made from it stays on record and is made again as ever. Views that read it find nothing any more, and
+        what was pushed of it is no longer online.
+
+        Args:
+            name: of the table.
+            why: the reason; the ledger keeps it.
+            force: also where a deployment, a model with an alias, a service or another view uses a view of it.
+
+        Raises:
+            NotFound: there is no such table.
+            Refused: it is in use, and not forced.
+            Invalid: no reason is given.
+
+        Example:
+            >>> import tempfile
+            >>> import trivet as tv
+            >>> project = tv.open(tempfile.mkdtemp())
+            >>> project.tables.ingest("orders", [{"order": 1, "at": "2026-11-20T10:00Z"}], event_time="at").new
+            1
+            >>> print(project.tables.drop("orders", why="a trial"))
+            orders is removed, with 1 rows and 0 refused ones.
+        """
+        self._described(self._open(name))
+        done = Dropping(self._context, self._folder, self._open(name), why, self._online).run(force=force)
+        self._near.__dict__.pop(name, None)
         return done
 
     def erase(self, name: str, of: Mapping[str, Any], *, why: str, everywhere: bool = False) -> Erased:
@@ -434,20 +473,12 @@ class EventTables:
         table = StoredTable.open(refused_name(name), self._folder / refused_name(name))
         return 0 if table is None else int(table.files["num_records"].sum())
 
-    def _between(
-        self,
-        rows: pl.LazyFrame,
-        rules: TableRules,
-        until: Micros | None,
-        as_known_at: datetime | str | None,
-        since: datetime | str | None,
-    ) -> pl.LazyFrame:
-        created = pl.col(rules.created).to_physical()
-        if as_known_at is not None:
-            rows = rows.filter(created <= to_micros(as_utc(as_known_at)))
-        if until is not None:
-            rows = rows.filter(created <= until)
-        return rows if since is None else rows.filter(created > to_micros(as_utc(since)))
+
+def _physical(table: StoredTable) -> pl.Expr:
+    """When a row reached us."""
+    if table.rules is None:
+        return pl.col(TableRules().created).to_physical()
+    return table.arrived.to_physical()
 
 
 def _version(commit: Mapping[str, Any]) -> TableVersion:
@@ -457,11 +488,13 @@ def _version(commit: Mapping[str, Any]) -> TableVersion:
     note = msgspec.json.decode(said, type=Note) if said else Note()
     counts = {each: int(count) for each, count in note.record.get("counts", {}).items()}
     operation = str(commit["operation"]).lower()
+    if operation == "write" and note.what:
+        operation = note.what
     mine = operation == "write"
     return TableVersion(
         version=int(commit["version"]),
         at=from_micros(int(commit["timestamp"]) * 1000),
         operation={"write": "ingest", "create table": "create", "optimize": "compact"}.get(operation, operation),
-        run=note.run if mine else "",
+        run=note.run if mine else note.by if operation == note.what else "",
         counts=counts if mine else {},
     )

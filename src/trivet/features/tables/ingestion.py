@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from trivet.features.tables.batches import Incoming
 from trivet.features.tables.compare import FILE, Compared, Stored, compare
 from trivet.features.tables.progress import Bar
 from trivet.features.tables.rows import EXACT, TIME, Check, as_json, fit, sort_out
-from trivet.features.tables.rules import TableRules
+from trivet.features.tables.rules import ARRIVED, TableRules
 from trivet.features.tables.stored import MANY, SMALL, Note, StoredTable, attempted, lock
 from trivet.ledger import Artifact, Run
 from trivet.pipelines.context import Context
@@ -53,6 +54,8 @@ class Ingested(msgspec.Struct, frozen=True):
         refused: rows that break a rule, kept in the table ``NAME__refused``.
         reasons: how many rows were refused for which reason.
         run: the run on record; empty where there was nothing to record.
+        columns: those that are new to a table that had rows before.
+        remarks: sentences about what may not be as it was meant.
     """
 
     table: str
@@ -65,10 +68,14 @@ class Ingested(msgspec.Struct, frozen=True):
     refused: int = 0
     reasons: dict[str, int] = {}
     run: str = ""
+    columns: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = [f"{getattr(self, name):,} {name}" for name in COUNTED if getattr(self, name) or name == "new"]
-        return f"{self.table}, version {self.version}: {self.rows:,} rows, {', '.join(parts)}"
+        parts += [f"new columns {', '.join(self.columns)}"] if self.columns else []
+        told = f"{self.table}, version {self.version}: {self.rows:,} rows, {', '.join(parts)}"
+        return " ".join([f"{told}.", *self.remarks]) if self.remarks else told
 
 
 COUNTED = ("new", "repeated", "changed", "late", "refused")
@@ -90,6 +97,7 @@ class Ingestion:
         rules: of the table.
         checks: rules that the caller adds.
         batch: what the caller calls this delivery, where rows are not compared.
+        history: whether the rows count from when they happened or could be known, instead of from now on.
     """
 
     context: Context
@@ -98,6 +106,7 @@ class Ingestion:
     rules: TableRules
     checks: Check | None = None
     batch: str | None = None
+    history: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     outputs: dict[str, Digest] = field(default_factory=dict)
@@ -109,6 +118,8 @@ class Ingestion:
         self.started = self.context.clock()
         self.table: StoredTable | None = None
         self._late_before: Micros | None = None
+        self._columns: dict[str, None] = {}
+        self._made = False
         self._settled = {"", self.id}
 
     def take(self, data: Incoming) -> Ingested:
@@ -118,6 +129,11 @@ class Ingestion:
             Invalid, NotFound: a batch cannot be used; those before it are kept, and the sentence says how many rows.
             Conflict: too many others write to the table.
         """
+        if self.history and self.rules.event_time is None:
+            raise Invalid(
+                f"The rows of table {self.name!r} have no time from which history could count. Make the table with "
+                "event_time, the column that says when they happened."
+            )
         if data.file is not None and data.digest is not None:
             self._name_file(data.file, data.digest)
         with Bar(f"ingesting into {self.name}", data.total) as bar:
@@ -152,10 +168,11 @@ class Ingestion:
         table = self._opened(accepted)
         note = table.note
         self._settle(note)
+        now = max(to_micros(self.context.clock()), note.created + 1)
         if self._late_before is None:
-            self._late_before = note.watermark if note.watermark is not None else -(2**63)
-        stored = table.schema
-        data = pl.Schema({name: kind for name, kind in stored.items() if name != self.rules.created})
+            self._late_before = self._newest_before(table, now)
+        own = (self.rules.created, ARRIVED)
+        data = pl.Schema({name: kind for name, kind in table.schema.items() if name not in own})
         rows, schema = fit(self.name, accepted, data, fixed=self.rules.key)
         if any(kind != schema[name] for name, kind in data.items()):
             self._widen(table, schema, note)
@@ -166,15 +183,58 @@ class Ingestion:
         self._set_aside(found)
         if found.rows.is_empty():
             return self._tally(found, None)
-        created = max(to_micros(self.context.clock()), note.created + 1)
-        moments = (found.step + created).cast(pl.Int64).cast(TIME).alias(self.rules.created)
-        ready = found.rows.with_columns(moments)
+        arrived = (found.step + now).cast(pl.Int64)
+        ready = found.rows.with_columns(self._counting(found.rows, arrived, table))
         tally = self._tally(found, ready)
-        newest = [self._newest(ready), note.watermark]
-        last: Micros = moments.to_physical().max()  # type: ignore[assignment]
-        after = Note(last, max((each for each in newest if each is not None), default=None), self.id)
+        last: Micros = arrived.max()  # type: ignore[assignment]
+        newest = [each for each in (self._newest(ready, now), self._newest_before(table, now)) if each is not None]
+        history = last if ARRIVED in ready.columns else note.history
+        changed = note.changed + tally["changed"]
+        after = Note(last, max(newest, default=None), self.id, history=history, changed=changed)
         self._append(table, ready, after, note, tally, self._transaction(number))
+        self._columns |= {name: None for name in accepted.columns if note.created and name not in data}
         return tally
+
+    def _counting(self, rows: pl.DataFrame, arrived: pl.Series, table: StoredTable) -> list[pl.Series]:
+        """From when rows count: from their arrival on, history from when it could be known.
+
+        Of a key with several contents that could be known at the same moment the later one has to count later.
+        """
+        created = self.rules.created
+        if not self.history:
+            return [arrived.cast(TIME).alias(created)]
+        known, again = rows.select(self.rules.known).to_series(), pl.Series([0]).new_from_index(0, rows.height)
+        if self.rules.key and self.rules.keep == "last":
+            again = self._earlier(rows, table)
+        past = (known <= arrived).fill_null(value=True)
+        counting = (known + again).fill_null(0).zip_with(past, arrived)
+        reached = arrived.zip_with(past, pl.Series([None], dtype=pl.Int64).new_from_index(0, rows.height))
+        return [counting.cast(TIME).alias(created), reached.cast(TIME).alias(ARRIVED)]
+
+    def _earlier(self, rows: pl.DataFrame, table: StoredTable) -> pl.Series:
+        """How many contents there are of the key of each row that count from the same moment, before it."""
+        same = [*self.rules.key, "__known"]
+        wanted = rows.select(*self.rules.key, self.rules.known.alias("__known"))
+        wanted = wanted.with_columns(pl.int_range(pl.len()).over(same).alias("__rank"))
+        if ARRIVED not in table.schema:
+            return wanted["__rank"]
+        whole = pl.Schema({name: kind for name, kind in table.schema.items() if name in rows.columns} | {ARRIVED: TIME})
+        stored = with_columns(table.scan(), whole).filter(pl.col(ARRIVED).is_not_null())
+        stored = stored.select(*self.rules.key, self.rules.known.alias("__known"))
+        there = (
+            stored.join(wanted.lazy(), on=same, how="semi", nulls_equal=True).group_by(same).len("__there").collect()
+        )
+        joined = wanted.join(there, on=same, how="left", nulls_equal=True, maintain_order="left")
+        return joined.select((pl.col("__rank") + pl.col("__there").fill_null(0)).cast(pl.Int64)).to_series()
+
+    def _newest_before(self, table: StoredTable, now: Micros) -> Micros | None:
+        """The newest time in the table, of those that were not still to come."""
+        mark, column = table.note.watermark, self.rules.arrival
+        if mark is None or mark <= now or column is None:
+            return mark
+        times = table.scan().select(pl.col(column).to_physical()).filter(pl.col(column) <= now).max().collect()
+        found: Micros | None = times.item()
+        return found
 
     def _append(
         self,
@@ -207,6 +267,7 @@ class Ingestion:
         if self.table is None:
             schema = pl.Schema({**rows.schema, self.rules.created: TIME})
             self.table = StoredTable.create(self.name, path, schema, self.rules)
+            self._made = True
         if self.table.rules != self.rules:
             raise Invalid(f"The table {self.name!r} was made by another process with other rules. Try again.")
         return self.table
@@ -237,15 +298,19 @@ class Ingestion:
     def _transaction(self, number: int) -> str | None:
         return None if self.batch is None or self.rules.keep != "all" else f"batch:{self.batch}:{number}"
 
-    def _newest(self, rows: pl.DataFrame) -> Micros | None:
-        found: Any = rows[self.rules.arrival or self.rules.created].to_physical().max()
-        return None if found is None else int(found)
+    def _newest(self, rows: pl.DataFrame, now: Micros) -> Micros | None:
+        """The newest time of rows, without those that are still to come: they would make late all that follows."""
+        if self.rules.arrival is None:
+            return int(rows[self.rules.created].to_physical().max())  # type: ignore[arg-type]
+        times = rows[self.rules.arrival].to_physical()
+        found: Micros | None = times.filter(times <= now).max()  # type: ignore[assignment]
+        return found
 
     def _tally(self, found: Compared, ready: pl.DataFrame | None) -> Counter[str]:
         changed = int(found.changed.sum())
         tally = Counter(new=found.rows.height - changed, changed=changed, repeated=found.repeated)
         tally.update(refused=found.mistaken.height)
-        if ready is not None and self.rules.arrival is not None:
+        if ready is not None and self.rules.arrival is not None and not self.history and self._late_before is not None:
             late = ready[self.rules.arrival].to_physical() < self._late_before
             tally.update(late=int(late.sum()))
         return tally
@@ -290,9 +355,10 @@ class Ingestion:
                         f"The column {name!r} of table {self.name!r} holds whole numbers beyond 2**53, and the new rows "
                         "hold fractions. Nothing was written. Give the fractions a column of another name."
                     )
-        whole = pl.Schema({**schema, self.rules.created: TIME})
+        whole = pl.Schema({**old, **schema})
         rows = with_columns(table.scan(), pl.Schema({name: whole[name] for name in old}))
-        table.rewrite(rows.collect_batches(chunk_size=STEP), pl.Schema({name: whole[name] for name in old}), note)
+        widened = msgspec.structs.replace(note, what="widen", by=self.id)
+        table.rewrite(rows.collect_batches(chunk_size=STEP), pl.Schema({name: whole[name] for name in old}), widened)
 
     def _compact_by_the_way(self) -> None:
         """Many small files make every later comparison slow, so they are put together before that is felt."""
@@ -351,7 +417,7 @@ class Ingestion:
             host=self.context.host,
             inputs=self.inputs,
             outputs=self.outputs,
-            parameters={"table": self.name, "batch": self.batch},
+            parameters={"table": self.name, "batch": self.batch, **({"history": True} if self.history else {})},
             metrics={name: float(value) for name, value in counts.items()},
             error=error,
         )
@@ -362,7 +428,28 @@ class Ingestion:
                 f"{exc} The table {self.name!r} has {counts['new'] + counts['changed']:,} more rows all the same: ingest them "
                 "again when the ledger can be written, which changes nothing but that."
             ) from exc
-        return Ingested(self.name, version, **counts, reasons=dict(self.reasons), run=self.id)
+        return Ingested(
+            self.name,
+            version,
+            **counts,
+            reasons=dict(self.reasons),
+            run=self.id,
+            columns=tuple(self._columns),
+            remarks=tuple(self._remarks(counts)),
+        )
+
+    def _remarks(self, counts: Mapping[str, int]) -> Iterator[str]:
+        """What people do not expect, once they have done it."""
+        if self._made and self.rules.event_time is None:
+            yield (
+                "No event time was declared, so each row happened when it reached us. If a column says when, drop the table "
+                "and ingest with event_time, --event-time on the command line."
+            )
+        if self.history and counts["repeated"] and self.table is not None and ARRIVED not in self.table.schema:
+            yield (
+                f"{counts['repeated']:,} rows were there, ingested without history, and count from when they reached us. Drop "
+                "the table and ingest them again, if they shall count from when they happened."
+            )
 
 
 def with_columns(rows: pl.LazyFrame, schema: pl.Schema) -> pl.LazyFrame:

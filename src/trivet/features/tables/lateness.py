@@ -5,17 +5,17 @@ from __future__ import annotations
 import msgspec
 import polars as pl
 
-from trivet.features.tables.rules import TableRules
+from trivet.features.tables.rules import ARRIVED, TableRules
 
 __all__ = ["Lateness", "lateness"]
 
 
 class Lateness(msgspec.Struct, frozen=True):
-    """Of the rows that have a time, by the rows themselves and no estimate.
+    """Of the rows that have a time and did not come as history, by the rows themselves and no estimate.
 
     Attributes:
         rows: how many there are.
-        late: how many reached us after a row of a later time.
+        late: how many reached us after a row of a later time, one that was not still to come.
         median, most_of_all, worst: seconds from that time to the arrival: half of the rows, 95 % of them, and all arrived
             within; None without rows, or where the table knows no time but that of the arrival.
     """
@@ -28,7 +28,7 @@ class Lateness(msgspec.Struct, frozen=True):
 
 
 def lateness(rows: pl.LazyFrame, rules: TableRules) -> Lateness:
-    """The lateness of all ``rows`` of a table, corrections included.
+    """The lateness of all ``rows`` of a table, corrections included. History counts as of its time, so it is left out.
 
     Example:
         >>> from datetime import UTC, datetime
@@ -39,15 +39,20 @@ def lateness(rows: pl.LazyFrame, rules: TableRules) -> Lateness:
     """
     if rules.arrival is None or rules.arrival not in rows.collect_schema():
         return Lateness(int(rows.select(pl.len()).collect().item()))
+    rows = rows.filter(pl.col(ARRIVED).is_null()) if ARRIVED in rows.collect_schema() else rows
     event, created = (pl.col(name).to_physical() for name in (rules.arrival, rules.created))
     times = rows.select(event=event, created=created).drop_nulls().sort("created", "event")
-    newest = times.group_by("created", maintain_order=True).agg(pl.col("event").max().alias("newest"))
-    newest = newest.with_columns(pl.col("newest").cum_max().shift(1))
-    joined = times.join(newest, on="created", how="left")
+    newest = (
+        times.filter(pl.col("event") <= pl.col("created"))
+        .group_by("created", maintain_order=True)
+        .agg(pl.col("event").max().alias("newest"))
+    )
+    newest = newest.with_columns(pl.col("newest").cum_max(), (pl.col("created") + 1).alias("after")).drop("created")
+    joined = times.join_asof(newest, left_on="created", right_on="after", check_sortedness=False)
     told = joined.select(
         rows=pl.len(),
         late=(pl.col("event") < pl.col("newest")).fill_null(value=False).sum(),
-        delay=((pl.col("created") - pl.col("event")).sort() / 1e6).implode(),
+        delay=((pl.col("created") - pl.col("event")).clip(0).sort() / 1e6).implode(),
     ).collect()
     count, late, delays = told.row(0)
     if not count:

@@ -16,7 +16,7 @@ import msgspec
 import polars as pl
 
 from trivet.errors import Invalid, NotFound
-from trivet.features.tables.rules import TableRules
+from trivet.features.tables.rules import ARRIVED, TableRules
 from trivet.features.times import Rules, to_micros
 
 __all__ = ["Check", "Sorted", "fit", "sort_out", "stored_type"]
@@ -91,7 +91,7 @@ def fit(table: str, rows: pl.DataFrame, schema: pl.Schema, fixed: Sequence[str])
         elif not _fits(column, known):
             raise Invalid(
                 f"The column {column.name!r} of table {table!r} holds {known}, and the new rows hold {column.dtype}. "
-                f"Nothing was written. Convert it before, for example .cast({known!r}), or give it another name."
+                "Nothing was written. Convert it before, or give it another name."
             )
     whole = pl.Schema(wanted)
     missing = [pl.lit(None, kind).alias(name) for name, kind in whole.items() if name not in rows.columns]
@@ -132,6 +132,8 @@ def _check_columns(table: str, batch: pl.DataFrame, rules: TableRules) -> None:
             f"The rows for table {table!r} have a column {rules.created!r}, in which Trivet keeps when a row reached "
             "it. Make the table with created='reached_us' or the like."
         )
+    if ARRIVED in batch.columns:
+        raise Invalid(f"The rows for table {table!r} have a column {ARRIVED!r}, which Trivet fills. Name it otherwise.")
 
 
 def _stored(table: str, column: pl.Series) -> pl.Series:
@@ -163,7 +165,10 @@ def _moments(table: str, column: pl.Series, rules: TableRules) -> tuple[pl.Serie
         told = pl.format("{} in {} is no time", column, pl.lit(repr(column.name)))
         trouble = pl.select(pl.when(hit).then(told)).to_series()
         column = pl.select(pl.when(~hit).then(column).alias(column.name)).to_series()
-    micros = to_micros(column, Rules(f"the rows for table {table!r}", timezone=rules.timezone))
+    remedy = "Write them as 2026-11-20T10:00:00Z, or make the table with a timezone."
+    micros = to_micros(
+        column, Rules(f"the rows for table {table!r}", remedy, timezone=rules.timezone, advice="Give times in UTC.")
+    )
     return micros.cast(TIME).alias(column.name), trouble
 
 

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal, TypeAlias, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, Unpack, get_args
 
 import msgspec
 
 from trivet.errors import Conflict, Invalid, NotFound
 
-__all__ = ["GivenRules", "Keep", "TableRules", "check_table_name", "rules_of"]
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["ARRIVED", "GivenRules", "Keep", "TableRules", "check_table_name", "rules_of"]
+
+ARRIVED = "__arrived"
+"""The column, in tables that took history in, that says when a row reached us which counts from earlier on."""
 
 Keep: TypeAlias = Literal["first", "last", "all"]
 """What a row means whose key is there already with other content: ``last`` a correction, kept beside what it
@@ -48,6 +54,13 @@ class TableRules(msgspec.Struct, frozen=True):
     def times(self) -> tuple[str, ...]:
         """The columns of times that come with the rows."""
         return tuple(name for name in (self.event_time, self.known_at) if name is not None)
+
+    @property
+    def known(self) -> pl.Expr:
+        """From when a row could be known, in microseconds: as it says itself, else when it happened."""
+        import polars as pl
+
+        return pl.coalesce(pl.col(name) for name in (self.known_at, self.event_time) if name).to_physical()
 
     @property
     def arrival(self) -> str | None:

@@ -26,7 +26,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from trivet.errors import Conflict, Invalid, NotFound, TrivetError
 from trivet.features.tables.rows import TIME
-from trivet.features.tables.rules import TableRules
+from trivet.features.tables.rules import ARRIVED, TableRules
 from trivet.types import Micros
 
 __all__ = ["NOTE", "Note", "Raced", "StoredTable", "attempted", "lock"]
@@ -38,6 +38,7 @@ SMALL = 8 * 2**20
 MANY = 64
 _COARSE = 1000  # microseconds: Delta keeps the bounds of a file's times cut to milliseconds
 _ATTEMPTS = 100
+_AT_ANY_TIME = 2**62
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_TEXTS = [*(f"os error {number}" for number in sorted(_FULL)), "No space left", "Disk quota", "File too large"]
 T = TypeVar("T")
@@ -55,12 +56,20 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
         watermark: the greatest event (or known-at) time so far.
         run: the run that made the commit.
         record: what the ledger has to know of it, should the process die before it is written there.
+        history: the greatest moment at which rows arrived that count from before it; 0 where none did.
+        changed: how many corrections came so far.
+        what: what made the commit, where that was no ingestion: ``erase`` or ``widen``.
+        by: the run that did.
     """
 
     created: Micros = 0
     watermark: Micros | None = None
     run: str = ""
     record: dict[str, Any] = {}
+    history: Micros = 0
+    changed: int = 0
+    what: str = ""
+    by: str = ""
 
 
 @contextmanager
@@ -194,6 +203,22 @@ class StoredTable:
         """All rows of a table of whatever make, parted by a column or not."""
         return self.scan() if self.rules is not None else pl.scan_pyarrow_dataset(self._delta.to_pyarrow_dataset())
 
+    def arrived_after(self, moment: Micros | None) -> pl.LazyFrame:
+        """The rows that reached us after ``moment``, all for None, with that time of each in ``ARRIVED``."""
+        assert self.rules is not None
+        created = self.rules.created
+        pruned = moment is not None and self.note.history <= moment
+        rows = self.scan(self.between(created, (moment or 0) + 1, _AT_ANY_TIME) if pruned else None)
+        rows = rows.with_columns(self.arrived.alias(ARRIVED))
+        return rows if moment is None else rows.filter(pl.col(ARRIVED).to_physical() > moment)
+
+    @property
+    def arrived(self) -> pl.Expr:
+        """When each row reached us; that is not from when it counts where it is history."""
+        assert self.rules is not None
+        created = pl.col(self.rules.created)
+        return pl.coalesce(ARRIVED, created) if ARRIVED in self.schema else created
+
     def between(self, column: str | None, low: Micros | None, high: Micros | None) -> list[str] | None:
         """The files that may hold times of ``column`` between two moments; None where that cannot be told."""
         files = self.files
@@ -283,7 +308,8 @@ class StoredTable:
         if rules is None:
             return Note()
         held = files()
-        return Note(_newest(held, rules.created) or 0, _newest(held, rules.arrival or rules.created))
+        mixed = _AT_ANY_TIME if ARRIVED in self.schema else 0
+        return Note(_newest(held, rules.created) or 0, _newest(held, rules.arrival or rules.created), history=mixed)
 
     def _commit_info(self, version: int) -> dict[str, Any]:
         """What the commit of a version says of itself; of a version and no later one, as ``history`` would."""

@@ -61,6 +61,8 @@ class Records:
     def get(self, reference: str) -> Artifact | Run:
         """The record that a pasted id means: ``model:3f2a9c``, ``run:01J...``, ``delay@champion``, a bare prefix.
 
+        ``delay@2026-10-01`` is what was in force under the name when that day began; see ``trivet.tracking.moments``.
+
         Raises:
             NotFound: there is no such thing; the nearest names are offered.
             Ambiguous: a shortened id fits several things.
@@ -73,9 +75,9 @@ class Records:
             ...     project.get(saved.digest[:12]) == project.get(saved.id) == saved
             True
         """
-        from trivet.ledger.references import resolve
+        from trivet.tracking.moments import resolve_at
 
-        return resolve(self.context.ledger, reference)
+        return resolve_at(self.context.ledger, reference)
 
     def artifact(self, reference: str | Artifact) -> Artifact:
         """As ``get``, for artifacts only; of a run with one output, that output.

@@ -7,8 +7,7 @@ nothing of the recorded code is imported.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import unified_diff
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +23,7 @@ from trivet.ledger.lineage import ancestors
 from trivet.ledger.references import resolve
 from trivet.pipelines.code import restore_code
 from trivet.pipelines.context import Context
+from trivet.tracking.locks import pinned
 from trivet.tracking.registry import ModelVersion
 from trivet.tracking.runs import ActiveRun
 from trivet.tracking.tables import cell_text, text_table
@@ -31,7 +31,7 @@ from trivet.types import Digest
 
 __all__ = ["Change", "Difference", "FileChange", "diff"]
 
-_PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)", re.MULTILINE)
+_SEEDS = frozenset({"seed", "random_state"})
 _MARKER = ".trivet-code"
 _LONGEST = 200_000  # bytes of a file that is compared by lines; the time grows with the square
 
@@ -88,6 +88,25 @@ class Difference(Struct, frozen=True):
     def as_dict(self) -> dict[str, Any]:
         """The same as JSON values; an absent side of a change is left out."""
         return {name: list(part) if isinstance(part, tuple) else part for name, part in to_builtins(self).items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``as_dict``."""
+        return self.as_dict()
+
+    def in_a_line(self) -> dict[str, str]:
+        """What differs in each of code, data, environment, parameters and seed, in one line each; nothing where nothing does."""
+        seeds = [change for change in self.parameters if change.name in _SEEDS]
+        parameters = [change for change in self.parameters if change.name not in _SEEDS]
+        found = {
+            "code": ", ".join(map(_lines_of, self.code)),
+            "data": _few(
+                [change for change in (*self.inputs, *self.contents) if not change.name.startswith("outputs.")]
+            ),
+            "environment": _few(self.environment),
+            "parameters": _few(parameters),
+            "seed": _few(seeds),
+        }
+        return {cause: text for cause, text in found.items() if text}
 
     def __str__(self) -> str:
         lines = [f"{self.a}  ->  {self.b}"]
@@ -222,9 +241,7 @@ def _environment(context: Context, a: Digest, b: Digest) -> Iterator[Change]:
 
 def _packages(environment: Artifact, blobs: Blobs) -> dict[str, Any]:
     facts = {name: value for name, value in environment.spec.items() if name not in ("distributions", "hashes")}
-    locks = [file for name, file in environment.files.items() if name.endswith(".lock")]
-    pinned = [pin for file in locks for pin in _PINNED.findall(blobs.read(file.digest).decode("utf-8"))]
-    return _flat(facts) | dict(pinned)
+    return _flat(facts) | pinned(environment, blobs)
 
 
 def _maker(ledger: Ledger, artifact: Artifact) -> Run | None:
@@ -271,6 +288,18 @@ def _label(thing: Comparable | str) -> str:
     if isinstance(thing, Artifact):
         return thing.id
     return thing if isinstance(thing, str) else thing.name
+
+
+def _few(changes: Sequence[Change], most: int = 4) -> str:
+    more = f", and {len(changes) - most} more" if len(changes) > most else ""
+    return ", ".join(map(str, changes[:most])) + more
+
+
+def _lines_of(change: FileChange) -> str:
+    """``steps.py +3 -1``"""
+    lines = change.patch.splitlines()[2:]
+    put, cut = (sum(line.startswith(mark) for line in lines) for mark in "+-")
+    return f"{change.file.partition('/')[2] or change.file} " + (f"+{put} -{cut}" if lines else change.how)
 
 
 def _own(tags: Mapping[str, str]) -> dict[str, str]:

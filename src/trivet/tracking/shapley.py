@@ -6,9 +6,9 @@ orders in which the players can come (Shapley, "A value for n-person games", 195
 that of Grabisch and Roubens (International Journal of Game Theory 28 (1999) 547).
 
 Where coalitions are not known, they are taken for what the known ones suggest, and the bounds say how far off that
-can be if each lies between the least and the greatest value known or suggested. Invariant: the values are fractions, and add up to
-the whole difference exactly, whatever is known. As floats they do too, unless they cancel so far that no floats could:
-then to the last bits of the largest. Where everything is known, bounds and amounts are equal.
+can be if each lies between the least and the greatest value known or suggested. Invariant: the values are fractions,
+and add up to the whole difference exactly, whatever is known. As floats they do too, unless they cancel so far that
+no floats could: then to the last bits of the largest. Where everything is known, bounds and amounts are equal.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -101,7 +101,7 @@ class Place:
     def __init__(self, context: Context, tell: Callable[[str], None]) -> None:
         self.context, self.tell = context, tell
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> Self:
         self._temporary = tempfile.TemporaryDirectory(prefix="trivet-why-", ignore_cleanup_errors=True)
         self.folder = Path(self._temporary.name)
         self.url = f"file:{self.folder / 'blobs'}"

@@ -132,7 +132,7 @@ class Delivery(Data, Tracking):
                 labels=(a, b),
                 details=self.diff(a, b).in_a_line(),
                 budget=budget,
-                environment=environment,  # type: ignore[arg-type] - checked there
+                environment=environment,
                 progress=tell,
             )
 

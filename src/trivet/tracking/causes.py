@@ -51,7 +51,7 @@ class Side(msgspec.Struct, frozen=True):
     model: str
 
 
-def side_of(context: Context, record: Run | Artifact, where: Where) -> Side:
+def side_of(context: Context, record: Run | Artifact, where: str) -> Side:
     """The run that made ``record`` with all that is needed to execute it: the whole pipeline, if it was a step of one.
 
     Raises:
@@ -59,7 +59,7 @@ def side_of(context: Context, record: Run | Artifact, where: Where) -> Side:
         NotFound: ``where`` is none of ``auto``, ``locked``, ``current``, or a part of the record is gone.
     """
     if where not in get_args(Where):
-        raise NotFound("environment to execute in", str(where), get_args(Where))
+        raise NotFound("environment to execute in", where, get_args(Where))
     made = run_that_made(context.ledger, record) if isinstance(record, Artifact) else record
     run = _pipeline_of(context.ledger, made) if isinstance(record, Artifact) else made
     recipe = _recipe(run)

@@ -94,7 +94,7 @@ class Difference(Struct, frozen=True):
         return self.as_dict()
 
     def in_a_line(self) -> dict[str, str]:
-        """What differs in each of code, data, environment, parameters and seed, in one line each; nothing where nothing does."""
+        """What differs in each of code, data, environment, parameters and seed, in one line each."""
         seeds = [change for change in self.parameters if change.name in _SEEDS]
         parameters = [change for change in self.parameters if change.name not in _SEEDS]
         found = {

@@ -28,7 +28,7 @@ from trivet.pipelines.environment import capture_environment
 from trivet.pipelines.recording import begin, end
 from trivet.pipelines.transplant import Made, Mixture, Place
 from trivet.tracking.attribution import PREDICTIONS, Attribution, Cause, Measure, Mixed
-from trivet.tracking.causes import Side, Where, differing, mixed, recorded_metrics, side_of
+from trivet.tracking.causes import Side, differing, mixed, recorded_metrics, side_of
 from trivet.tracking.shapley import Coalition, coalitions, inseparable, schedule, split
 from trivet.types import Duration, as_duration
 
@@ -49,7 +49,7 @@ def attribute(
     labels: tuple[str, str],
     details: Mapping[str, str],
     budget: Duration | None = None,
-    environment: Where = "auto",
+    environment: str = "auto",
     seed: int = 0,
     progress: Told | None = None,
 ) -> Attribution:
@@ -57,7 +57,8 @@ def attribute(
 
     Args:
         context: the project.
-        a, b: two pipelines' runs, two models made by pipelines, or two runs of a task.
+        a: a pipeline's run, a model made by a pipeline, or a run of a task.
+        b: another.
         labels: what to call them.
         details: what differs in each cause, in one line.
         budget: no combination is begun that is likely to end later than this; both ends are always executed.
@@ -390,7 +391,7 @@ def _mean_change(first: list[Any], other: list[Any]) -> float:
     if first and isinstance(first[0], str):
         return sum(one != two for one, two in zip(first, other, strict=True)) / len(first)
     one, two = np.asarray(first, dtype=float), np.asarray(other, dtype=float)
-    return float(np.abs(two - one).mean()) if one.shape == two.shape and one.size else math.nan
+    return np.abs(two - one).mean().item() if one.shape == two.shape and one.size else math.nan
 
 
 def _flat(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -389,9 +389,12 @@ def _called(swapped: Coalition, causes: Sequence[str]) -> str:
 def _mean_change(first: list[Any], other: list[Any]) -> float:
     """The mean absolute difference of numbers (of all classes), or the share of labels that differ; NaN of unlike ones."""
     if first and isinstance(first[0], str):
-        return sum(one != two for one, two in zip(first, other, strict=True)) / len(first)
+        return sum(bool(one != two) for one, two in zip(first, other, strict=True)) / len(first)
     one, two = np.asarray(first, dtype=float), np.asarray(other, dtype=float)
-    return np.abs(two - one).mean().item() if one.shape == two.shape and one.size else math.nan
+    if one.shape != two.shape or not one.size:
+        return math.nan
+    change: float = np.abs(two - one).mean().item()
+    return change
 
 
 def _flat(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

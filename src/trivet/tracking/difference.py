@@ -139,9 +139,7 @@ class Difference(Struct, frozen=True):
         parameters = [change for change in self.parameters if change.name not in _SEEDS]
         found = {
             "code": ", ".join(map(_lines_of, self.code)),
-            "data": _few(
-                [change for change in (*self.inputs, *self.contents) if not change.name.startswith("outputs.")]
-            ),
+            "data": self._data_in_a_line(),
             "environment": _few(self.environment),
             "parameters": _few(parameters),
             "seed": _few(seeds or self.seeds),

@@ -3,16 +3,21 @@
 import json
 import math
 import os
+import platform
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.pipelines.workshop import build, tidy
+from trivet.clock import new_id
 from trivet.errors import Invalid, NotFound, StepFailed
-from trivet.ledger import RunQuery
+from trivet.ledger import Artifact, RunQuery
 from trivet.pipelines import values
+from trivet.pipelines.execution import execute
 from trivet.pipelines.recording import begin, record
 from trivet.tracking.attribution import Attribution
 from trivet.tracking.why import attribute, earlier
@@ -283,3 +288,66 @@ def shop_run_gone(shop):
         return shop.run([1], bonus=8)
     finally:
         beside.unlink()
+
+
+PINNED = """
+from importlib.metadata import version
+
+@tv.task
+def minor(rows):
+    return {"minor": float(version("six").split(".")[1])}
+"""
+
+
+@pytest.mark.slow
+def test_a_package_that_is_pinned_otherwise(tmp_path):
+    """Two environments are built, because the code imports what differs in them; the one that does not is no cause."""
+    shop = Shop(tmp_path, PINNED)
+    try:
+        rows = values.save([1], shop.context)
+        run = record(shop.context, "task", "minor", shop.built.module.minor, inputs={"rows": rows}, parameters={})[0]
+        a, b = (a_run_in(shop.context, run, f"six=={pin}") for pin in ("1.16.0", "1.17.0"))
+        found = shop.why(a, b, environment="locked")
+        assert found.contributions("minor") == {"environment": 1.0}
+        assert len(list((tmp_path / ".trivet" / "environments").iterdir())) == 2
+        other = a_run_in(shop.context, run, "six==1.17.0", "wheel==0.45.1")
+        assert shop.why(b, other, environment="auto").causes == ()
+    finally:
+        tidy(shop.built)
+
+
+def a_run_in(context, run, *pins):
+    """The run as if it had been made where these were installed; its code imports ``six``."""
+    pins = (f"msgspec=={version('msgspec')}", *pins)
+    spec = {"python": platform.python_version(), "hashes": "record", "distributions": len(pins)}
+    lock = context.blobs.put("".join(f"{pin}\n" for pin in pins).encode())
+    artifact = Artifact.of("environment", spec, {"requirements.lock": lock}, created=context.clock())
+    recipe = replace(run.recipe, environment=artifact.digest)
+    made = replace(run, id=new_id(), recipe=recipe, key_parts={"distribution six": "x", "distribution msgspec": "x"})
+    context.ledger.write(artifact, made)
+    return made
+
+
+SPREAD = """
+@tv.task
+def score(rows, by):
+    return {"score": sum(by["left"]) + sum(by["right"]) + sum(rows["values"])}
+
+@tv.pipeline
+def flow(rows, by):
+    return score(rows, by=by)
+"""
+
+
+def test_inputs_by_name_are_swapped_too(tmp_path):
+    shop = Shop(tmp_path, SPREAD)
+    try:
+        ends = []
+        for left in ([1], [5]):
+            by = {"left": values.save(left, shop.context), "right": values.save([10], shop.context)}
+            rows = values.save({"values": [0]}, shop.context)
+            ends.append(execute(shop.context, shop.built.module.flow, {"rows": rows, "by": by}).run)
+        assert set(ends[0].inputs) == {"rows", "by.left", "by.right"}
+        assert shop.why(*ends).contributions("score") == {"data": 4.0}
+    finally:
+        tidy(shop.built)

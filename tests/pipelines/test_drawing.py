@@ -1,6 +1,7 @@
 """What travels into a restored place."""
 
 import importlib.util
+import shutil
 
 import numpy as np
 import polars as pl
@@ -16,8 +17,7 @@ ROWS = pl.DataFrame({"x": [0.0, 1.0, 2.0, 3.0], "y": [0, 0, 1, 1], "name": ["a",
 
 
 def test_a_copy_of_it_works_under_another_name(tmp_path):
-    copy = tmp_path / "copied.py"
-    copy.write_text(open(drawing.__file__).read())  # noqa: PTH123, SIM115
+    copy = shutil.copy(drawing.__file__, tmp_path / "copied.py")
     spec = importlib.util.spec_from_file_location("copied", copy)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

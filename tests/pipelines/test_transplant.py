@@ -100,8 +100,10 @@ def test_mixtures_are_the_same_by_what_they_say(mixture):
 
 
 def test_a_model_that_cannot_answer_says_why(shop, mixture, place):
+    no_model = values.save([1], shop.context)
+    place.stage([no_model])
     with pytest.raises(StepFailed, match="AttributeError"):
-        place.predictions(mixture, values.save([1], shop.context), values.save([2], shop.context))
+        place.predictions(mixture, no_model, values.save([2], shop.context))
 
 
 def test_nothing_is_left_behind(shop, mixture):

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from trivet.digest import digest
-from trivet.errors import Invalid, StepFailed
+from trivet.errors import Invalid, NotFound, StepFailed
 from trivet.ledger import Artifact, Recipe, Run, RunQuery, Status
 from trivet.pipelines import values
 from trivet.pipelines.context import Context
@@ -96,7 +96,7 @@ def earlier(context: Context, a: Run | Artifact, b: Run | Artifact) -> Attributi
     """The newest attribution of these two that is on record, if there is one."""
     try:
         key = _key(side_of(context, a, "current").run, side_of(context, b, "current").run)
-    except Invalid:
+    except (Invalid, NotFound):
         return None
     for run in context.ledger.runs(RunQuery(kind=KIND, key=key, status="finished", limit=5)):
         if "attribution" in run.outputs:

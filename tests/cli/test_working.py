@@ -200,3 +200,17 @@ def test_an_audit_that_finds_skew_leaves_with_1(small, trivet, monkeypatch):
     done = trivet("features", "audit", "delay")
     assert done.exit_code == 1
     assert "3 DIFFERENT" in done.stdout
+
+
+def test_why_two_pipelines_differ(trivet, answer, tmp_path):
+    (tmp_path / "pipeline.py").write_text(PIPELINE)
+    one, other = (answer("run", ".", "--number", number)["run"]["id"] for number in (4, 7))
+    said = trivet("why", f"run:{one}", f"run:{other}", "--environment", "current", "--budget", "10m").stdout
+    assert "parameters" in said
+    assert "number: 4 -> 7" in said
+    assert "Exact: all 2 combinations were measured." in said
+    found = answer("why", f"run:{one}", f"run:{other}", "--environment", "current")
+    (measure,) = found["measures"]
+    assert (measure["name"], measure["split"]["shares"][0]["amount"]) == ("doubled", 6.0)
+    assert answer("diff", f"run:{one}", f"run:{other}")["parameters"] == [{"name": "number", "before": 4, "after": 7}]
+    assert "Error: There is no" in trivet("why", f"run:{one}", "nobody@1").stderr

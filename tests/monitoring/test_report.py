@@ -111,8 +111,8 @@ def test_the_alarm_says_since_when_and_the_report_stays_as_it_is() -> None:
 
 def test_two_windows_lower_the_rate_of_false_alarms(monkeypatch: pytest.MonkeyPatch) -> None:
     """Real alarms without drift are too rare to count, so the tests are made so lax that they often err."""
-    monkeypatch.setattr("trivet.monitoring.drift.LARGE", 0.0)
-    monkeypatch.setattr("trivet.monitoring.drift.NOISE", 0.5)
+    monkeypatch.setattr("trivet.profiles.LARGE", 0.0)
+    monkeypatch.setattr("trivet.profiles.NOISE", 0.5)
     monkeypatch.setattr("trivet.monitoring.report.drift", partial(drift, false_alarms=0.3))
     reference = profile(training())
     raised = {1: 0, 2: 0, 3: 0}

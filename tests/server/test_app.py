@@ -31,6 +31,7 @@ def places(small) -> dict[str, str]:
     filled = {path: path[: path.index("{")] + word for path, word in ids.items()}
     filled["/models/{name}/{version:int}"] = "/models/delay/1"
     filled["/features/{name}/{feature}"] = "/features/weather/wind_1h"
+    filled["/diff/{a}/{b}"] = f"/diff/run:{small.experiment}/run:{small.second}"
     filled["/tables/{name}"] = "/tables/orders"
     filled["/series/{name}"] = "/series/energy:price"
     filled["/sources/{name}"] = "/sources/readings"

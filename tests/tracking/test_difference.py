@@ -10,7 +10,7 @@ from trivet.clock import new_id
 from trivet.errors import Invalid, NotFound
 from trivet.ledger import Artifact
 from trivet.pipelines import values
-from trivet.tracking.difference import Change, diff
+from trivet.tracking.difference import Change, DefinitionChange, diff
 from trivet.tracking.registry import Registry
 from trivet.tracking.runs import start
 
@@ -162,3 +162,93 @@ def test_a_run_and_an_artifact_cannot_be_compared(memory):
     run = a_fit(memory, "a", 2, 4)
     with pytest.raises(Invalid, match="give two runs, or two artifacts"):
         diff(memory, run, memory.ledger.artifact(run.outputs["delay"]))
+
+
+def test_rows_of_the_inputs_by_key_and_how_far_columns_moved(memory):
+    made = []
+    for name, shift in (("a", 0.0), ("b", 50.0)):
+        with start(memory, name) as run:
+            rows = pl.DataFrame({"id": range(int(shift), 500 + int(shift)), "x": [i % 100 + shift for i in range(500)]})
+            run.input(rows, "train")
+        made.append(memory.ledger.run(run.id))
+    (rows,) = diff(memory, *made).data
+    assert (rows.name, rows.key, rows.summary) == ("inputs.train", ("id",), "50 added, 50 removed, 200 changed")
+    (column,) = [column for column in rows.columns if column.name == "x"]
+    assert column.moved
+    text = str(diff(memory, *made))
+    assert "inputs.train: 500 -> 500 rows; by id: 50 added, 50 removed, 200 changed" in text
+    assert diff(memory, *made, key=["x"]).data[0].key == ("x",)
+
+
+def test_json_values_entry_by_entry(memory):
+    a, b = (values.save({"rate": rate, "by": {"JFK": 1}}, memory) for rate in (1, 2))
+    assert changes(diff(memory, a, b).contents) == {"value.rate": (1, 2)}
+
+
+def test_steps_are_compared_with_the_metrics_of_their_pipeline(memory):
+    made = []
+    for name, auc in (("a", 0.7), ("b", 0.8)):
+        around = replace(a_fit(memory, name, 2, 4), id=new_id(), kind="pipeline", metrics={})
+        fit, test, other = (
+            replace(around, id=new_id(), kind="task", name=step, parent=around.id, metrics=metrics)
+            for step, metrics in (("fit", {}), ("evaluate", {"auc": auc, "rows": auc}), ("check", {"rows": 1.0}))
+        )
+        memory.ledger.write(around, fit, test, other)
+        made.append((around, fit))
+    for one, other in zip(*made, strict=True):
+        found = changes(diff(memory, one, other).metrics)
+        assert found == {"auc": (0.7, 0.8), "evaluate.rows": (0.7, 0.8)}
+
+
+def test_seeds_and_the_machine(memory):
+    run = a_fit(memory, "a", 2, 4)
+    here = {"cpu": ["avx2"], "libraries": [{"library": "openblas", "architecture": "Haswell", "num_threads": 1}]}
+    there = {
+        "cpu": ["avx2", "avx512f"],
+        "libraries": [{"library": "openblas", "architecture": "SkylakeX", "num_threads": 1}],
+    }
+    recipes = (replace(run.recipe, seed=seed, active=active) for seed, active in ((0, here), (5, there)))
+    runs = [
+        replace(run, id=new_id(), recipe=recipe, host=host) for recipe, host in zip(recipes, ("x", "y"), strict=True)
+    ]
+    found = diff(memory, *runs)
+    assert changes(found.seeds) == {"seed": (0, 5)}
+    assert changes(found.hardware) == {
+        "host": ("x", "y"),
+        "cpu": ("avx2", "avx2 avx512f"),
+        "openblas.architecture": ("Haswell", "SkylakeX"),
+    }
+    assert found.in_a_line() == {"seed": "seed: 0 -> 5"}
+
+
+def test_definitions_by_their_declaration_or_in_the_words_of_who_knows_them(memory):
+    views = [
+        Artifact.of("feature_view", {"name": "weather", "window": window}, created=memory.clock())
+        for window in ("1h", "3h")
+    ]
+    sets = [
+        Artifact.of(
+            "training_set",
+            {"features": [{"name": "w", "feature": "weather:w", "view": view.digest}]},
+            created=memory.clock(),
+        )
+        for view in views
+    ]
+    memory.ledger.write(*views, *sets)
+    for pair in (views, sets):
+        (change,) = diff(memory, *pair).features
+        assert (change.name, change.what) == ("weather", "window: 1h -> 3h")
+    told = diff(
+        memory, *sets, describe=lambda a, b: [DefinitionChange("weather", f"{a.spec['window']} no more", "safe")]
+    )
+    assert [str(change) for change in told.features] == ["weather: 1h no more"]
+
+
+def test_in_a_line_for_each_cause(memory):
+    a = a_fit(memory, "a", 2, 4)
+    b = a_fit(memory, "b", 8, 6, code="x = 1\ny = 2\n")
+    said = diff(memory, a, b).in_a_line()
+    assert said["parameters"] == "depth: 2 -> 8"
+    assert "features.py +1 -0" in said["code"]
+    assert said["data"] == "train: 2 added, 0 removed"
+    assert "environment" not in said

@@ -31,7 +31,7 @@ COMMANDS = {
     "lineage": "Show where a thing came from, or what came of it.",
     "diff": "Show what differs between two things.",
     "reproduce": "Make a thing again in a clean place and compare.",
-    "why": "Say why a step ran, or why it did not.",
+    "why": "Say why a step ran, or what makes two runs differ.",
 }
 
 

@@ -154,7 +154,7 @@ class _Session:
 
     def begin(self, pipeline: Pipeline[..., Any], inputs: Mapping[str, object], parent: str | None) -> None:
         """Write that the pipeline's run begins."""
-        found = {name: self.saved.get(id(value), value) for name, value in inputs.items()}
+        found = {name: self.saved.get(id(value), value) for name, value in _spread(inputs).items()}
         plain = {name: as_json(value, name) for name, value in inputs.items()}
         known, threads = self.snapshot.known, self.context.settings.pipelines.threads
         self.run = begin(
@@ -372,6 +372,17 @@ def _save_values(context: Context, graph: Graph) -> dict[int, Artifact]:
     return {
         key: values.save(value, context) for key, value in given.items() if not isinstance(value, (Handle, Artifact))
     }
+
+
+def _spread(inputs: Mapping[str, object]) -> dict[str, object]:
+    """Inputs by slot, as steps have them: a dict that holds no plain JSON is spread into ``sources.flights``."""
+    found: dict[str, object] = {}
+    for name, value in inputs.items():
+        if isinstance(value, dict) and not as_json(value, name)[0]:
+            found |= {f"{name}.{key}": item for key, item in value.items()}
+        else:
+            found[name] = value
+    return found
 
 
 def _failure(pipeline: Run, failures: list[tuple[Run, str]], tail: str) -> str:

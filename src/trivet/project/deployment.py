@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from trivet.ledger import Artifact
 from trivet.progress import Progress
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from trivet.pipelines.task import Pipeline
     from trivet.serving.deployment import Deployment
     from trivet.serving.feature_server import FeatureServer
+    from trivet.tracking.attribution import Attribution
     from trivet.training.gates import Gate, GateReport
+    from trivet.types import Duration
 from trivet.project.data import Data
 from trivet.project.tracking import Tracking
 
@@ -74,18 +76,65 @@ class Delivery(Data, Tracking):
 
         return find_pipeline(Path(target), name)
 
-    def why(self, step: str) -> Explanation:
-        """Which part of its key made a step run, or why it did not.
+    @overload
+    def why(self, a: str) -> Explanation: ...
+    @overload
+    def why(
+        self,
+        a: str,
+        b: str,
+        *,
+        budget: Duration | None = ...,
+        environment: str = ...,
+        progress: Callable[[str], None] | None = ...,
+    ) -> Attribution: ...
+    def why(
+        self,
+        a: str,
+        b: str | None = None,
+        *,
+        budget: Duration | None = None,
+        environment: str = "auto",
+        progress: Callable[[str], None] | None = None,
+    ) -> Explanation | Attribution:
+        """Why two runs or models came out differently; of a single step, why it ran, or why it did not.
+
+        Of two, what differs (code, data, environment, parameters, seed) is swapped from ``a`` to ``b``, all combinations
+        are executed in a clean place, and the difference of each metric, and of the predictions, is divided among the
+        causes by Shapley values. Of a model made by a pipeline, the pipeline is executed.
 
         Args:
-            step: a step's name, for its newest run, or a run's id.
+            a: a run, a model, or another artifact that a task made; ``delay@2026-10-01`` is what was in force then. Alone,
+                a step's name, for its newest run, or a run's id.
+            b: the other.
+            budget: how long it may take, such as ``"10m"``; what was not tried by then is estimated, with bounds.
+            environment: ``auto`` builds the recorded libraries where they are not those of this process, ``locked``
+                always, ``current`` never.
+            progress: told in words what is being done; a bar shows it otherwise.
 
         Raises:
-            NotFound: there is no such step or run.
+            NotFound: there is no such step, run or artifact.
+            Invalid: it was a script or logged by hand, so that nothing in it can be swapped.
+            StepFailed: ``a`` or ``b`` does not run any more as it was.
         """
-        from trivet.pipelines.cache import why
+        if b is None:
+            from trivet.pipelines.cache import why
 
-        return why(self.context, step)
+            return why(self.context, a)
+        from trivet.tracking.why import attribute
+
+        with Progress("why", shown=progress is None) as bar:
+            tell = (lambda text, *_: progress(text)) if progress else bar.to
+            return attribute(
+                self.context,
+                self.get(a),
+                self.get(b),
+                labels=(a, b),
+                details=self.diff(a, b).in_a_line(),
+                budget=budget,
+                environment=environment,
+                progress=tell,
+            )
 
     def gate(
         self,

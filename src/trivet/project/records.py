@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+
+from msgspec.structs import replace
 
 from trivet.errors import Invalid
 from trivet.ledger import Artifact, Run
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from trivet.ledger.lineage import Lineage
     from trivet.live import Live
     from trivet.pipelines.replay import Reproduction
-    from trivet.tracking.difference import Difference
+    from trivet.tracking.attribution import Attribution
+    from trivet.tracking.difference import DefinitionChange, Difference
 
 __all__ = ["Records"]
 
@@ -61,6 +64,8 @@ class Records:
     def get(self, reference: str) -> Artifact | Run:
         """The record that a pasted id means: ``model:3f2a9c``, ``run:01J...``, ``delay@champion``, a bare prefix.
 
+        ``delay@2026-10-01`` is what was in force under the name when that day began; see ``trivet.tracking.moments``.
+
         Raises:
             NotFound: there is no such thing; the nearest names are offered.
             Ambiguous: a shortened id fits several things.
@@ -73,9 +78,9 @@ class Records:
             ...     project.get(saved.digest[:12]) == project.get(saved.id) == saved
             True
         """
-        from trivet.ledger.references import resolve
+        from trivet.tracking.moments import resolve_at
 
-        return resolve(self.context.ledger, reference)
+        return resolve_at(self.context.ledger, reference)
 
     def artifact(self, reference: str | Artifact) -> Artifact:
         """As ``get``, for artifacts only; of a run with one output, that output.
@@ -167,18 +172,82 @@ class Records:
             return self.context.ledger.run(found["deployment"])
         return self.get(reference)
 
-    def diff(self, a: str, b: str) -> Difference:
-        """What differs between two runs, models, training sets or other artifacts.
+    def diff(self, a: str, b: str, *, key: Sequence[str] | str | None = None) -> Difference:
+        """What differs between two runs, models, training sets, feature views, predictions or other artifacts.
 
-        Parameters, metrics, inputs, code line by line, libraries, columns and rows; models are followed to the runs
-        that made them. ``compare`` shows many runs side by side instead.
+        Parameters, metrics, inputs, rows by key and how columns moved, definitions of features, code line by line,
+        libraries, seeds, hardware; models are followed to the runs that made them. ``delay@2026-10-01`` is what was in
+        force then, ``prediction:ID`` one prediction. ``compare`` shows many runs side by side instead, and
+        ``why(a, b)`` says what each difference does to the result.
+
+        Args:
+            a: the one.
+            b: the other.
+            key: the columns that say which row of a table is which; found where it is not given.
+
+        Raises:
+            NotFound: as ``get``, or a column of the key is not there.
+            Invalid: one is a run and the other an artifact.
+
+        Example:
+            >>> import polars as pl
+            >>> import trivet as tv
+            >>> with tv.open() as project:
+            ...     old = project.save(pl.DataFrame({"id": [1, 2], "price": [5, 6]}))
+            ...     new = project.save(pl.DataFrame({"id": [2, 3], "price": [7, 8]}))
+            ...     [rows] = project.diff(old.id, new.id).data
+            ...     rows.summary
+            '1 added, 1 removed, 1 changed'
+        """
+        from trivet.tracking.difference import diff
+
+        names = [key] if isinstance(key, str) else key
+        found = self._compared(a), self._compared(b)
+        labels = None if all(isinstance(each, Run) and each.kind != "prediction" for each in found) else (a, b)
+        return diff(self.context, *found, key=names, describe=self._describe, labels=labels)
+
+    def _compared(self, reference: str) -> Artifact | Run:
+        """What a reference means; a prediction as a run that took its model in and was given what the model saw."""
+        if not reference.startswith("prediction:"):
+            return self.get(reference)
+        found = self._live.prediction(reference.removeprefix("prediction:"))
+        words = ("entities", "request", "features", "feature_times", "output")
+        served = self.context.ledger.run(found["deployment"])
+        return replace(
+            served,
+            id=found["id"],
+            kind="prediction",
+            name=f"{found['model']}@{found['version']}",
+            inputs={"model": found["digest"]},
+            outputs={},
+            parameters={word: found[word] for word in words if found[word]},
+            tags={},
+        )
+
+    def attribution(self, a: str, b: str) -> Attribution | None:
+        """What ``why(a, b)`` found when it was last asked; None if it never was.
 
         Raises:
             NotFound: as ``get``.
         """
-        from trivet.tracking.difference import diff
+        from trivet.tracking.why import earlier
 
-        return diff(self.context, self.get(a), self.get(b))
+        if any(each.startswith("prediction:") for each in (a, b)):
+            return None
+        return earlier(self.context, self.get(a), self.get(b))
+
+    def _describe(self, a: Artifact, b: Artifact) -> list[DefinitionChange]:
+        """What differs between two stored definitions, in the words of the catalogue."""
+        from trivet.features.changes import differences
+        from trivet.pipelines.values import load
+        from trivet.tracking.difference import DefinitionChange
+
+        before: Any = load(a, self.context.blobs)
+        after: Any = load(b, self.context.blobs)
+        return [
+            DefinitionChange(after.name, change.what, change.effect, change.diff)
+            for change in differences(before, after)
+        ]
 
     def reproduce(
         self, reference: str, *, environment: str = "locked", progress: Callable[[str], None] | None = None

@@ -65,6 +65,8 @@ PAGES: list[tuple[str, str, str, Callable[..., dict[str, Any]]]] = [
     ("/quality/{subject}", "expectations", "Quality", views.expectations),
     ("/runs", "runs", "Runs", views.runs),
     ("/runs/{id}", "run", "Runs", views.run),
+    ("/diff", "diff", "Runs", views.difference),
+    ("/diff/{a}/{b}", "diff", "Runs", views.difference),
     ("/models", "models", "Models", views.models),
     ("/models/{name}/{version:int}", "model", "Models", views.model),
     ("/deployments", "deployments", "Deployments", views.deployments),

@@ -20,7 +20,7 @@ from trivet.tracking.tables import html_table, text_table
 __all__ = ["KINDS", "RunList", "as_table", "check_kind", "runs"]
 
 KINDS = (
-    *("experiment", "pipeline", "task", "training_set", "gate", "serve", "predict", "monitor", "reproduce"),
+    *("experiment", "pipeline", "task", "training_set", "gate", "serve", "predict", "monitor", "reproduce", "why"),
     *(
         "materialize",
         "ingest",

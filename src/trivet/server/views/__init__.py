@@ -11,6 +11,7 @@ from typing import Any
 
 from trivet.server.views.artifacts import artifact
 from trivet.server.views.deployments import deployment, deployments
+from trivet.server.views.differences import difference
 from trivet.server.views.features import definition, feature, features
 from trivet.server.views.models import model, models
 from trivet.server.views.overview import overview
@@ -27,6 +28,7 @@ __all__ = [
     "definition",
     "deployment",
     "deployments",
+    "difference",
     "entity",
     "expectations",
     "feature",

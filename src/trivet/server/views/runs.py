@@ -119,6 +119,7 @@ def run(project: Project, id: str) -> dict[str, Any]:  # noqa: A002 - the word i
             for slot, digest in slots.items()
         ],
         "children": [run_row(project, child) for child in reversed(steps)],
+        "previous": _previous(project, found),
         "parent": run_row(project, ledger.run(found.parent)) if found.parent else None,
         "facts": {
             key: value for key, value in found.tags.items() if key not in _HIDDEN and not key.startswith("trivet.")
@@ -126,6 +127,13 @@ def run(project: Project, id: str) -> dict[str, Any]:  # noqa: A002 - the word i
         "charts": _learning_curves(project, found.id),
         "log": _log(project, found),
     }
+
+
+def _previous(project: Project, found: Run) -> dict[str, Any] | None:
+    """The newest earlier run of the same name that finished: what to compare it with."""
+    query = RunQuery(kind=found.kind, name=found.name, status="finished", before=found.id, limit=1)
+    earlier = project.context.ledger.runs(query) if found.name else []
+    return run_row(project, earlier[0]) if earlier else None
 
 
 def _log(project: Project, found: Run) -> str:

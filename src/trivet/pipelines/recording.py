@@ -21,6 +21,7 @@ import msgspec
 from trivet.clock import new_id
 from trivet.ledger import Artifact, Metric, Recipe, Run, RunQuery, Status
 from trivet.pipelines import values
+from trivet.pipelines.capture import variables
 from trivet.pipelines.code import capture_code
 from trivet.pipelines.context import Context
 from trivet.pipelines.entry import Entry, locate
@@ -43,20 +44,6 @@ __all__ = [
     "settle_abandoned",
     "variables",
 ]
-
-VARIABLES = (
-    "OPENBLAS_CORETYPE",
-    "MKL_CBWR",
-    "MKL_ENABLE_INSTRUCTIONS",
-    "MKL_DYNAMIC",
-    "OMP_DYNAMIC",
-    "ATEN_CPU_CAPABILITY",
-    "NPY_DISABLE_CPU_FEATURES",
-    "CUBLAS_WORKSPACE_CONFIG",
-    "KMP_DETERMINISTIC_REDUCTION",
-    "TZ",
-)
-"""Environment variables that change what numeric code answers."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +71,6 @@ def project_folders(context: Context, entries: Iterable[Entry]) -> tuple[Path, .
     folders = [context.root.resolve(), *(entry.folder for entry in entries if entry.folder is not None)]
     unique = list(dict.fromkeys(folders))
     return tuple(folder for folder in unique if not any(other in folder.parents for other in unique))
-
-
-def variables() -> dict[str, str]:
-    """Those variables of this process that change results."""
-    return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
 def recipe_of(context: Context, function: Callable[..., Any], *, threads: int) -> Recipe:

@@ -98,6 +98,8 @@ class Records:
     def load(self, reference: str | Artifact) -> Any:
         """The value of an artifact again: a frame, a model, a training set, a report.
 
+        Within ``with project.run(...)`` it becomes an input of that run.
+
         Raises:
             NotFound: as ``get``, or the content is gone.
             Invalid: as ``artifact``.
@@ -109,7 +111,15 @@ class Records:
 
         artifact = self.artifact(reference)
         check_not_erased(self.context.ledger, self.context.blobs, [artifact])
+        self._note_reading(artifact)
         return load(artifact, self.context.blobs)
+
+    def _note_reading(self, artifact: Artifact | None) -> None:
+        """What is read within ``with project.run(...)`` is an input of that run."""
+        from trivet.tracking.runs import current
+
+        if artifact is not None and (run := current(self.context)) is not None:
+            run.read(artifact)
 
     def save(self, value: Any, *, kind: str | None = None) -> Artifact:
         """Record a value as an artifact: JSON, a data frame, a folder (``Path``), a model, a training set.

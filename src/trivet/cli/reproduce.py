@@ -6,8 +6,9 @@ import sys
 
 import click
 
-from trivet.cli.output import Output
+from trivet.cli.output import Output, fail
 from trivet.cli.output import command as trivet_command
+from trivet.errors import Invalid, TrivetError
 
 __all__ = ["command"]
 
@@ -21,13 +22,43 @@ __all__ = ["command"]
     show_default=True,
     help="A fresh environment from the recorded lock, or the one this command runs in.",
 )
-def command(output: Output, reference: str, environment: str) -> None:
-    """Make REFERENCE again: a run, training set, model, gate report or prediction:ID.
+@click.option("--entity", "entities", multiple=True, metavar="KEY=VALUE", help="Of a feature: of whom it tells.")
+@click.option("--at", metavar="TIME", help="Of a feature: when a training set asked.")
+@click.option("--feature", metavar="VIEW:FEATURE", help="Of a prediction: one value that it saw.")
+@click.option("--once", is_flag=True, help="Do not run again what differs, to tell why.")
+def command(
+    output: Output,
+    reference: str,
+    environment: str,
+    entities: tuple[str, ...],
+    at: str | None,
+    feature: str | None,
+    once: bool,
+) -> None:
+    """Make REFERENCE again: a run, training set, model, gate report, feature value or prediction:ID.
 
-    Code, environment, inputs, parameters, seed and threads are restored from the record, the same function runs, and
-    the outputs are compared at the levels bytes, canonical, predictions, metrics. Exit code 1 when they differ.
+    Code, environment, inputs, parameters, seed and threads are restored from the record, the same function or script
+    runs, and the outputs are compared at the levels bytes, canonical, predictions, metrics. Exit code 0 when they are
+    the same at some level, 1 when they differ, 3 when it could not be made again.
     """
-    found = output.project.reproduce(reference, environment=environment, progress=output.note)
+    try:
+        found = output.project.reproduce(
+            reference,
+            environment=environment,
+            entity=_keys(entities) if entities else None,
+            at=at,
+            feature=feature,
+            diagnose=not once,
+            progress=output.note,
+        )
+    except TrivetError as exc:
+        fail(output, exc, status=3)
     output.say(found.to_json(), str(found))
     if not found.ok:
         sys.exit(1)
+
+
+def _keys(given: tuple[str, ...]) -> dict[str, str]:
+    if wrong := [each for each in given if "=" not in each]:
+        raise Invalid(f"{wrong[0]!r} is no key of an entity. Write --entity KEY=VALUE.")
+    return {name: value for name, _, value in (each.partition("=") for each in given)}

@@ -37,7 +37,9 @@ SETTINGS = (
 """Further variables of a program that somebody started by hand: nobody set them for it."""
 
 HIDDEN = "***"
-_SECRET = re.compile(r"secret|token|passw|passphrase|credential|api_?key|access_?key|private|auth|cookie|session|dsn", re.I)
+_SECRET = re.compile(
+    r"secret|token|passw|passphrase|credential|api_?key|access_?key|private|auth|cookie|session|dsn", re.I
+)
 _LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
 
 

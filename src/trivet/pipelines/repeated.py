@@ -73,7 +73,7 @@ def as_outputs(ledger: Ledger, run: Run, blobs: Blobs, prefix: str = "") -> dict
             found[prefix + slot] = digest
     if points := _points(ledger, run):
         slot = METRICS if METRICS not in run.outputs else f"{METRICS} of the run"
-        found[prefix + slot] = _stored({"metrics": points}, blobs)
+        found[prefix + slot] = _stored(points, blobs)
     counts: dict[str, int] = {}
     for child in sorted(all_runs(ledger, parent=run.id, kind=run.kind), key=lambda one: one.id):
         counts[child.name] = number = counts.get(child.name, 0) + 1

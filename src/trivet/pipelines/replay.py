@@ -247,7 +247,9 @@ class _Place:
             outputs = {slot: one if isinstance(one, Artifact) else ledger.artifact(one) for slot, one in left.items()}
         finally:
             ledger.close()
-        gone = [f"the file {name}, too large for the archive of the code, is not there any more." for name in stage.missing]
+        gone = [
+            f"the file {name}, too large for the archive of the code, is not there any more." for name in stage.missing
+        ]
         return _Done(outputs, outcome, inputs, (*changed_inputs(run, made), *gone))
 
     def _start(self, run: Run, recipe: Recipe, stage: Stage) -> Job:

@@ -34,12 +34,6 @@ PLACE = "trivet.place."
 """Before the slot of an input: the tag that says where in the project the file was."""
 RECORDED = Path(".trivet") / "recorded"
 _LEDGER = "sqlite:///.trivet/ledger.db"
-_SCRATCH = {
-    "TRIVET_LEDGER_URL": _LEDGER,
-    "TRIVET_FEATURES_ONLINE": "lmdb:.trivet/online",
-    "TRIVET_SERVING_RECORDS": ".trivet/tables",
-    "TRIVET_PIPELINES_RUNNER": "local:",
-}
 _LARGE = 64 << 20  # bytes of an artifact that is only named, not used: its record goes along, its content does not
 
 
@@ -121,12 +115,22 @@ def set_up(context: Context, run: Run, to: Path, blobs: str, copy: Callable[[Ite
             "PYTHONHASHSEED": "random",
             "LOGNAME": context.user,
             **run.recipe.variables,
-            **_SCRATCH,
-            "TRIVET_BLOBS_URL": blobs,
+            **_scratch(root, blobs),
         },
         known=frozenset(past.runs),
         missing=tuple(missing),
     )
+
+
+def _scratch(root: Path, blobs: str) -> dict[str, str]:
+    """Settings of the scratch project, by whole paths: they hold although the program opens a folder by its name."""
+    return {
+        "TRIVET_LEDGER_URL": f"sqlite:///{root}/.trivet/ledger.db",
+        "TRIVET_BLOBS_URL": blobs,
+        "TRIVET_FEATURES_ONLINE": f"lmdb:{root}/.trivet/online",
+        "TRIVET_SERVING_RECORDS": f"{root}/.trivet/tables",
+        "TRIVET_PIPELINES_RUNNER": "local:",
+    }
 
 
 class _Past:
@@ -141,7 +145,9 @@ class _Past:
         """All that these runs and names mention, by digest; what is not on record any more is passed over."""
         named = [pointer.digest for pointer in self.pointers() if pointer.digest]
         edges = [digest for one in self.runs.values() for digest in (*one.inputs.values(), *one.outputs.values())]
-        recipes = [digest for one in self.runs.values() if one.recipe for digest in (one.recipe.code, one.recipe.environment)]
+        recipes = [
+            digest for one in self.runs.values() if one.recipe for digest in (one.recipe.code, one.recipe.environment)
+        ]
         found = {}
         for digest in dict.fromkeys([*self.run.inputs.values(), *edges, *recipes, *named]):
             try:

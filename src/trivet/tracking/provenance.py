@@ -96,7 +96,7 @@ def entry(root: Path) -> str:
 
 
 def arguments() -> str:
-    """The arguments of this process as a shell would take them, without secrets; none in a notebook, whose kernel's mean nothing."""
+    """The arguments of this process as a shell takes them, without secrets; a notebook's kernel has none that matter."""
     return "" if _shell() is not None else shown_arguments(sys.argv[1:])
 
 

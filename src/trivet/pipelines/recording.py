@@ -26,7 +26,7 @@ from trivet.pipelines.code import capture_code
 from trivet.pipelines.context import Context
 from trivet.pipelines.entry import Entry, locate
 from trivet.pipelines.environment import capture_environment
-from trivet.pipelines.patch import git_tags
+from trivet.pipelines.patch import begin_git_tags
 from trivet.pipelines.task import Pipeline, Task
 from trivet.pipelines.worker import active, call, sentence
 from trivet.types import Json
@@ -62,8 +62,9 @@ class Provenance:
 
 def provenance(context: Context, folders: tuple[Path, ...]) -> Provenance:
     """Capture and record the code in ``folders`` and the environment of this process."""
+    facts = begin_git_tags(context, folders)
     code = capture_code(context, folders)
-    return Provenance(folders, code, capture_environment(context), git_tags(context, folders))
+    return Provenance(folders, code, capture_environment(context), facts())
 
 
 def project_folders(context: Context, entries: Iterable[Entry]) -> tuple[Path, ...]:

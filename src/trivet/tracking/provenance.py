@@ -25,7 +25,7 @@ from trivet.pipelines.capture import SETTINGS, VARIABLES, shown_arguments, varia
 from trivet.pipelines.code import capture_code
 from trivet.pipelines.context import Context
 from trivet.pipelines.environment import active, capture_environment
-from trivet.pipelines.patch import git_tags
+from trivet.pipelines.patch import begin_git_tags
 from trivet.pipelines.stage import ARGUMENTS, FOLDER, PLACE
 
 __all__ = ["ARGUMENTS", "FOLDER", "PLACE", "Provenance", "arguments", "entry", "loose_source", "place_in"]
@@ -66,10 +66,11 @@ class Provenance:
     def _capture(self, context: Context) -> None:
         for attempt in range(ATTEMPTS):
             try:
+                tags = begin_git_tags(context, [context.root])
                 code = capture_code(context, [context.root])
                 environment = capture_environment(context)
                 self._recipe = Recipe(self._entry, code.digest, environment.digest, variables=self._variables)
-                self._tags = git_tags(context, [context.root]) | self._folder
+                self._tags = tags() | self._folder
                 return
             except (TrivetError, OSError) as exc:
                 if attempt == ATTEMPTS - 1 or isinstance(exc, TrivetError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from trivet.errors import Invalid
 from trivet.ledger import Run
@@ -12,9 +14,10 @@ from trivet.progress import Progress
 from trivet.project.deployment import Delivery
 
 if TYPE_CHECKING:
+    from trivet.pipelines.archive import Manifest
     from trivet.pipelines.replay import Reproduction
 
-__all__ = ["Evidence"]
+__all__ = ["Evidence", "is_archive", "reproduce_file"]
 
 PREDICTION = "prediction:"
 
@@ -39,7 +42,8 @@ class Evidence(Delivery):
         A run by hand is made again by starting its script or module, in a scratch project that knows what the run read.
 
         Args:
-            reference: an artifact, a run, ``prediction:ID``, or a feature (``weather:temp``) with ``entity``.
+            reference: an artifact, a run, ``prediction:ID``, the file of an ``export``, or with ``entity`` a feature
+                (``weather:temp``).
             environment: ``locked`` builds a fresh environment from the recorded lock, ``current`` uses this one.
             feature: of a prediction: the one value that it saw, instead of its output.
             entity: of a feature: the keys of whom it tells, ``{"origin": "JFK"}``.
@@ -55,17 +59,45 @@ class Evidence(Delivery):
         """
         from trivet.pipelines.replay import reproduce
 
-        run = self._run_to_reproduce(reference, feature, entity, at)
+        options: dict[str, Any] = {"environment": environment, "tolerance": tolerance, "diagnose": diagnose}
         with Progress("reproducing", shown=progress is None) as bar:
             tell = progress or (lambda text: bar.step(text, by=0))
-            return reproduce(
-                self.context,
-                run,
-                environment=environment,  # type: ignore[arg-type]
-                tolerance=tolerance,
-                diagnose=diagnose,
-                progress=tell,
-            )
+            if entity is None and is_archive(reference):
+                return reproduce_file(Path(reference), **options, progress=tell)
+            run = self._run_to_reproduce(reference, feature, entity, at)
+            return reproduce(self.context, run, **options, progress=tell)
+
+    def export(self, reference: str, to: str | Path) -> Manifest:
+        """Write a file with all that it takes to make something again: records, code, lock and content.
+
+        ``trivet reproduce FILE`` needs nothing but the file. The same thing gives the same bytes.
+
+        Args:
+            reference: as ``reproduce``.
+            to: the file, which does not exist yet.
+
+        Raises:
+            NotFound, Invalid: as ``reproduce``.
+            Conflict: the file exists.
+        """
+        from trivet.pipelines.archive import export_run
+
+        with Progress("exporting"):
+            return export_run(self.context, self._run_to_reproduce(reference), Path(to))
+
+    def import_(self, file: str | Path) -> Manifest:
+        """Take the records and content of a file that ``export`` wrote. What is here is kept, no name is moved.
+
+        Raises:
+            NotFound: there is no such file.
+            Invalid: it is no such archive, or holds what it may not.
+            Corrupt: it is damaged; nothing is recorded.
+            Conflict: a run of the same id is on record and says something else.
+        """
+        from trivet.pipelines.archive import import_archive
+
+        with Progress("importing"):
+            return import_archive(self.context, Path(file))
 
     def _run_to_reproduce(
         self,
@@ -96,3 +128,36 @@ class Evidence(Delivery):
             raise Invalid(f"Of whom is {feature!r} wanted? Give the keys of an entity: origin=JFK.")
         given = {name: str(value) for name, value in entity.items()}
         return recorded_value(self.context, all_runs(self.context.ledger, kind="training_set"), feature, given, at)
+
+
+def is_archive(reference: str) -> bool:
+    """Whether a reference is the path of a file: ids and features hold a colon, names of models no dot and no slash.
+
+    Example:
+        >>> is_archive("run:01M7"), is_archive("delay@champion"), is_archive("./delay.trivet")
+        (False, False, True)
+    """
+    return reference.endswith(".trivet") or ("/" in reference and Path(reference).is_file())
+
+
+def reproduce_file(
+    file: Path, *, environment: str, tolerance: float, diagnose: bool, progress: Callable[[str], None]
+) -> Reproduction:
+    """Make again what an archive is about, in a project that lasts as long as this does."""
+    from trivet.pipelines.archive import import_archive
+    from trivet.pipelines.replay import reproduce
+    from trivet.project import open as open_project
+
+    with tempfile.TemporaryDirectory(prefix="trivet-archive-", ignore_cleanup_errors=True) as name:
+        (Path(name) / ".trivet").mkdir()
+        with open_project(name, environment={}) as project:
+            progress(f"Reading {file}.")
+            subject = import_archive(project.context, file, names=True).subject
+            return reproduce(
+                project.context,
+                subject,
+                environment=environment,  # type: ignore[arg-type]
+                tolerance=tolerance,
+                diagnose=diagnose,
+                progress=progress,
+            )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from trivet.project.deployment import Delivery
 if TYPE_CHECKING:
     from trivet.pipelines.archive import Manifest
     from trivet.pipelines.replay import Reproduction
+    from trivet.pipelines.verification import Subject, Verification
+    from trivet.serving.deployment import Deployment
 
 __all__ = ["Evidence", "is_archive", "reproduce_file"]
 
@@ -66,6 +69,76 @@ class Evidence(Delivery):
                 return reproduce_file(Path(reference), **options, progress=tell)
             run = self._run_to_reproduce(reference, feature, entity, at)
             return reproduce(self.context, run, **options, progress=tell)
+
+    def verify_all(
+        self,
+        *,
+        environment: str = "locked",
+        predictions: int = 5,
+        budget: str | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> Verification:
+        """Make again everything in production: an audit, recorded with its report.
+
+        Of each deployment that answers: a sample of its predictions, its gate report, its training set, its model. What
+        could not be made again, and what the budget did not reach, is in the report.
+
+        Args:
+            environment: as ``reproduce``.
+            predictions: how many of each deployment, spread evenly over its latest thousand.
+            budget: after this time nothing more is begun: ``"10min"``.
+            progress: told what is next; a bar shows it otherwise.
+
+        Raises:
+            Invalid: the budget is no duration.
+
+        Example:
+            >>> import trivet as tv
+            >>> with tv.open() as project:
+            ...     print(project.verify_all())
+            Nothing is in production, so there was nothing to verify.
+        """
+        from trivet.pipelines.replay import reproduce
+        from trivet.pipelines.verification import verify
+        from trivet.types import as_duration
+
+        seconds = None if budget is None else as_duration(budget) / 1_000_000
+        answering = [each for each in self.deployments() if each.state == "alive"]
+        subjects = self._in_production(answering, predictions)
+        with Progress("verifying", total=len(subjects), shown=progress is None) as bar:
+            return verify(
+                self.context,
+                subjects,
+                lambda run: reproduce(self.context, run, environment=environment),  # type: ignore[arg-type]
+                inputs=[self.context.ledger.artifact(digest) for digest in dict.fromkeys(d.digest for d in answering)],
+                budget=seconds,
+                progress=progress or bar.step,
+            )
+
+    def _in_production(self, answering: Sequence[Deployment], predictions: int) -> list[Subject]:
+        """What serves now, the cheap before the dear, each thing once."""
+        from trivet.pipelines.verification import Subject
+
+        found: list[tuple[str, str]] = []
+        for each in answering:
+            latest = self.predictions(deployment=each.id, limit=1_000)
+            sample = [latest[place * len(latest) // predictions] for place in range(min(predictions, len(latest)))]
+            found += [("prediction", f"{PREDICTION}{one['id']}") for one in sample]
+        for each in answering:
+            served, model = self.context.ledger.run(each.id), self.context.ledger.artifact(each.digest)
+            if "gate_report" in served.inputs:
+                found.append(
+                    (f"gate report of {each.name}@{each.version}", f"gate_report:{served.inputs['gate_report']}")
+                )
+            if train := model.spec.get("training_set"):
+                found.append((f"training set of {each.name}@{each.version}", f"training_set:{train}"))
+            found.append((f"model {each.name}@{each.version}", f"model:{each.digest}"))
+        order = ("prediction", "gate", "training", "model")
+        found.sort(key=lambda one: order.index(one[0].partition(" ")[0]))
+        return [
+            Subject(what, reference, functools.partial(self._run_to_reproduce, reference))
+            for what, reference in dict.fromkeys(found)
+        ]
 
     def export(self, reference: str, to: str | Path) -> Manifest:
         """Write a file with all that it takes to make something again: records, code, lock and content.

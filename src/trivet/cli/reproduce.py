@@ -27,7 +27,7 @@ __all__ = ["command"]
 @click.option("--feature", metavar="VIEW:FEATURE", help="Of a prediction: one value that it saw.")
 @click.option("--once", is_flag=True, help="Do not run again what differs, to tell why.")
 @click.option("--verify-all", "everything", is_flag=True, help="Make again everything in production: an audit.")
-@click.option("--budget", metavar="DURATION", help="Of the audit: begin nothing more after this time (10min).")
+@click.option("--budget", metavar="DURATION", help="Of the audit: begin nothing more after this time (10m).")
 @click.option("--predictions", default=5, show_default=True, help="Of the audit: how many of each deployment.")
 def command(
     output: Output,

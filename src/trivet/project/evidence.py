@@ -86,7 +86,7 @@ class Evidence(Delivery):
         Args:
             environment: as ``reproduce``.
             predictions: how many of each deployment, spread evenly over its latest thousand.
-            budget: after this time nothing more is begun: ``"10min"``.
+            budget: after this time nothing more is begun: ``"10m"``.
             progress: told what is next; a bar shows it otherwise.
 
         Raises:

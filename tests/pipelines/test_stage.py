@@ -50,7 +50,7 @@ def root(tmp_path):
     (tmp_path / ".gitignore").write_text("data/\nbeside.txt\n")
     (tmp_path / "rates.py").write_text("RATE = 3\n")
     (tmp_path / "train.py").write_text(TRAIN)
-    (tmp_path / "trivet.toml").write_text('[pipelines]\nvariables = ["APP_*"]\n')
+    (tmp_path / "trivet.toml").write_text('[pipelines]\nvariables = "APP_*"\n')
     return tmp_path
 
 

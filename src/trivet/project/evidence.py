@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import functools
+import getpass
+import socket
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trivet.clock import system_clock
+from trivet.config import load_settings
 from trivet.errors import Invalid
 from trivet.ledger import Run
+from trivet.pipelines.context import Context
+from trivet.plugins import open_url
 from trivet.progress import Progress
 from trivet.project.deployment import Delivery
 
@@ -219,18 +225,27 @@ def reproduce_file(
     """Make again what an archive is about, in a project that lasts as long as this does."""
     from trivet.pipelines.archive import import_archive
     from trivet.pipelines.replay import reproduce
-    from trivet.project import open as open_project
 
     with tempfile.TemporaryDirectory(prefix="trivet-archive-", ignore_cleanup_errors=True) as name:
-        (Path(name) / ".trivet").mkdir()
-        with open_project(name, environment={}) as project:
+        context = _passing(Path(name).resolve())
+        try:
             progress(f"Reading {file}.")
-            subject = import_archive(project.context, file, names=True).subject
+            subject = import_archive(context, file, names=True).subject
             return reproduce(
-                project.context,
+                context,
                 subject,
                 environment=environment,  # type: ignore[arg-type]
                 tolerance=tolerance,
                 diagnose=diagnose,
                 progress=progress,
             )
+        finally:
+            context.ledger.close()
+
+
+def _passing(root: Path) -> Context:
+    """An embedded project in an empty folder, whatever the settings here are."""
+    (root / ".trivet").mkdir()
+    settings = load_settings(root, {})
+    ledger, blobs = open_url("ledger", settings.ledger.url, root), open_url("blobs", settings.blobs.url, root)
+    return Context(root, settings, ledger, blobs, system_clock, getpass.getuser(), socket.gethostname())

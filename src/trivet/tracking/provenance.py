@@ -41,7 +41,7 @@ class Provenance:
 
     def __init__(self, context: Context) -> None:
         self._entry = entry(context.root)
-        self._variables = variables((*VARIABLES, *SETTINGS, *context.settings.pipelines.variables))
+        self._variables = variables((*VARIABLES, *SETTINGS, *context.settings.pipelines.variables.split()))
         self._folder = _folder(context.root)
         self._recipe: Recipe | None = None
         self._tags: dict[str, str] = {}

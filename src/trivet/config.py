@@ -58,11 +58,16 @@ class Features(msgspec.Struct, frozen=True):
 
 
 class Pipelines(msgspec.Struct, frozen=True):
-    """How steps run. ``threads`` is set before any numeric library is imported, because it changes results."""
+    """How steps run. ``threads`` is set before any numeric library is imported, because it changes results.
+
+    ``variables`` are environment variables that go on record with runs by hand, with spaces between them and ``*`` for
+    anything: ``"DATA_* MODE"``. What looks like a secret is never recorded.
+    """
 
     runner: str = "local:"
     threads: _Count = 1
     workers: _Count = 2
+    variables: str = ""
 
 
 class Serving(msgspec.Struct, frozen=True):

@@ -412,6 +412,56 @@ class Live:
             },
         )
 
+    def run_of_feature(self, id: str, feature: str) -> Run:  # noqa: A002 - the field's name
+        """A value that a prediction saw as a run that can be made again: from what the online store was filled with.
+
+        Raises:
+            NotFound: the prediction saw no such feature, or no filling of the online store is on record.
+        """
+        from trivet.features.value import ENTRY, KIND
+        from trivet.pipelines.values import load, save
+
+        found = self.prediction(id)
+        if feature not in found["features"]:
+            raise NotFound(f"feature of the prediction {found['id']} called", feature, found["features"])
+        context, received = self._context, datetime.fromisoformat(found["received"])
+        selected = self._selected(load(context.ledger.artifact(found["digest"]), context.blobs))
+        inputs, moments = dict[str, Digest](), dict[str, int]()
+        for view in selected.views:
+            filled = self._filling(view.name, received)
+            inputs |= {slot: digest for slot, digest in filled.inputs.items() if slot.startswith("sources.")}
+            moments[view.name] = filled.parameters.get("until") or to_micros(filled.started)
+        for name, each in selected.definitions.items():
+            inputs[f"views.{name}"] = save(each, context, kind=each.__trivet_kind__).digest
+        recipe = context.ledger.run(found["deployment"]).recipe
+        assert recipe is not None
+        return Run(
+            id=found["id"],
+            kind=KIND,
+            name=feature,
+            status="finished",
+            started=received,
+            ended=received,
+            parent=found["deployment"],
+            recipe=msgspec.structs.replace(recipe, entry=ENTRY),
+            inputs=inputs,
+            outputs={"result": save(found["features"][feature], context, "json").digest},
+            parameters={
+                "feature": feature,
+                "entities": found["entities"],
+                "request": found["request"],
+                "moments": moments,
+                "engine": context.settings.features.engine,
+            },
+        )
+
+    def _filling(self, view: str, before: datetime) -> Run:
+        """The run that filled the online store with a view last before a moment."""
+        for run in self._context.ledger.runs(RunQuery(kind="materialize", limit=1_000)):
+            if f"views.{view}" in run.inputs and run.started <= before:
+                return run
+        raise NotFound("materialization on record of", view, hint="It was filled by other means, such as a push.")
+
     # -- watching ---------------------------------------------------------------------------------------------
 
     def monitor(self, deployment: Deployment, *, every: str | None, record: bool) -> MonitorReport:

@@ -76,7 +76,7 @@ def test_a_script_can_be_found_again_with_its_arguments(root, tmp_path):
     restore_code(context.ledger.artifact(run.recipe.code), context.blobs, tmp_path / "again")
     assert text in [path.read_text() for path in (tmp_path / "again").rglob("train.py")]
     assert context.ledger.artifact(run.recipe.environment).kind == "environment"
-    assert set(run.recipe.active) == {"libraries", "cpu"}
+    assert set(run.recipe.active) == {"libraries", "cpu", "python", "platform", "hash_seed"}
     context.ledger.close()
 
 

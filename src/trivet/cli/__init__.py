@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from keyword import iskeyword
 
 import click
 
@@ -31,6 +32,8 @@ COMMANDS = {
     "lineage": "Show where a thing came from, or what came of it.",
     "diff": "Show what differs between two things.",
     "reproduce": "Make a thing again in a clean place and compare.",
+    "export": "Write a file that makes a thing again elsewhere.",
+    "import": "Take what another project exported.",
     "why": "Say why a step ran, or what makes two runs differ.",
 }
 
@@ -46,7 +49,7 @@ class LazyGroup(click.Group):
         """The command, imported now."""
         if name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"trivet.cli.{name}").command
+        command: click.Command = import_module(f"trivet.cli.{name}{'_' if iskeyword(name) else ''}").command
         return command
 
     def resolve_command(

@@ -1,6 +1,7 @@
 """What every command shares: the project, ``--json``, tables, and errors as one sentence with an exit code.
 
-Exit codes: 0 done, 1 the answer is no or the work failed, 2 the call was wrong, 130 interrupted.
+Exit codes: 0 done, 1 the answer is no or the work failed, 2 the call was wrong, 130 interrupted. Where "no" and "could
+not be answered" must be told apart, the latter is 3 (``reproduce``).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import functools
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import msgspec
@@ -20,7 +21,7 @@ from trivet.errors import TrivetError
 if TYPE_CHECKING:
     from trivet.project import Project
 
-__all__ = ["Noun", "Output", "age", "command", "seconds", "shortlist", "table"]
+__all__ = ["Noun", "Output", "age", "command", "fail", "seconds", "shortlist", "table"]
 
 _WIDE = 200
 
@@ -64,7 +65,7 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., None]], click
             try:
                 function(output, **arguments)
             except TrivetError as exc:
-                _fail(output, exc)
+                fail(output, exc)
             except KeyboardInterrupt:
                 click.echo("Interrupted. What was recorded stays; run the same command again to go on.", err=True)
                 sys.exit(130)
@@ -154,12 +155,13 @@ def seconds(value: float | None) -> str:
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _fail(output: Output, exc: TrivetError) -> None:
+def fail(output: Output, exc: TrivetError, *, status: int = 1) -> NoReturn:
+    """Say in a sentence, or in JSON, what went wrong, and leave."""
     if output.as_json:
         click.echo(msgspec.json.encode({"error": exc.code, "message": exc.message}).decode())
     else:
         click.echo(f"Error: {exc.message}", err=True)
-    sys.exit(1)
+    sys.exit(status)
 
 
 def _plain(value: Any) -> Any:

@@ -13,10 +13,10 @@ private keys), links that lead outside, and data above 5 MB, which are listed wi
 
 from __future__ import annotations
 
-import fnmatch
 import gzip
 import io
 import os
+import re
 import shutil
 import stat
 import tarfile
@@ -31,12 +31,13 @@ from trivet.ledger import Artifact, Blobs, File
 from trivet.pipelines.closure import import_roots
 from trivet.pipelines.context import Context
 from trivet.pipelines.distributions import installed
+from trivet.pipelines.fileindex import FileIndex, Stamp, stamp_of
 from trivet.pipelines.freshness import FileCache
 from trivet.pipelines.git import ask
 from trivet.pipelines.gitignore import is_aside, walk
 from trivet.types import Digest
 
-__all__ = ["ASIDE", "LARGEST", "capture_code", "origins", "restore_code", "why_left_out"]
+__all__ = ["ASIDE", "LARGEST", "capture_code", "origins", "recorded", "restore_code", "why_left_out"]
 
 KIND = "code"
 ARCHIVE = "code.tar.gz"
@@ -46,6 +47,7 @@ ASIDE = "in a hidden folder, an environment or a cache"
 _LARGEST_DIGESTED = 256_000_000
 _MARKER = ".trivet-code"
 _ATTEMPTS = 3
+_INDEX = Path(".trivet") / "index"
 _SECRETS = (
     ".env*",
     "*.pem",
@@ -66,17 +68,20 @@ _SECRETS = (
     "*.jks",
     "*.keystore",
 )
+_SECRET = re.compile(r"(?:^|/)(?:{})(?=/|\Z)".format("|".join(map(re.escape, _SECRETS)).replace(r"\*", "[^/]*")))
+"""Any part of a path that looks like one of them, in lower case."""
 
 _digest_of = FileCache(digest_file)
 
 
 class _Entry(NamedTuple):
-    """One member of the archive: a file, or a link to another member."""
+    """One member of the archive: a file with its stamp, or a link to another member."""
 
     name: str
-    path: Path
+    path: str
     link: str
     executable: bool
+    stamp: Stamp
 
 
 class _LeftOut(NamedTuple):
@@ -84,6 +89,10 @@ class _LeftOut(NamedTuple):
     why: str
     size: int
     digest: Digest | None
+
+
+_FOLDER = _LeftOut("", "", 0, None)
+"""In the place of a folder that git lists like a file."""
 
 
 def capture_code(context: Context, folders: Sequence[Path]) -> Artifact:
@@ -108,20 +117,30 @@ def capture_code(context: Context, folders: Sequence[Path]) -> Artifact:
 
 
 def _capture(context: Context, folders: Sequence[Path]) -> Artifact:
-    entries, left_out = _inventory(folders)
+    index = FileIndex(context.root / _INDEX, _digest_of)
+    entries, left_out = _inventory(folders, index)
     spec = {"path": _import_path(folders), "left_out": [item._asdict() for item in left_out]}
-    expected = _describe(entries, [_entry_digest(entry) for entry in entries])
-    identity = Artifact.of(KIND, spec, content=expected, created=context.clock()).digest
-    try:
-        known = context.ledger.artifact(identity)
-    except NotFound:
-        known = None
-    if known is not None and not context.blobs.missing(file.digest for file in known.files.values()):
+    question = repr((spec, entries)).encode("utf-8", "surrogatepass")
+    if (found := index.whole(question)) is not None and (known := recorded(context, found)) is not None:
         return known
-    file, content = _archive(entries, context.blobs)
-    artifact = Artifact.of(KIND, spec, {ARCHIVE: file}, content=content, created=context.clock())
-    context.ledger.write(artifact)
-    return artifact
+    expected = _describe(entries, [_entry_digest(entry, index) for entry in entries])
+    identity = Artifact.of(KIND, spec, content=expected, created=context.clock()).digest
+    if (known := recorded(context, identity)) is None:
+        file, content = _archive(entries, context.blobs)
+        known = Artifact.of(KIND, spec, {ARCHIVE: file}, content=content, created=context.clock())
+        context.ledger.write(known)
+    if known.digest == identity:  # else a file changed between the two readings, and the stamps are of neither
+        index.keep(question, identity, (entry.stamp for entry in entries))
+    return known
+
+
+def recorded(context: Context, digest: Digest) -> Artifact | None:
+    """The artifact, if it is on record with its content."""
+    try:
+        known = context.ledger.artifact(digest)
+    except NotFound:
+        return None
+    return None if context.blobs.missing(file.digest for file in known.files.values()) else known
 
 
 def origins(folders: Sequence[Path]) -> list[tuple[Path, Path]]:
@@ -144,7 +163,7 @@ def why_left_out(folder: Path, name: str, *, is_gone: bool = False) -> str:
     around = (folder / parent for parent in PurePosixPath(name).parents if parent.name)
     if is_aside(name) or any((parent / "pyvenv.cfg").is_file() for parent in around):
         return ASIDE
-    found = None if is_gone else _entry("", folder, name)
+    found = None if is_gone else _entry("", str(folder), name)
     return found.why if isinstance(found, _LeftOut) else ""
 
 
@@ -181,17 +200,26 @@ def restore_code(artifact: Artifact, blobs: Blobs, to: Path) -> list[Path]:
 # --- what is archived --------------------------------------------------------------------------------------
 
 
-def _inventory(folders: Sequence[Path]) -> tuple[list[_Entry], list[_LeftOut]]:
+def _inventory(folders: Sequence[Path], index: FileIndex) -> tuple[list[_Entry], list[_LeftOut]]:
     entries: dict[str, _Entry] = {}
     left_out: list[_LeftOut] = []
     for prefix, folder, names in _places(folders):
-        for name in names:
-            found = _entry(prefix, folder, name)
+        for found in _found(prefix, str(folder), names, index):
             if isinstance(found, _Entry):
                 entries[found.name] = found
-            elif found is not None:
+            else:
                 left_out.append(found)
     return [entries[name] for name in sorted(entries)], sorted(left_out)
+
+
+def _found(prefix: str, folder: str, names: Iterable[str], index: FileIndex) -> Iterator[_Entry | _LeftOut]:
+    for name in names:
+        found = _entry(prefix, folder, name, index)
+        if found is not None and found != _FOLDER:
+            yield found
+        elif found is not None and not is_aside(f"{name.rstrip('/')}/"):  # a submodule, or a repository inside
+            inner = _project_files(Path(folder, name))
+            yield from _found(prefix, folder, (f"{name.rstrip('/')}/{each}" for each in inner), index)
 
 
 def _places(folders: Sequence[Path]) -> Iterator[tuple[str, Path, Iterable[str]]]:
@@ -231,56 +259,59 @@ def _import_path(folders: Sequence[Path]) -> list[str]:
 
 
 def _project_files(folder: Path) -> list[str]:
-    """The files of a project: what git tracks or would track, else a walk."""
+    """The files of a project: what git tracks or would track, else a walk; repositories inside by their folders."""
+    if (folder / "pyvenv.cfg").is_file():
+        return []
     listed = ask(folder, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
     names = [name for name in os.fsdecode(listed or b"").split("\0") if name]
     if not names:  # no git, no repository, or a folder that the repository around it ignores
         return list(walk(folder))
-    found: list[str] = []
-    for name in names:
-        path = folder / name
-        if path.is_dir() and not path.is_symlink():  # a submodule, or a repository inside
-            found += (f"{name.rstrip('/')}/{inner}" for inner in _project_files(path))
-        else:
-            found.append(name)
-    environments = {name.removesuffix("pyvenv.cfg") for name in found if name.endswith("/pyvenv.cfg")}
-    return [name for name in found if not is_aside(name) and not name.startswith(tuple(environments))]
+    environments = {name.removesuffix("pyvenv.cfg") for name in names if name.endswith("/pyvenv.cfg")}
+    aside = {each for each in {name.rstrip("/").rpartition("/")[0] for name in names} if is_aside(f"{each}/")}
+    kept = (name for name in names if name.rstrip("/").rpartition("/")[0] not in aside)
+    return [name for name in kept if not name.startswith(tuple(environments))]
 
 
-def _entry(prefix: str, folder: Path, name: str) -> _Entry | _LeftOut | None:
-    path = folder / name
-    inside = f"{prefix}/{name}"
+def _entry(prefix: str, folder: str, name: str, index: FileIndex | None = None) -> _Entry | _LeftOut | None:
+    """What becomes of one file. Text and no ``Path``: ten thousand files pass here before a run begins."""
+    path, inside = f"{folder}/{name}", f"{prefix}/{name}"
     if _is_secret(name):
         return _LeftOut(inside, SENSITIVE, 0, None)
     try:
-        info = path.lstat()
+        info = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None  # tracked and deleted
+    stamp = stamp_of(info)
     if stat.S_ISLNK(info.st_mode):
-        target = path.resolve()
-        if not target.is_relative_to(folder) or not target.exists():
-            return _LeftOut(inside, "a link that leads outside", 0, None)
-        return _Entry(inside, path, os.path.relpath(target, path.parent), executable=False)
+        return _link(inside, Path(folder), Path(path), stamp)
+    if stat.S_ISDIR(info.st_mode):
+        return _FOLDER
     if not stat.S_ISREG(info.st_mode):
         return _LeftOut(inside, "no regular file", 0, None)
-    if not os.access(path, os.R_OK):
+    if not info.st_mode & stat.S_IROTH and not os.access(path, os.R_OK):
         return _LeftOut(inside, "may not be read", info.st_size, None)
     if info.st_size > LARGEST:
-        known = _digest_of(path) if info.st_size <= _LARGEST_DIGESTED else None
+        known = index.digest(path, stamp) if index and info.st_size <= _LARGEST_DIGESTED else None
         return _LeftOut(inside, "larger than 5 MB", info.st_size, known)
-    return _Entry(inside, path, "", executable=bool(info.st_mode & stat.S_IXUSR))
+    return _Entry(inside, path, "", bool(info.st_mode & stat.S_IXUSR), stamp)
+
+
+def _link(inside: str, folder: Path, path: Path, stamp: Stamp) -> _Entry | _LeftOut:
+    target = path.resolve()
+    if not target.is_relative_to(folder) or not target.exists():
+        return _LeftOut(inside, "a link that leads outside", 0, None)
+    return _Entry(inside, str(path), os.path.relpath(target, path.parent), False, stamp)
 
 
 def _is_secret(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return any(fnmatch.fnmatch(part.lower(), pattern) for part in parts for pattern in _SECRETS)
+    return _SECRET.search(name.lower()) is not None
 
 
 # --- the archive -------------------------------------------------------------------------------------------
 
 
-def _entry_digest(entry: _Entry) -> Digest:
-    return digest("link", entry.link) if entry.link else _digest_of(entry.path)
+def _entry_digest(entry: _Entry, index: FileIndex) -> Digest:
+    return digest("link", entry.link) if entry.link else index.digest(entry.path, entry.stamp)
 
 
 def _describe(entries: Sequence[_Entry], digests: Sequence[Digest]) -> Digest:
@@ -299,7 +330,7 @@ def _archive(entries: Sequence[_Entry], blobs: Blobs) -> tuple[File, Digest]:
             tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
         ):
             for entry in entries:
-                content = b"" if entry.link else entry.path.read_bytes()
+                content = b"" if entry.link else Path(entry.path).read_bytes()
                 digests.append(digest("link", entry.link) if entry.link else digest_bytes(content))
                 archive.addfile(_member(entry, len(content)), io.BytesIO(content))
         stream.seek(0)

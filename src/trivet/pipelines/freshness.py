@@ -14,11 +14,11 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Generic, TypeVar
 
-__all__ = ["FileCache", "forget_doubtful_bytecode"]
+__all__ = ["SETTLED_NS", "FileCache", "forget_doubtful_bytecode"]
 
 Value = TypeVar("Value")
 
-_SETTLED_NS = 100_000_000  # coarser than the clocks of common file systems
+SETTLED_NS = 100_000_000  # coarser than the clocks of common file systems
 _SETTLED_BYTECODE_NS = 2_000_000_000  # a second is the grain of a .pyc, and reading and compiling takes a while
 
 
@@ -44,7 +44,7 @@ class FileCache(Generic[Value]):
             return known[1]
         now = time.time_ns()
         value = self._read(path)
-        if now - stat.st_mtime_ns > _SETTLED_NS:
+        if now - stat.st_mtime_ns > SETTLED_NS:
             self._known[path] = (stamp, value)
         return value
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-__all__ = ["ask", "git_facts"]
+__all__ = ["ask", "git_facts", "status_of"]
 
 _MOST_CHANGED = 50
 _SETTINGS = ("core.fsmonitor=false", "core.splitIndex=false", "core.safecrlf=false", f"core.hooksPath={os.devnull}")
@@ -31,13 +31,22 @@ def ask(folder: Path, *arguments: str, given: bytes = b"", variables: Mapping[st
     return done.stdout if done.returncode == 0 else None
 
 
-def git_facts(folder: Path) -> dict[str, str]:
+def status_of(folder: Path) -> bytes | None:
+    """What git says of the whole repository around ``folder``: branch, commit, and every name that differs from it."""
+    return ask(
+        folder, "status", "--porcelain=v2", "--branch", "--no-renames", "--untracked-files=all",
+        "--ignore-submodules=none", "-z",
+    )  # fmt: skip
+
+
+def git_facts(folder: Path, status: bytes | None = None) -> dict[str, str]:
     """What git says about a folder, for the tags of a run; empty outside a repository or without git.
 
     ``git.commit``, ``git.branch``, ``git.remote`` (without credentials), ``git.dirty`` (``"true"`` or
-    ``"false"``) and, when dirty, ``git.changed``: the names that differ from the commit, at most 50.
+    ``"false"``) and, when dirty, ``git.changed``: the names that differ from the commit, at most 50. ``status`` is the
+    answer of ``status_of`` where it is known.
     """
-    status = ask(folder, "status", "--porcelain=v2", "--branch", "--no-renames", "--untracked-files=normal", "-z")
+    status = status_of(folder) if status is None else status
     if status is None:
         return {}
     lines = os.fsdecode(status).split("\0")

@@ -17,20 +17,25 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
 
+from trivet.digest import digest_file
 from trivet.ledger import Artifact
-from trivet.pipelines.code import ASIDE, LARGEST, origins, why_left_out
+from trivet.pipelines.code import ASIDE, LARGEST, origins, recorded, why_left_out
 from trivet.pipelines.context import Context
-from trivet.pipelines.git import ask, git_facts
+from trivet.pipelines.fileindex import FileIndex, Stamp, stamp_of
+from trivet.pipelines.git import ask, git_facts, status_of
 
-__all__ = ["FILE", "KIND", "TAG", "capture_patch", "git_tags"]
+__all__ = ["FILE", "KIND", "TAG", "begin_git_tags", "capture_patch", "git_tags"]
 
 KIND = "patch"
 FILE = "changes.patch"
 TAG = "git.patch"
+_INDEX = Path(".trivet") / "changes"
 _FIELDS = {"1": (8, 6, 5), "u": (10, 8, 6), "?": (1, None, None)}
 """By the first character of a line of status: how many fields stand before the name, and which of them are the object
 in the commit and the mode in the work tree. https://git-scm.com/docs/git-status#_porcelain_format_version_2"""
@@ -64,25 +69,73 @@ def git_tags(context: Context, folders: Sequence[Path]) -> dict[str, str]:
 
     There is no ``git.patch`` where nothing in ``folders`` can be applied: all is committed, or left out.
     """
-    facts = git_facts(context.root)
+    status = status_of(context.root)
+    facts = git_facts(context.root, status)
     if facts.get("git.dirty") != "true":
         return facts
-    found = capture_patch(context, folders, facts.get("git.commit", ""))
+    found = capture_patch(context, folders, facts.get("git.commit", ""), status)
     return facts if found is None else {**facts, TAG: found.digest}
 
 
-def capture_patch(context: Context, folders: Sequence[Path], commit: str) -> Artifact | None:
+def begin_git_tags(context: Context, folders: Sequence[Path]) -> Callable[[], dict[str, str]]:
+    """Ask git in a thread, beside other work, and answer what waits for ``git_tags`` and answers or raises as it does."""
+    done: Future[dict[str, str]] = Future()
+
+    def work() -> None:
+        try:
+            done.set_result(git_tags(context, folders))
+        except BaseException as exc:  # noqa: BLE001 - raised where it is waited for
+            done.set_exception(exc)
+
+    threading.Thread(target=work, name="trivet git", daemon=True).start()
+    return done.result
+
+
+def capture_patch(
+    context: Context, folders: Sequence[Path], commit: str, status: bytes | None = None
+) -> Artifact | None:
     """Record how ``folders`` differ from ``commit`` (empty before the first one), or None where nothing does.
 
     Only what lies in the repository of the project is compared. A patch that git cannot make is a warning and no
-    error: the archive of the code holds the same files.
+    error: the archive of the code holds the same files. The same changes are not compared again.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix="trivet-patch-") as aside:
-            content, left_out = _compare(context.root, folders, commit, Path(aside))
+        return _capture(context, folders, commit, status_of(context.root) if status is None else status)
     except (_Failed, OSError) as exc:
         _log.warning("The patch of uncommitted changes could not be made, only the code is kept: %s", exc)
         return None
+
+
+def _capture(context: Context, folders: Sequence[Path], commit: str, status: bytes | None) -> Artifact | None:
+    if status is None:
+        raise _Failed(f"git status failed in {context.root}.")
+    top, objects = _places(context.root)
+    scopes = [(base, scope) for base, scope in origins(folders) if scope.is_relative_to(top)]
+    changes = list(_changes(status, top, [scope for _, scope in scopes]))
+    stamps = [stamp for change in changes if (stamp := _stamp(top / change.name)) is not None]
+    question = repr((str(top), commit, scopes, changes, stamps)).encode("utf-8", "surrogatepass")
+    index = FileIndex(context.root / _INDEX, digest_file)
+    if not any(change.module for change in changes):  # what a submodule says of itself has no stamp
+        known = index.whole(question)
+        if known == "":
+            return None
+        if known is not None and (artifact := recorded(context, known)) is not None:
+            return artifact
+    made = _made(context, scopes, top, objects, commit, changes)
+    index.keep(question, made.digest if made else "", stamps)
+    return made
+
+
+def _made(
+    context: Context,
+    scopes: Sequence[tuple[Path, Path]],
+    top: Path,
+    objects: Path,
+    commit: str,
+    changes: Sequence[_Change],
+) -> Artifact | None:
+    with tempfile.TemporaryDirectory(prefix="trivet-patch-") as aside:
+        content, left_out = _compare(scopes, top, objects, commit, changes, Path(aside))
     if not content:
         return None
     file = context.blobs.put(content)
@@ -91,10 +144,16 @@ def capture_patch(context: Context, folders: Sequence[Path], commit: str) -> Art
     return artifact
 
 
-def _compare(root: Path, folders: Sequence[Path], commit: str, aside: Path) -> tuple[bytes, list[dict[str, str]]]:
-    top, objects = _places(root)
-    scopes = [(base, scope) for base, scope in origins(folders) if scope.is_relative_to(top)]
-    changes = list(_changes(top, [scope for _, scope in scopes]))
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        return stamp_of(path.lstat())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _compare(
+    scopes: Sequence[tuple[Path, Path]], top: Path, objects: Path, commit: str, changes: Sequence[_Change], aside: Path
+) -> tuple[bytes, list[dict[str, str]]]:
     why = {change: _why_left_out(top, scopes, change) for change in changes}
     for change in _large_before(top, changes):
         why[change] = why[change] or "larger than 5 MB in the commit"
@@ -117,12 +176,16 @@ def _places(root: Path) -> tuple[Path, Path]:
     return Path(answer[0]), (root / answer[1]).resolve()
 
 
-def _changes(top: Path, scopes: Sequence[Path]) -> Iterator[_Change]:
+def _changes(status: bytes, top: Path, scopes: Sequence[Path]) -> Iterator[_Change]:
+    """The lines of a status that are about files below ``scopes``."""
     names = [scope.relative_to(top).as_posix() for scope in scopes]
-    status = _ask(
-        top, "status", "--porcelain=v2", "--no-renames", "--untracked-files=all", "--ignore-submodules=none", "-z",
-        "--", *names, variables={"GIT_LITERAL_PATHSPECS": "1"},
-    )  # fmt: skip
+    everything, inside = "." in names, tuple(f"{name}/" for name in names)
+    for change in _all_changes(status):
+        if everything or change.name.startswith(inside) or change.name in names:
+            yield change
+
+
+def _all_changes(status: bytes) -> Iterator[_Change]:
     for line in os.fsdecode(status).split("\0"):
         count, before, mode = _FIELDS.get(line[:1], (0, None, None))
         *fields, name = line.split(" ", count)

@@ -21,11 +21,12 @@ import msgspec
 from trivet.clock import new_id
 from trivet.ledger import Artifact, Metric, Recipe, Run, RunQuery, Status
 from trivet.pipelines import values
+from trivet.pipelines.capture import variables
 from trivet.pipelines.code import capture_code
 from trivet.pipelines.context import Context
 from trivet.pipelines.entry import Entry, locate
 from trivet.pipelines.environment import capture_environment
-from trivet.pipelines.patch import git_tags
+from trivet.pipelines.patch import begin_git_tags
 from trivet.pipelines.task import Pipeline, Task
 from trivet.pipelines.worker import active, call, sentence
 from trivet.types import Json
@@ -44,20 +45,6 @@ __all__ = [
     "variables",
 ]
 
-VARIABLES = (
-    "OPENBLAS_CORETYPE",
-    "MKL_CBWR",
-    "MKL_ENABLE_INSTRUCTIONS",
-    "MKL_DYNAMIC",
-    "OMP_DYNAMIC",
-    "ATEN_CPU_CAPABILITY",
-    "NPY_DISABLE_CPU_FEATURES",
-    "CUBLAS_WORKSPACE_CONFIG",
-    "KMP_DETERMINISTIC_REDUCTION",
-    "TZ",
-)
-"""Environment variables that change what numeric code answers."""
-
 
 @dataclass(frozen=True)
 class Provenance:
@@ -75,8 +62,9 @@ class Provenance:
 
 def provenance(context: Context, folders: tuple[Path, ...]) -> Provenance:
     """Capture and record the code in ``folders`` and the environment of this process."""
+    facts = begin_git_tags(context, folders)
     code = capture_code(context, folders)
-    return Provenance(folders, code, capture_environment(context), git_tags(context, folders))
+    return Provenance(folders, code, capture_environment(context), facts())
 
 
 def project_folders(context: Context, entries: Iterable[Entry]) -> tuple[Path, ...]:
@@ -84,11 +72,6 @@ def project_folders(context: Context, entries: Iterable[Entry]) -> tuple[Path, .
     folders = [context.root.resolve(), *(entry.folder for entry in entries if entry.folder is not None)]
     unique = list(dict.fromkeys(folders))
     return tuple(folder for folder in unique if not any(other in folder.parents for other in unique))
-
-
-def variables() -> dict[str, str]:
-    """Those variables of this process that change results."""
-    return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
 def recipe_of(context: Context, function: Callable[..., Any], *, threads: int) -> Recipe:

@@ -1,36 +1,41 @@
 """Making a recorded run again in a clean place, and saying how far the new outputs are those of then.
 
 Code comes from its archive, libraries from the lock, inputs from the blobs (verified), threads, seed and variables
-from the record; the same worker runs the same entry in an empty folder with next to nothing in its environment. The
-outputs go into blobs of their own and are compared slot by slot (``compare``). Invariant: the project's
-content is only read; all that is added is a run of kind ``reproduce`` that says what came out.
+from the record; the same worker runs the same entry in an empty folder with next to nothing in its environment. Of a run
+by hand the entry is its program, which finds a scratch project there (``stage``). The outputs go into blobs of their
+own and are compared slot by slot (``compare``); what differs is run once more, because two runs that differ in the same
+place put the blame on the code. Invariant: the project's content is only read; all that is added is a run of kind
+``reproduce`` that says what came out.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
 from trivet.errors import Invalid, NotFound, StepFailed
 from trivet.ledger import Artifact, Blobs, Ledger, Recipe, Run, RunQuery
 from trivet.ledger.erasures import check_not_erased
+from trivet.pipelines.causes import likely_causes
 from trivet.pipelines.code import restore_code
 from trivet.pipelines.compare import Comparison, Level, compare, worst
 from trivet.pipelines.context import Context
 from trivet.pipelines.environment import restore_environment
+from trivet.pipelines.program import PROGRAMS, is_program
 from trivet.pipelines.recording import begin, end
+from trivet.pipelines.repeated import all_runs, as_outputs, changed_inputs, match, same_process
 from trivet.pipelines.runners.contract import Job, Outcome, Runner
+from trivet.pipelines.stage import Stage, check_program, set_up
 from trivet.plugins import open_url
 
 __all__ = ["Reproduction", "predictions_agree", "reproduce", "run_that_made"]
 
 Where = Literal["locked", "current"]
-_WHOLE = ("script", "module", "program", "notebook", "interactive")  # entries of experiments: a process, no function
 _FRAMES = ("table", "training_set")
 
 
@@ -101,6 +106,7 @@ def reproduce(
     environment: Where = "locked",
     tolerance: float = 1e-9,
     data: Artifact | None = None,
+    diagnose: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Reproduction:
     """Make a run again and compare its outputs with the recorded ones.
@@ -115,12 +121,14 @@ def reproduce(
         tolerance: relative difference of numbers that the level ``metrics`` allows.
         data: rows on which models that are not the same are compared by their predictions; the recorded training
             rows by default.
+        diagnose: run once more what differs, to tell code that is not deterministic from another cause.
         progress: told a sentence before every long step.
 
     Raises:
-        Invalid: the run has no recipe, is a whole script or has not finished, so there is nothing to make again.
+        Invalid: the run has no recipe, was said in an interactive session or has not finished, so there is nothing to
+            make again; or the program did something else this time.
         NotFound, Corrupt: recorded code or inputs are gone or damaged.
-        StepFailed: the function failed this time.
+        StepFailed: the function or program failed this time.
     """
     tell = progress or (lambda _: None)
     if environment not in get_args(Where):
@@ -129,7 +137,7 @@ def reproduce(
     needed = [context.ledger.artifact(digest) for each in runs for digest in each.inputs.values()]
     check_not_erased(context.ledger, context.blobs, needed)
     with tempfile.TemporaryDirectory(prefix="trivet-reproduce-", ignore_cleanup_errors=True) as name:
-        place = _Place(context, Path(name), environment, data, tell)
+        place = _Place(context, Path(name).resolve(), environment, data, tell, diagnose)
         attempt = _begin_attempt(context, run, runs, environment)
         try:
             outputs, causes = place.repeat_all(runs, tolerance, prefixed=run.kind == "pipeline")
@@ -151,10 +159,11 @@ def run_that_made(ledger: Ledger, artifact: Artifact) -> Run:
     """
     made = [run for run in ledger.runs(RunQuery(output=artifact.digest, limit=1000)) if run.status == "finished"]
     with_recipe = [run for run in made if run.recipe is not None and run.kind not in ("pipeline", "experiment")]
-    if not with_recipe:
+    by_hand = [run for run in made if run.recipe and run.kind == "experiment" and _entry_kind(run.recipe) in PROGRAMS]
+    if not (with_recipe := with_recipe or by_hand):
         raise Invalid(
-            f"No function on record made {artifact.id}: it was saved by hand or logged in a run. What a task, a training "
-            "set, a gate or a prediction made can be made again."
+            f"No function or script on record made {artifact.id}: it was saved by hand or logged in an interactive "
+            "session. What a task, a script, a training set, a gate or a prediction made can be made again."
         )
     return with_recipe[-1]
 
@@ -169,13 +178,29 @@ def predictions_agree(recorded: Any, repeated: Any, data: Any) -> dict[str, Any]
     return {"same": bool(same and pairs), "rows": len(data)}
 
 
+class _Done(NamedTuple):
+    """One execution: what it left, how it ended, and what is known to be other than it was."""
+
+    outputs: Mapping[str, Artifact]
+    outcome: Outcome
+    inputs: Mapping[str, Artifact]
+    said: tuple[str, ...] = ()
+
+
 class _Place:
     """A temporary folder with blobs of its own, where runs are made again."""
 
     def __init__(
-        self, context: Context, folder: Path, environment: Where, data: Artifact | None, tell: Callable[[str], None]
+        self,
+        context: Context,
+        folder: Path,
+        environment: Where,
+        data: Artifact | None,
+        tell: Callable[[str], None],
+        diagnose: bool,
     ) -> None:
         self.context, self.folder, self.environment, self.data, self.tell = context, folder, environment, data, tell
+        self.diagnose = diagnose
         self.url = f"file:{folder / 'blobs'}"
         self.blobs: Blobs = open_url("blobs", self.url, folder)
         self.runner: Runner = open_url("runner", "local:", folder)
@@ -188,41 +213,116 @@ class _Place:
         causes: list[str] = []
         for run in runs:
             self.tell(f"Running the {run.kind} {run.name!r} again.")
-            job, outcome = self._repeat(run)
-            found = self._compare(run, job, outcome, tolerance)
+            done = self._repeat(run)
+            found = self._compare(run, done, tolerance)
             compared |= {f"{run.name}.{slot}" if prefixed else slot: one for slot, one in found.items()}
             if any(one.level != "bytes" for one in found.values()):
-                causes += _causes(_recipe(run), outcome)
+                causes += [*done.said, *likely_causes(_recipe(run).active, done.outcome.active)]
+            if self.diagnose and any(one.level == "different" for one in found.values()):
+                causes += self._blame(run, done, tolerance, others=bool(causes))
         return compared, tuple(dict.fromkeys(causes))
 
-    def _repeat(self, run: Run) -> tuple[Job, Outcome]:
+    def _repeat(self, run: Run) -> _Done:
+        return self._program(run) if is_program(run.kind) else self._function(run)
+
+    def _function(self, run: Run) -> _Done:
         recipe = _recipe(run)
         inputs = {slot: self.context.ledger.artifact(digest) for slot, digest in run.inputs.items()}
         self._stage(inputs.values())
-        job = self._job(run.id, recipe, recipe.entry, inputs, run.parameters)
+        outcome = self._finished(run, self._job(run.id, recipe, recipe.entry, inputs, run.parameters))
+        return _Done(outcome.outputs, outcome, inputs)
+
+    def _program(self, run: Run) -> _Done:
+        """Start the program of a run by hand in a scratch project, and find the run in what it recorded."""
+        recipe = _recipe(run)
+        to = Path(tempfile.mkdtemp(dir=self.folder, prefix="program-")) / "code"
+        stage = set_up(self.context, run, to, self.url, self._stage)
+        outcome = self._finished(run, self._start(run, recipe, stage), stage.missing)
+        inputs = {slot: self.context.ledger.artifact(digest) for slot, digest in run.inputs.items()}
+        ledger = stage.ledger()
+        try:
+            now = [one for one in all_runs(ledger, kind=run.kind) if one.id not in stage.known]
+            made = match(run, same_process(self.context.ledger, run), sorted(now, key=lambda one: one.id))
+            left = as_outputs(ledger, made, self.blobs)
+            outputs = {slot: one if isinstance(one, Artifact) else ledger.artifact(one) for slot, one in left.items()}
+        finally:
+            ledger.close()
+        gone = [
+            f"the file {name}, too large for the archive of the code, is not there any more." for name in stage.missing
+        ]
+        return _Done(outputs, outcome, inputs, (*changed_inputs(run, made), *gone))
+
+    def _start(self, run: Run, recipe: Recipe, stage: Stage) -> Job:
+        return Job(
+            run=run.id,
+            entry=recipe.entry,
+            seed=recipe.seed,
+            threads=recipe.threads,
+            variables=stage.variables,
+            path=stage.path,
+            folder=str(stage.folder),
+            blobs=self.url,
+            root=str(stage.root),
+            python=self._python(recipe),
+            clean=True,
+            program=stage.program,
+            arguments=stage.arguments,
+        )
+
+    def _finished(self, run: Run, job: Job, missing: Sequence[str] = ()) -> Outcome:
         outcome = self.runner.submit(job).result()
         if outcome.status != "finished":
+            gone = f" Not there any more: {', '.join(missing)}." if missing else ""
             raise StepFailed(
-                f"{run.name!r} (run {run.id}) could not be run again: {outcome.error}\n{outcome.tail}".rstrip(),
+                f"{run.name!r} (run {run.id}) could not be run again: {outcome.error}{gone}\n{outcome.tail}".rstrip(),
                 run=run.id,
             )
-        return job, outcome
+        return outcome
 
-    def _compare(self, run: Run, job: Job, outcome: Outcome, tolerance: float) -> dict[str, Comparison]:
+    def _compare(self, run: Run, done: _Done, tolerance: float) -> dict[str, Comparison]:
         compared = {}
-        for slot, digest in run.outputs.items():
-            if slot not in outcome.outputs:
+        for slot, (recorded, where) in self._recorded(run).items():
+            if slot not in done.outputs:
                 raise Invalid(f"{run.name!r} (run {run.id}) made an output {slot!r} then, and none now.")
-            recorded, repeated = self.context.ledger.artifact(digest), outcome.outputs[slot]
-            found = compare(recorded, repeated, self.context.blobs, self.blobs, tolerance=tolerance)
+            repeated = done.outputs[slot]
+            found = compare(recorded, repeated, where, self.blobs, tolerance=tolerance)
             if found.level == "different" and recorded.kind == repeated.kind == "model":
-                found = self._by_predictions(run, job, found)
+                found = self._by_predictions(run, done.inputs, found)
             compared[slot] = found
         return compared
 
-    def _by_predictions(self, run: Run, job: Job, found: Comparison) -> Comparison:
+    def _recorded(self, run: Run) -> dict[str, tuple[Artifact, Blobs]]:
+        """What a run left, each with the blobs that hold it."""
+        if not is_program(run.kind):
+            return {slot: (self.context.ledger.artifact(one), self.context.blobs) for slot, one in run.outputs.items()}
+        return {
+            slot: (one, self.blobs)
+            if isinstance(one, Artifact)
+            else (self.context.ledger.artifact(one), self.context.blobs)
+            for slot, one in as_outputs(self.context.ledger, run, self.blobs).items()
+        }
+
+    def _blame(self, run: Run, done: _Done, tolerance: float, *, others: bool) -> list[str]:
+        """Whether it is the code: run once more in the same place."""
+        self.tell(f"Running the {run.kind} {run.name!r} once more, to tell whether it is deterministic.")
+        again = self._repeat(run)
+        for slot, one in done.outputs.items():
+            other = again.outputs.get(slot)
+            found = compare(one, other, self.blobs, self.blobs, tolerance=tolerance) if other else None
+            if found is None or found.level == "different":
+                said = found.difference if found else "it was made once only."
+                hint = " Its seed of hashes was random: set PYTHONHASHSEED." if _is_unhashed(run) else ""
+                return [f"the code is not deterministic: two runs in the same place differ in {slot}: {said}{hint}"]
+        if others:
+            return []
+        return [
+            "two runs here agree with each other and nothing on record differs, so the run read something that is not on "
+            "record: a file, a service, the time, a variable."
+        ]
+
+    def _by_predictions(self, run: Run, given: Mapping[str, Artifact], found: Comparison) -> Comparison:
         """Models that differ in content may still answer alike, which their own libraries can tell."""
-        if (data := self.data or _training_rows(found.recorded, job.inputs)) is None:
+        if (data := self.data or _training_rows(found.recorded, given)) is None:
             return found
         self._stage([found.recorded, data])
         inputs = {"recorded": found.recorded, "repeated": found.repeated, "data": data}
@@ -317,14 +417,18 @@ def _check(run: Run) -> None:
             f"The {run.kind} {run.name!r} (run {run.id}) has no recipe: it was logged by hand, not run as a function. "
             "Make it a task to have it made again."
         )
-    if run.recipe.entry.partition(":")[0] in _WHOLE:
-        raise Invalid(
-            f"The {run.kind} {run.name!r} (run {run.id}) is what {run.recipe.entry!r} said while it ran, which is no function "
-            "with inputs and outputs. Training sets, gate reports and predictions made in it can be made again; for its "
-            "models write the fitting as a task."
-        )
+    if is_program(run.kind):
+        check_program(run, run.recipe)
     if run.status not in ("finished", "cached"):
         raise Invalid(f"{run.name!r} (run {run.id}) is {run.status}, so there are no outputs to compare with.")
+
+
+def _is_unhashed(run: Run) -> bool:
+    return _recipe(run).active.get("hash_seed") == "random"
+
+
+def _entry_kind(recipe: Recipe) -> str:
+    return recipe.entry.partition(":")[0]
 
 
 def _recipe(run: Run) -> Recipe:
@@ -342,23 +446,3 @@ def _begin_attempt(context: Context, run: Run, runs: list[Run], environment: Whe
     }
     parameters = {"run": run.id, "environment": environment}
     return begin(context, kind="reproduce", name=run.name, inputs=inputs, parameters=parameters)
-
-
-def _causes(recipe: Recipe, outcome: Outcome) -> list[str]:
-    """Differences of interpreter, processor and numeric libraries, which are known to change results."""
-    before, now = recipe.active, outcome.active
-    causes = [
-        f"{noun} was {before[name]} and is {now[name]}."
-        for name, noun in (("python", "the interpreter"), ("platform", "the platform"))
-        if name in before and name in now and before[name] != now[name]
-    ]
-    then, today = (_libraries(facts) for facts in (before, now))
-    for name in then.keys() & today.keys():
-        for fact, noun in (("version", "version"), ("architecture", "kernel"), ("num_threads", "number of threads")):
-            if then[name].get(fact) != today[name].get(fact):
-                causes.append(f"the {noun} of {name} was {then[name].get(fact)} and is {today[name].get(fact)}.")
-    return causes
-
-
-def _libraries(facts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {str(one.get("library")): one for one in facts.get("libraries", [])}

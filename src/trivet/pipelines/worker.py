@@ -28,6 +28,7 @@ from trivet.pipelines import values
 from trivet.pipelines.context import Context
 from trivet.pipelines.entry import resolve
 from trivet.pipelines.graph import RESULT
+from trivet.pipelines.program import execute
 from trivet.pipelines.runners.contract import Job, Outcome
 from trivet.pipelines.task import Task
 from trivet.plugins import open_url
@@ -54,6 +55,9 @@ def perform(job: Job) -> Outcome:
     """Do what ``job`` says in this process; whatever the function raises becomes an outcome."""
     context = _context(job)
     try:
+        if job.program:
+            execute(job.program, job.arguments)
+            return Outcome(status="finished", active=active())
         function = resolve(job.entry)
         inputs = {slot: values.load(artifact, context.blobs) for slot, artifact in job.inputs.items()}
         _seed(job.seed)

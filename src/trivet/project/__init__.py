@@ -17,7 +17,7 @@ from trivet.config import find_root, load_settings
 from trivet.errors import NotFound
 from trivet.pipelines.context import Context
 from trivet.plugins import open_url
-from trivet.project.deployment import Delivery
+from trivet.project.evidence import Evidence
 
 __all__ = ["Project", "open"]
 
@@ -64,7 +64,7 @@ def open(  # noqa: A001 - reads as tv.open()
     )
 
 
-class Project(Delivery):
+class Project(Evidence):
     """A folder with a ledger, and everything that can be done with them. ``trivet.open()`` answers one.
 
     Use it as a context manager, or call ``close`` when done; either is optional in a script. What is given as a

@@ -382,6 +382,7 @@ class Data(Records):
         assert made.run is not None
         self._catalogue.keep(*handed)
         made.quality = tuple(self.quality.reports_of(made.run))
+        self._note_reading(made.artifact)
         return made
 
     def spine(

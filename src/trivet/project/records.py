@@ -1,8 +1,8 @@
-"""What is on record in a project: anything by its id, where it came from, what differs, and the same again."""
+"""What is on record in a project: anything by its id, where it came from and what differs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,12 +13,10 @@ from trivet.errors import Invalid
 from trivet.ledger import Artifact, Run
 from trivet.pipelines.context import Context
 from trivet.plugins import open_url
-from trivet.progress import Progress
 
 if TYPE_CHECKING:
     from trivet.ledger.lineage import Lineage
     from trivet.live import Live
-    from trivet.pipelines.replay import Reproduction
     from trivet.tracking.attribution import Attribution
     from trivet.tracking.difference import DefinitionChange, Difference
 
@@ -103,6 +101,8 @@ class Records:
     def load(self, reference: str | Artifact) -> Any:
         """The value of an artifact again: a frame, a model, a training set, a report.
 
+        Within ``with project.run(...)`` it becomes an input of that run.
+
         Raises:
             NotFound: as ``get``, or the content is gone.
             Invalid: as ``artifact``.
@@ -114,7 +114,15 @@ class Records:
 
         artifact = self.artifact(reference)
         check_not_erased(self.context.ledger, self.context.blobs, [artifact])
+        self._note_reading(artifact)
         return load(artifact, self.context.blobs)
+
+    def _note_reading(self, artifact: Artifact | None) -> None:
+        """What is read within ``with project.run(...)`` is an input of that run."""
+        from trivet.tracking.runs import current
+
+        if artifact is not None and (run := current(self.context)) is not None:
+            run.read(artifact)
 
     def save(self, value: Any, *, kind: str | None = None) -> Artifact:
         """Record a value as an artifact: JSON, a data frame, a folder (``Path``), a model, a training set.
@@ -248,33 +256,3 @@ class Records:
             DefinitionChange(after.name, change.what, change.effect, change.diff)
             for change in differences(before, after)
         ]
-
-    def reproduce(
-        self, reference: str, *, environment: str = "locked", progress: Callable[[str], None] | None = None
-    ) -> Reproduction:
-        """Execute again what made this, in a clean place, and compare the outputs.
-
-        Args:
-            reference: an artifact, a run or ``prediction:ID``.
-            environment: ``locked`` builds a fresh environment from the recorded lock, ``current`` uses this one.
-            progress: told in words what is being done; a bar shows it otherwise.
-
-        Raises:
-            NotFound: as ``get``, or a part of the record is gone.
-            Invalid: nothing on record made it: it was saved by hand or logged in a run.
-            StepFailed: the function failed in the clean place; the sentence says how.
-        """
-        from trivet.pipelines.replay import reproduce
-
-        run = self._run_to_reproduce(reference)
-        with Progress("reproducing", shown=progress is None) as bar:
-            tell = progress or (lambda text: bar.step(text, by=0))
-            return reproduce(self.context, run, environment=environment, progress=tell)  # type: ignore[arg-type]
-
-    def _run_to_reproduce(self, reference: str) -> Run:
-        from trivet.pipelines.replay import run_that_made
-
-        if reference.startswith("prediction:"):
-            return self._live.run_of(reference.removeprefix("prediction:"))
-        record = self.get(reference)
-        return record if isinstance(record, Run) else run_that_made(self.context.ledger, record)

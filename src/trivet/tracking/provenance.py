@@ -3,14 +3,15 @@
 Capturing may take seconds, so a thread does it while the run works; runs opened inside one another share it. The code
 is the project's folder; what lies outside it (a notebook's cells, a script elsewhere) is kept as a file beside it.
 ``entry`` says what would have to be started again: ``script:train.py``, ``module:package.train``, an installed
-``program:pytest``, ``notebook:`` or ``interactive:``. A capture that fails never stops a run: the sentence is logged
+``program:pytest``, ``notebook:`` or ``interactive:``; its variables are those of an allow-list
+(``trivet.pipelines.capture``), because nobody set them for it. A capture that fails never stops a run: the sentence is logged
 and kept as a tag.
 """
 
 from __future__ import annotations
 
 import logging
-import shlex
+import os
 import sys
 import threading
 from pathlib import Path
@@ -20,15 +21,16 @@ from msgspec.structs import replace
 
 from trivet.errors import TrivetError
 from trivet.ledger import Recipe
+from trivet.pipelines.capture import SETTINGS, VARIABLES, shown_arguments, variables
 from trivet.pipelines.code import capture_code
 from trivet.pipelines.context import Context
 from trivet.pipelines.environment import active, capture_environment
-from trivet.pipelines.patch import git_tags
+from trivet.pipelines.patch import begin_git_tags
+from trivet.pipelines.stage import ARGUMENTS, FOLDER, PLACE
 
-__all__ = ["ARGUMENTS", "Provenance", "arguments", "entry", "loose_source"]
+__all__ = ["ARGUMENTS", "FOLDER", "PLACE", "Provenance", "arguments", "entry", "loose_source", "place_in"]
 
 FAILED = "trivet.capture"
-ARGUMENTS = "trivet.arguments"
 ATTEMPTS = 3  # a file that goes away while it is read is no reason to give up
 
 _log = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ class Provenance:
 
     def __init__(self, context: Context) -> None:
         self._entry = entry(context.root)
+        self._variables = variables((*VARIABLES, *SETTINGS, *context.settings.pipelines.variables.split()))
+        self._folder = _folder(context.root)
         self._recipe: Recipe | None = None
         self._tags: dict[str, str] = {}
         self._thread = threading.Thread(target=self._capture, args=(context,), name="trivet capture", daemon=True)
@@ -51,7 +55,8 @@ class Provenance:
             return None
         found = active()
         threads = max((library["num_threads"] for library in found["libraries"]), default=1)
-        return replace(self._recipe, active=found, threads=threads)
+        hashes = {"hash_seed": os.environ.get("PYTHONHASHSEED", "random")}
+        return replace(self._recipe, active=found | _interpreter() | hashes, threads=threads)
 
     def tags(self) -> dict[str, str]:
         """What git said at the start, with the patch of what was not committed, and the sentence of a capture that failed."""
@@ -61,10 +66,11 @@ class Provenance:
     def _capture(self, context: Context) -> None:
         for attempt in range(ATTEMPTS):
             try:
+                tags = begin_git_tags(context, [context.root])
                 code = capture_code(context, [context.root])
                 environment = capture_environment(context)
-                self._recipe = Recipe(entry=self._entry, code=code.digest, environment=environment.digest)
-                self._tags = git_tags(context, [context.root])
+                self._recipe = Recipe(self._entry, code.digest, environment.digest, variables=self._variables)
+                self._tags = tags() | self._folder
                 return
             except (TrivetError, OSError) as exc:
                 if attempt == ATTEMPTS - 1 or isinstance(exc, TrivetError):
@@ -91,8 +97,8 @@ def entry(root: Path) -> str:
 
 
 def arguments() -> str:
-    """The arguments of this process as a shell would take them; none in a notebook, whose kernel's mean nothing."""
-    return "" if _shell() is not None else shlex.join(sys.argv[1:])
+    """The arguments of this process as a shell takes them, without secrets; a notebook's kernel has none that matter."""
+    return "" if _shell() is not None else shown_arguments(sys.argv[1:])
 
 
 def loose_source(root: Path) -> tuple[str, bytes] | None:
@@ -107,6 +113,22 @@ def loose_source(root: Path) -> tuple[str, bytes] | None:
     script = _script()
     outside = script is not None and entry(root).startswith("script:") and not script.is_relative_to(root.resolve())
     return (script.name, script.read_bytes()) if script is not None and outside else None
+
+
+def place_in(root: Path, path: Path) -> str | None:
+    """Where in the project a file or folder lies, None outside of it."""
+    found, root = path.resolve(), root.resolve()
+    return found.relative_to(root).as_posix() if root in found.parents else None
+
+
+def _folder(root: Path) -> dict[str, str]:
+    """Where in the project this process works, as a tag; nothing at its top or outside of it."""
+    here, root = Path.cwd(), root.resolve()
+    return {FOLDER: here.relative_to(root).as_posix()} if root in here.parents else {}
+
+
+def _interpreter() -> dict[str, str]:
+    return {"python": ".".join(map(str, sys.version_info[:3])), "platform": sys.platform}
 
 
 def _script() -> Path | None:

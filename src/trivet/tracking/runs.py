@@ -37,10 +37,10 @@ from trivet.tracking.entries import check_name, check_path, check_step, free_slo
 from trivet.tracking.files import figure_bytes, save_file
 from trivet.tracking.journal import Journal
 from trivet.tracking.processes import process_tags
-from trivet.tracking.provenance import ARGUMENTS, Provenance, arguments, loose_source
+from trivet.tracking.provenance import ARGUMENTS, PLACE, Provenance, arguments, loose_source, place_in
 from trivet.tracking.registry import Registry
 
-__all__ = ["ActiveRun", "start"]
+__all__ = ["ActiveRun", "current", "start"]
 
 KIND = "experiment"
 NOTE = "note"
@@ -186,12 +186,20 @@ class ActiveRun:
         """
         artifact = self._as_artifact(thing)
         slot = check_name("input", name or artifact.kind)
-        self._journal.change(
-            lambda run: replace(
-                run, inputs=run.inputs | {free_slot(run.inputs, slot, artifact.digest): artifact.digest}
-            )
-        )
+        place = place_in(self.context.root, thing) if isinstance(thing, Path) else None
+
+        def alter(run: Run) -> Run:
+            free = free_slot(run.inputs, slot, artifact.digest)
+            tags = {PLACE + free: place} if place else {}
+            return replace(run, inputs=run.inputs | {free: artifact.digest}, tags=run.tags | tags)
+
+        self._journal.change(alter)
         return thing
+
+    def read(self, artifact: Artifact) -> None:
+        """Take note that something on record was read in this run; what the run knows or made itself is no news."""
+        if artifact.digest not in {*self.record.inputs.values(), *self.record.outputs.values()}:
+            self.input(artifact)
 
     def output(self, name: str, value: object) -> Artifact:
         """Keep a value (JSON, a table, a folder, a model) as an output of the run.
@@ -324,6 +332,11 @@ def _parent(context: Context, parent: str | Run | ActiveRun | None) -> Run | Act
         return context.ledger.run(parent)
     if parent is not None:
         return parent
+    return current(context)
+
+
+def current(context: Context) -> ActiveRun | None:
+    """The run of this project in whose ``with`` block we are, if there is one that is open."""
     around = _current.get()
     if around is None or around.context.ledger is not context.ledger or around.status != "running":
         return None

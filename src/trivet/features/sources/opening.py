@@ -13,10 +13,11 @@ from trivet.features.sources.delta import DeltaTables
 from trivet.features.sources.files import Files
 from trivet.features.sources.folders import Folders
 from trivet.features.sources.memory import Frames, Functions
+from trivet.features.sources.recorded import Recorded
 
 __all__ = ["PLACES", "leaves_of", "snapshot_of", "snapshots_of"]
 
-PLACES: tuple[Place, ...] = (Functions(), Frames(), Databases(), DeltaTables(), Folders(), Files())
+PLACES: tuple[Place, ...] = (Recorded(), Functions(), Frames(), Databases(), DeltaTables(), Folders(), Files())
 """All kinds; the first that claims a source has it."""
 
 

@@ -36,6 +36,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         root: the folder of the project.
         python: the interpreter; empty for the one of this process.
         clean: pass on nothing of this process' environment but what every program needs.
+        program: ``script:FILE`` or ``module:NAME`` to run instead of a function, with ``arguments``.
     """
 
     run: str
@@ -51,6 +52,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     root: str
     python: str = ""
     clean: bool = False
+    program: str = ""
+    arguments: list[str] = []
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

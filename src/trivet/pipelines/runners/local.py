@@ -159,8 +159,8 @@ def child_environment(job: Job, inherited: Mapping[str, str]) -> dict[str, str]:
     return {
         **kept,
         **dict.fromkeys(THREAD_VARIABLES, str(job.threads)),
-        **job.variables,
         "PYTHONHASHSEED": str(job.seed % 2**32),
+        **job.variables,
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONFAULTHANDLER": "1",
         "PYTHONUNBUFFERED": "1",

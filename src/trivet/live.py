@@ -6,7 +6,7 @@ plain callables and frames.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -24,12 +24,10 @@ if TYPE_CHECKING:
     import polars as pl
 
     from trivet.features.online.contract import OnlineStore
-    from trivet.features.quality.report import QualityReport
     from trivet.features.reader import FeatureReader
     from trivet.features.references import Definition, Selection
     from trivet.features.skew.report import SkewReport
     from trivet.ledger.tables import Tables
-    from trivet.monitoring.alarms import Alarm
     from trivet.monitoring.heartbeats import Heartbeat
     from trivet.monitoring.report import MonitorReport
     from trivet.serving.deployment import Deployment
@@ -606,7 +604,9 @@ class Live:
             delay=allowed,
         )
         if report.rows and deployment.state != "retired":
-            alarms = _skew_alarms(report, self._context.settings.monitoring.skew)
+            from trivet.data_alarms import skew_alarms
+
+            alarms = skew_alarms(report, self._context.settings.monitoring.skew)
             settle_alarms(self._context, alarms, checked=[("skew", report.model)])
         return report
 
@@ -727,29 +727,6 @@ def _vector(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _skew_alarms(report: SkewReport, bound: float) -> list[Alarm]:
-    """One alarm about the features whose share of wrong values is certainly above the bound."""
-    from trivet.features.skew.report import beyond
-    from trivet.monitoring.alarms import Alarm
-
-    found = beyond(report, bound)
-    if not found:
-        return []
-    named = "; ".join(f"{each.feature} {each.share:.1%} ({each.reason})" for each in found[:3])
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return [
-        Alarm(
-            kind="skew",
-            subject=report.model,
-            since=min(example.at for each in found for example in each.examples),
-            message=f"What {report.model} is served differs from its training: {named}{more}.",
-            evidence={each.feature: {"share": each.share, "low": each.low, "rows": each.rows} for each in found}
-            | {"audit": report.artifact},
-            false_alarms=0.05,
-        )
-    ]
-
-
 def _suitable_period(moments: pl.Series) -> str:
     """A calendar period that gives a chart a handful of points and each point some rows."""
     if moments.is_empty():
@@ -780,23 +757,3 @@ def _plain(row: Mapping[str, Any], labels: Mapping[str, float]) -> dict[str, Any
         for name, moment in plain["feature_times"].items()
     }
     return plain | {"label": labels.get(row["id"])}
-
-
-def forget_quality(context: Context, subject: str, expected: Iterable[str] = ()) -> None:
-    """Clear the alarm of ``source.NAME`` or ``view.NAME`` where nothing that it is about is expected any more."""
-    from trivet.monitoring.alarms import clear_alarm, open_alarms
-
-    still = set(expected)
-    for each in open_alarms(context):
-        broken = each.alarm.evidence.get("expectations", ())
-        if (each.alarm.kind, each.alarm.subject) == ("quality", subject) and not still & set(broken):
-            clear_alarm(context, each.alarm, why="it is no longer expected")
-
-
-def settle_quality(context: Context, report: QualityReport) -> None:
-    """Raise the alarm of what a check found broken; clear it where the check finds it no longer."""
-    from trivet.monitoring.alarms import Alarm, settle_alarms
-
-    broken = [each.expectation for each in report.failed if each.severity == "refuse"]
-    alarm = Alarm("quality", report.subject, report.at, report.trouble, {"expectations": broken})
-    settle_alarms(context, [alarm] if broken else [], checked=[("quality", report.subject)])

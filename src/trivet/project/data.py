@@ -83,12 +83,12 @@ class Data(Records):
             ...     listed.version, listed.features
             (1, ['visits:spent'])
         """
+        from trivet.data_alarms import forget_quality
         from trivet.features.corrections import warn_of_corrections
         from trivet.features.definitions import FeatureView
         from trivet.features.plan import check
         from trivet.features.quality.expectations import Expectations
         from trivet.features.trial import check_trial
-        from trivet.live import forget_quality
 
         plain = [each for each in definitions if not isinstance(each, Expectations)]
         if not (allow_breaking or "").strip():
@@ -194,8 +194,8 @@ class Data(Records):
             NotFound: nothing is called so.
             Refused: a deployment, a feature server, a model with an alias, a service or an on-demand view uses it.
         """
+        from trivet.data_alarms import forget_quality
         from trivet.features.removal import check_unused, take_away
-        from trivet.live import forget_quality
 
         users = check_unused(self.context, name)
         for each in self._catalogue.versions(name):
@@ -246,8 +246,8 @@ class Data(Records):
     @cached_property
     def quality(self) -> Quality:
         """What is expected of sources and views: ``all``, ``check``, ``learn``, ``profile``, ``row_check``, ``guard``."""
+        from trivet.data_alarms import settle_quality
         from trivet.features.quality.checks import Quality
-        from trivet.live import settle_quality
 
         return Quality(self.context, lambda report: settle_quality(self.context, report))
 

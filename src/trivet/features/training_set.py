@@ -29,6 +29,7 @@ from trivet.features.definitions import FeatureView, Source
 from trivet.features.deprecation import Deprecations
 from trivet.features.engines.contract import Engine, Report
 from trivet.features.frames import as_polars
+from trivet.features.logs import with_logs
 from trivet.features.on_demand import OnDemand
 from trivet.features.pieces import StoredTable, as_bytes, join_in_pieces, needed
 from trivet.features.references import Definition, Selected, resolve
@@ -254,7 +255,10 @@ def build(
 
     selected = resolve(features, find, full_names=full_names, taken=columns)
     opened: Engine = plugins.open_url("engine", engine, Path())
-    parts = None if memory is None else needed(rows, selected.read, sources, as_bytes(memory))
+    parts = None
+    if memory is not None:
+        sources = with_logs([view.source for view in selected.views], sources, opened.point_in_time)
+        parts = needed(rows, selected.read, sources, as_bytes(memory))
     table: pl.DataFrame | StoredTable
     if parts is None:
         joined = opened.point_in_time(rows.collect(), selected.read, sources, time=time, strict=strict)

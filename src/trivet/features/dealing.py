@@ -51,7 +51,7 @@ _MEANING = (
     "ambiguous",
     "nonexistent",
 )
-_COUNTS = [name for name in Report.__struct_fields__ if name not in ("rows", "duplicates", "null_times")]
+_COUNTS = [name for name in Report.__struct_fields__ if name not in ("rows", "duplicates", "null_times", "as_known")]
 
 
 class Group(NamedTuple):

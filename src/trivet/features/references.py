@@ -197,7 +197,9 @@ class _Names:
         Where two views have different frames for sources of one name, each keeps its own, and ``leaves_of`` refuses them.
         """
         if isinstance(found, FeatureView):
-            handed = [leaf for leaf in found.source.leaves if not isinstance(leaf.data, str) and leaf.name in self._data]
+            handed = [
+                leaf for leaf in found.source.leaves if not isinstance(leaf.data, str) and leaf.name in self._data
+            ]
             found = found.bound({leaf.name: self._data[leaf.name] for leaf in handed if self._is_known(leaf)})
             self._note_data(found)
         return found

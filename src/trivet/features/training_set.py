@@ -13,6 +13,7 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ import polars as pl
 
 from trivet import plugins
 from trivet.errors import Corrupt, Invalid, NotFound
+from trivet.features.as_known import as_known
 from trivet.features.catalogue import Catalogue
 from trivet.features.computed import with_computed
 from trivet.features.dealing import in_batches
@@ -34,7 +36,7 @@ from trivet.features.on_demand import OnDemand
 from trivet.features.pieces import StoredTable, as_bytes, join_in_pieces, needed
 from trivet.features.references import Definition, Selected, resolve
 from trivet.features.services import FeatureService
-from trivet.features.snapshots import record_source, source_as_of
+from trivet.features.snapshots import record_source
 from trivet.features.sources import Snapshot, Snapshots, leaves_of, snapshot_of
 from trivet.features.sources.files import FileSnapshot
 from trivet.ledger import Artifact, Blobs, File, Run
@@ -307,11 +309,12 @@ def training_set(
     Views and services may be objects, or references to the catalogue: ``"weather:*"``, ``"planes:seats"``. A spine that
     is a file (its path, or a ``Source``) or a lazy frame is not read as a whole where ``memory`` says how much there is.
 
-    With ``as_known_at`` the answer is what the same call would have been at that moment: from the data of the sources
-    that was on record then, so that late data and backfills cannot rewrite the past.
+    With ``as_known_at`` the answer is what the same call would have been at that moment: references mean what was
+    defined then, tables answer what they had, and of files what was on record is taken, so that late data and backfills
+    cannot rewrite the past. The report says what of which moment was used.
 
     Raises:
-        NotFound, Invalid: as ``build``; also where nothing was on record at ``as_known_at``.
+        NotFound, Invalid: as ``build``; also where nothing is known of ``as_known_at``.
         Invalid: also where a feature is deprecated and its date has come; before, it is a warning.
         Conflict: a source's file changed while it was read.
     """
@@ -320,14 +323,18 @@ def training_set(
 
     given = _recordable(spine, context, memory)
     columns = _lazy_spine(given).collect_schema().names()
-    find = Catalogue(context).get
+    moment = None if as_known_at is None else as_utc(as_known_at)
+    find = partial(Catalogue(context).get, at=moment)
     selected = resolve(views, find, full_names=full_names, taken=columns, root=context.root)
     Deprecations(context).check(selected)
     inputs = {"spine": values.save(given, context)}
+    told: dict[str, str] = {}
     for name, leaf in leaves_of(view.source for view in selected.views).items():
-        inputs[f"sources.{name}"] = (
-            record_source(leaf, context) if as_known_at is None else source_as_of(name, as_utc(as_known_at), context)
-        )
+        if moment is None:
+            inputs[f"sources.{name}"] = record_source(leaf, context)
+            continue
+        readers = [view.name for view in selected.views if name in {each.name for each in view.source.leaves}]
+        inputs[f"sources.{name}"], told[name] = as_known(leaf, moment, context, readers)
     for view in selected.definitions.values():
         inputs[f"views.{view.name}"] = values.save(view, context, kind=view.__trivet_kind__)
     for service in selected.services:
@@ -343,8 +350,11 @@ def training_set(
     if memory is not None:
         parameters["memory"] = memory
     name = label or "training set"
-    run, outputs, value = record(context, "training_set", name, build, inputs=inputs, parameters=parameters)
+    tags = {} if moment is None else {"as_known_at": moment.isoformat()}
+    tags |= {f"as_known.{source}": what for source, what in told.items()}
+    run, outputs, value = record(context, "training_set", name, build, inputs=inputs, parameters=parameters, tags=tags)
     assert isinstance(value, TrainingSet)
+    value.report = msgspec.structs.replace(value.report, as_known=told)
     value.run, value.artifact = run, outputs["result"]
     return value
 
@@ -384,7 +394,7 @@ class TrainingSetKind:
             "label": value.label,
             "entities": list(value.entities),
             "features": [msgspec.to_builtins(each) for each in value.features],
-            "report": msgspec.to_builtins(value.report),
+            "report": _counted(value.report),
             "columns": {name: str(dtype) for name, dtype in value.schema.items()},
         }
         spec |= {"definitions": value.definitions} if value.definitions else {}
@@ -411,6 +421,11 @@ class TrainingSetKind:
         )
         value.artifact = artifact
         return value
+
+
+def _counted(report: Report) -> dict[str, Any]:
+    """The report without where the data came from: that is the run's, and the same table has the same digest."""
+    return {name: value for name, value in msgspec.to_builtins(report).items() if name != "as_known"}
 
 
 def _write(value: TrainingSet, blobs: Blobs) -> tuple[File, Digest]:

@@ -31,6 +31,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         source_null_keys: by view, rows of the source that belong to no one.
         source_null_times: by view, rows of the source that were never known, for lack of a time.
         source_duplicates: by view, rows of the source with key and event time of another one.
+        as_known: by source, of a training set made with ``as_known_at``, which version or record of it was used.
     """
 
     rows: int
@@ -43,6 +44,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     source_null_keys: dict[str, int] = {}
     source_null_times: dict[str, int] = {}
     source_duplicates: dict[str, int] = {}
+    as_known: dict[str, str] = {}
 
 
 @dataclass(frozen=True)

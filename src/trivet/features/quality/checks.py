@@ -338,9 +338,16 @@ class Quality:
         return reports
 
     def reports(self, subject: str, *, limit: int = 20) -> list[Checked]:
-        """The newest checks of ``source.NAME`` or ``view.NAME`` that are on record, the newest first."""
+        """The newest checks of ``source.NAME`` or ``view.NAME`` that are on record, the newest first.
+
+        Reports that told something of someone who had it erased are left out.
+        """
         runs = self._context.ledger.runs(RunQuery(kind="check", name=subject, status="finished", limit=limit))
-        return [Checked(run, self._report(run)) for run in runs]
+        return [Checked(run, self._report(run)) for run in runs if self._is_kept(run)]
+
+    def _is_kept(self, run: Run) -> bool:
+        files = self._context.ledger.artifact(run.outputs["result"]).files.values()
+        return not self._context.blobs.missing(file.digest for file in files)
 
     def _report(self, run: Run) -> QualityReport:
         from trivet.pipelines.values import load

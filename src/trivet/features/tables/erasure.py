@@ -2,8 +2,9 @@
 
 What it covers, in this order: the table and, by removing the files that older versions need, all its versions; the
 rows that were refused; the online rows of the entity; and, ``everywhere``, the content of recorded artifacts that
-hold such rows (what audits of skew and checks of quality found among them), records of predictions, and rows that other
-sources refused. Aggregates over many entities keep what the entity added to them, and so do
+hold such rows or tell its values (statistics, checks of leaks and quality, audits of skew), what learned expectations say,
+records of predictions, and rows that other sources refused. What holds them is ``held``'s, which rows of the online store
+they reach ``reached``'s. Aggregates over many entities keep what the entity added to them, and so do
 models. The commit log never held a value of a row, see ``stored``. Each step may be repeated, so an erasure that was
 interrupted is completed by asking again. The ledger keeps a digest under a key of the project's own: without the
 key file it tells nothing, and with it the same request is known again.
@@ -254,8 +255,10 @@ class Erasure:
         found: dict[FeatureView, list[Key]] = {}
         untraced: list[FeatureView] = []
         for view in self._views():
-            named = set(self.of) == set(view.entity.keys)
-            keys = [online_key(tuple(self._values()[each] for each in view.entity.keys))] if named else []
+            names, asked = view.entity.keys, set(self.of)
+            keys = [online_key(tuple(self._values()[each] for each in names))] if asked == set(names) else []
+            if asked < set(names) <= set(self.table.schema):
+                keys += [online_key(row) for row in self.table.scan().filter(matching).select(names).collect().rows()]
             if reads_table(view, self.context.root, self.table.path):
                 try:
                     keys += reached(view, self.context.root, self.table.path, matching)
@@ -357,7 +360,7 @@ class Erasure:
         return found
 
     def _forget(self, artifacts: Sequence[Artifact]) -> None:
-        for artifact in artifacts:
+        for artifact in reversed(artifacts):  # reports first: they are found by what they are made from
             for file in artifact.files.values():
                 self.context.blobs.forget(file.digest)
 

@@ -36,7 +36,7 @@ class Held:
     """Artifacts that hold rows of an entity or tell its values, and those that may.
 
     Attributes:
-        content: whose content is there still and holds it.
+        content: whose content is there still and holds it, reports after what they are made from.
         declared: expectations whose declaration tells it.
         unsure: of which that cannot be decided.
     """
@@ -64,8 +64,7 @@ class Holdings:
         every = [each for kind in kinds for each in self.context.ledger.artifacts(kind=kind, limit=_MOST)]
         there = {each.digest: each for each in every if not self._is_gone(each)}
         held = {digest: each for digest, each in there.items() if self._holds(each)}
-        gone = [each for each in every if each.digest not in there]
-        for parent in [*held.values(), *gone]:
+        for parent in list(held.values()):
             held |= {digest: there[digest] for digest in self._made(parent, _TOLD_OF_ALL) if digest in there}
         unsure = {digest: each for digest, each in there.items() if digest not in held and self._may_hold(each, held)}
         declared = self.context.ledger.artifacts(kind="expectations", limit=_MOST)

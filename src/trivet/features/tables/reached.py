@@ -6,7 +6,6 @@ something else. So what each view reads is worked out twice, with the rows and w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +15,9 @@ from trivet.features.engines.local import LocalEngine
 from trivet.features.logs import with_logs
 from trivet.features.online.contract import Key
 from trivet.features.online.encoding import online_key
-from trivet.features.sources import Snapshot, read, snapshot_of
+from trivet.features.sources import Snapshots, read, snapshot_of
+from trivet.features.sources.contract import unreadable
+from trivet.features.sources.memory import FrameSnapshot
 
 __all__ = ["reached", "reads_table"]
 
@@ -40,17 +41,26 @@ def reached(view: FeatureView, root: Path, folder: Path, matching: pl.Expr) -> l
         NotFound, Invalid: data of another source of the view cannot be read now.
     """
     whole = {leaf.name: snapshot_of(leaf, root) for leaf in view.source.leaves}
-    rest: dict[str, Snapshot | pl.DataFrame] = dict(whole)
-    for name in reads_table(view, root, folder):
-        rest[name] = whole[name].scan().filter(~matching.fill_null(value=False)).collect()
+    rest, kept = dict(whole), ~matching.fill_null(value=False)
+    try:
+        for name in reads_table(view, root, folder):
+            rest[name] = FrameSnapshot(name, whole[name].rows().filter(kept).collect(), cut=whole[name].cut)
+        return _differing(view, whole, rest)
+    except pl.exceptions.PolarsError as exc:
+        raise unreadable(view.source.name, exc) from exc
+
+
+def _differing(view: FeatureView, whole: Snapshots, rest: Snapshots) -> list[Key]:
+    """The keys whose rows are others where the one is read and where the other is."""
     before, after = (_counted(view, each) for each in (whole, rest))
     gone = pl.concat([before, after.with_columns(-pl.col(_MANY))])
     columns = [name for name in gone.columns if name != _MANY]
     differing = gone.group_by(columns).agg(pl.col(_MANY).sum()).filter(pl.col(_MANY) != 0)
-    return [online_key(row) for row in differing.select(view.entity.keys).unique(maintain_order=True).rows()]
+    keys = differing.select(view.entity.keys).drop_nulls().unique(maintain_order=True)
+    return [online_key(row) for row in keys.rows()]
 
 
-def _counted(view: FeatureView, data: Mapping[str, Snapshot | pl.DataFrame]) -> pl.DataFrame:
+def _counted(view: FeatureView, data: Snapshots) -> pl.DataFrame:
     """How often each row that the view reads is there."""
     source = view.source
     columns = [*view.entity.keys, *(each for feature in view.features.values() for each in feature.columns)]

@@ -325,7 +325,8 @@ class Erasure:
         kept = set(store.views())
         for view in self._views():
             name, ours = live_name(view), self.table.name in {leaf.name for leaf in view.source.leaves}
-            if name in kept and ours and view in keys and why_not(view) is None:
+            theirs = view in keys and set(self.of) <= set(view.entity.keys)  # of no one else: the whole key goes
+            if name in kept and ours and theirs and why_not(view) is None:
                 beside = LiveView(view).beside(store, [encode_key(key) for key in keys[view]])
                 store.erase(name, [*beside, *keys[view]])
             elif name in kept and (ours or view in keys):

@@ -181,3 +181,31 @@ def test_functions_over_frames_are_tried_with_the_columns_of_their_sources(conte
         return
     with pytest.raises(Invalid, match=r"does not run in a clean process.*wimd"):
         Catalogue(context).apply(declare(blown))
+
+
+def test_each_stored_view_reads_its_own_frame_and_two_frames_under_one_name_are_refused(tmp_path):
+    """Neither offline nor online does a view read the frame of another that calls its source the same."""
+    import trivet as tv
+
+    (tmp_path / "trivet.toml").touch()
+    rows = pl.DataFrame({"k": ["a"], "at": ["2026-01-01T00:00Z"], "v": [1.0], "w": [1.0]})
+    spine, moment = pl.DataFrame({"k": ["a"], "t": ["2026-01-02T00:00Z"]}), "2026-01-03T00:00Z"
+
+    def declared(name, column, data):
+        source = tv.Source("s", data, event_time="at")
+        return tv.FeatureView(name, entity=tv.Entity("k"), source=source, features=[column])
+
+    with tv.open(tmp_path) as project:
+        project.define(declared("va", "v", rows), declared("vb", "w", rows.clone()))
+        assert project.training_set(spine, ["va:*", "vb:*"], time="t").to_polars().row(0)[2:] == (1.0, 1.0)
+        project.define(declared("vb", "w", rows.with_columns(w=2.0)))
+        for asked in (["va:*", "vb:*"], [declared("va", "v", rows), "vb:*"]):
+            with pytest.raises(Invalid, match="Two sources called 's' have different data"):
+                project.training_set(spine, asked, time="t")
+        with pytest.raises(Invalid, match="Two sources called 's' have different data"):
+            project.materialize(["va", "vb"], until=moment)
+        project.materialize("va", until=moment)
+        project.materialize("vb", until=moment)
+        [answer] = project.online_features(["va:*", "vb:*"], {"k": "a"}, at=moment)
+        assert answer.values == {"va:v": 1.0, "vb:w": 2.0}
+        assert project.training_set(spine, "vb:*", time="t").to_polars()["w"].to_list() == [2.0]

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from trivet.errors import Invalid, NotFound
 from trivet.features import Entity, FeatureView, Source, count, mean, nunique, resolve, select_all
+from trivet.features import max as maximum
 from trivet.features import sum as total
 from trivet.features.engines.local import LocalEngine
+from trivet.features.logs import with_logs
 from trivet.features.pieces import Parts, as_bytes, join_in_pieces, needed
 from trivet.features.sources import snapshots_of
 from trivet.features.training_set import build, training_set
@@ -72,11 +74,15 @@ def views(flights="flights.parquet", planes="planes.csv"):
     }
     busy = "SELECT tail, date_trunc('hour', dep) AS hour, count(*) AS many FROM flights GROUP BY ALL"
     query = Source("busy", sql=busy, inputs=[source], event_time="hour", known_after="1h")
+    plane = FeatureView("plane", entity=PLANE, source=source, features=features, ttl="1h")
+    logged = Source("logged", sql="SELECT tail, dep, 2 * n AS twice FROM plane", inputs=[plane], event_time="dep")
     return [
-        FeatureView("plane", entity=PLANE, source=source, features=features, ttl="1h"),
+        plane,
         FeatureView("route", entity=ROUTE, source=source, features=["carrier", "codes"]),
         FeatureView("planes", entity=PLANE, source=Source("planes", planes), features=["seats"]),
         FeatureView("busy", entity=PLANE, source=query, features=["many"]),
+        FeatureView("most", entity=PLANE, source=plane, features={"most": maximum("n", "4h")}),
+        FeatureView("twice", entity=PLANE, source=logged, features=["twice"]),
     ]
 
 
@@ -122,7 +128,7 @@ def test_a_limit_of_memory_changes_nothing_but_the_way(context, monkeypatch):
     again = build(
         loaded["spine"],
         {name: loaded[f"sources.{name}"] for name in ("flights", "planes")},
-        {name: loaded[f"views.{name}"] for name in ("plane", "route", "planes", "busy")},
+        {name: loaded[f"views.{name}"] for name in ("plane", "route", "planes", "busy", "most", "twice")},
         **pieces.run.parameters,
     )
     assert again.to_polars().equals(made.to_polars())
@@ -162,7 +168,8 @@ def test_enough_memory_takes_one_piece(tmp_path):
     written(tmp_path, *tables(300))
     found = views()
     data, spine = snapshots_of([view.source for view in found], tmp_path), pl.scan_parquet(tmp_path / "spine.parquet")
-    assert needed(spine, select_all(found), data, 64 << 30) is None
+    known = with_logs([view.source for view in found], data, LocalEngine().point_in_time)
+    assert needed(spine, select_all(found), known, 64 << 30) is None
 
 
 def test_bad_input_gets_a_sentence(context, tmp_path):

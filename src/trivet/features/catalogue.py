@@ -248,40 +248,57 @@ class Catalogue:
             found += [self._listed(one, name, CURRENT, pointers) for name, pointers in applied.items()]
         return sorted(found, key=lambda each: each.name)
 
-    def get(self, reference: str) -> Definition:
+    def get(self, reference: str, *, at: datetime | None = None) -> Definition:
         """The current definition of a name, or another version of it: ``"weather"``, ``"weather@2"``.
 
+        With ``at`` it is the one that was current at that moment, with the frames that it had then.
+
         Raises:
-            NotFound: there is none; the nearest names are offered.
+            NotFound: there is none, or there was none then; the nearest names are offered.
         """
-        listed = self.describe(reference)
+        listed = self.describe(reference, at=at)
         if not isinstance(listed.definition, FeatureView):
             return listed.definition
         without = [leaf.name for leaf in listed.view.source.leaves if leaf.data is None and leaf.function is None]
-        frames = {name: self._frame(listed, name) for name in without}
+        frames = {name: self._frame(listed, name, at) for name in without}
         return listed.view.bound({name: frame for name, frame in frames.items() if frame is not None})
 
-    def _frame(self, listed: Listed, source: str) -> Snapshot | None:
-        """The frame that a source had when this version was applied last."""
+    def _frame(self, listed: Listed, source: str, at: datetime | None) -> Snapshot | None:
+        """The frame that a source had when this version was applied last, until ``at``."""
         from trivet.features.sources import SourceKind
 
         own = (f"{FRAMES}/{listed.name}", _frame_label(str(listed.version), source))
         earlier = (f"source/{source}", CURRENT)  # projects of 0.1 kept one frame for each name of a source
         for name, label in (own, earlier):
-            for pointer in self._context.ledger.pointers(name=name):
+            for pointer in self._pointers(name, at):
                 if pointer.label == label and pointer.digest is not None:
                     return SourceKind().load(self._context.ledger.artifact(pointer.digest), self._context.blobs)
         return None
 
-    def describe(self, reference: str) -> Listed:
-        """A definition with its version, author and reason; the reference as in ``get``.
+    def describe(self, reference: str, *, at: datetime | None = None) -> Listed:
+        """A definition with its version, author and reason; the reference and the moment as in ``get``.
 
         Raises:
-            NotFound: there is none; the nearest names are offered.
+            NotFound: there is none, or there was none then; the nearest names are offered.
         """
         name, _, label = reference.partition("@")
         kind = self.kind_of(name)
-        return self._listed(kind, name, label or CURRENT, self._context.ledger.pointers(name=f"{kind}/{name}"))
+        pointers = self._pointers(f"{kind}/{name}", at)
+        if at is not None and not pointers:
+            first = min(pointer.at for pointer in self._context.ledger.pointers(name=f"{kind}/{name}", history=True))
+            raise NotFound(
+                _WORDS[kind],
+                f"{name} as of {at:%Y-%m-%d %H:%M:%S} UTC",
+                hint=f"It was first defined {first:%Y-%m-%d %H:%M:%S} UTC. Give the definition itself to ask with it.",
+            )
+        return self._listed(kind, name, label or CURRENT, pointers)
+
+    def _pointers(self, name: str, at: datetime | None) -> Sequence[Pointer]:
+        """Where the labels of a name point, or pointed at a moment."""
+        if at is None:
+            return self._context.ledger.pointers(name=name)
+        then = {each.label: each for each in self._context.ledger.pointers(name=name, history=True) if each.at <= at}
+        return list(then.values())
 
     def versions(self, name: str) -> Sequence[Listed]:
         """All versions of a definition, the oldest first, as they were applied first.

@@ -51,7 +51,8 @@ _MEANING = (
     "ambiguous",
     "nonexistent",
 )
-_COUNTS = [name for name in Report.__struct_fields__ if name not in ("rows", "duplicates", "null_times", "unreached")]
+_ELSEWHERE = ("rows", "duplicates", "null_times", "unreached", "as_known")
+_COUNTS = [name for name in Report.__struct_fields__ if name not in _ELSEWHERE]
 
 
 class Group(NamedTuple):

@@ -36,7 +36,7 @@ from trivet.features.sources import Snapshots, leaves_of
 from trivet.features.storedkeys import PAST, types_row
 from trivet.ledger import Artifact, Run
 from trivet.pipelines.context import Context
-from trivet.types import Micros, to_micros
+from trivet.types import Json, Micros, to_micros
 
 __all__ = ["Live", "Materializer", "arrived", "record_materialization"]
 
@@ -210,12 +210,18 @@ class Live:
 
 
 def record_materialization(
-    context: Context, views: Sequence[FeatureView], sources: Snapshots | None = None, *, until: datetime | None = None
+    context: Context,
+    views: Sequence[FeatureView],
+    sources: Snapshots | None = None,
+    *,
+    until: datetime | None = None,
+    left_out: Collection[str] = (),
 ) -> Run:
     """Record from which views and data the online store is filled, so that what is served can be traced to its files.
 
     ``sources`` are the data that the ``Materializer`` was given: a database or a function is not asked a second time.
-    ``until`` is the moment that the store is brought to, where it is brought to one.
+    ``until`` is the moment that the store is brought to, where it is brought to one; ``left_out`` are the sources of
+    which rows were refused and left out.
 
     Raises:
         Invalid: a source has no data, or its file cannot be used.
@@ -229,6 +235,9 @@ def record_materialization(
     for name, leaf in leaves_of(view.source for view in views).items():
         inputs[f"sources.{name}"] = record_source(leaf.bound(sources or {}), context).digest
     made = Artifact.of("online_features", {"inputs": inputs}, created=now)
+    parameters: dict[str, Json] = {} if until is None else {"until": to_micros(until)}
+    if left_out:
+        parameters["left_out"] = [*sorted(left_out)]
     run = Run(
         id=new_id(context.clock),
         kind="materialize",
@@ -240,7 +249,7 @@ def record_materialization(
         host=context.host,
         inputs=inputs,
         outputs={"online_features": made.digest},
-        parameters={} if until is None else {"until": to_micros(until)},
+        parameters=parameters,
     )
     context.ledger.write(*declared.values(), made, run)
     return run

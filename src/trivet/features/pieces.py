@@ -95,7 +95,10 @@ def needed(spine: pl.LazyFrame, selected: Sequence[Selected], sources: Snapshots
     """The parts that it takes to join within ``memory`` bytes of this process, None if one is enough.
 
     Estimated from the first rows of each table, the arrays that the engine keeps beside them, and what the process
-    takes already.
+    takes already. ``sources`` have the logs of views that are sources, see ``trivet.features.logs``.
+
+    Raises:
+        NotFound, Invalid: a column or the data of a source is missing.
     """
     budget = max((memory - _resident()) // 2, _SMALLEST)
     rows, width = size_of(spine)

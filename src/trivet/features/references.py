@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from trivet.errors import Invalid, NotFound
 from trivet.features.aggregates import Aggregate
-from trivet.features.definitions import FeatureView
+from trivet.features.definitions import FeatureView, Source
 from trivet.features.on_demand import OnDemand
 from trivet.features.services import FeatureService
 
@@ -200,12 +200,24 @@ class _Names:
         return self._known[name]
 
     def _with_data(self, found: Definition) -> Definition:
-        """A stored view reads the same frame of a source as a view at hand does: it is kept once for all."""
+        """A stored view reads its own frames; one that another view has as well is kept once for all.
+
+        Where two views have different frames for sources of one name, each keeps its own, and ``leaves_of`` refuses them.
+        """
         if isinstance(found, FeatureView):
-            without = [leaf.name for leaf in found.source.leaves if not isinstance(leaf.data, str)]
-            found = found.bound({name: self._data[name] for name in without if name in self._data})
+            handed = [
+                leaf for leaf in found.source.leaves if not isinstance(leaf.data, str) and leaf.name in self._data
+            ]
+            found = found.bound({leaf.name: self._data[leaf.name] for leaf in handed if self._is_known(leaf)})
             self._note_data(found)
         return found
+
+    def _is_known(self, leaf: Source) -> bool:
+        """Whether the frame of a stored view, if it has one, holds what that of another view of here does."""
+        from trivet.features.sources import same_data
+
+        known = self._data[leaf.name]
+        return leaf.data is None or leaf.data is known or same_data(leaf, leaf.bound({leaf.name: known}))
 
     def _note_data(self, definition: Definition) -> None:
         for leaf in definition.source.leaves if isinstance(definition, FeatureView) else ():

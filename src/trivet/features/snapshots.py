@@ -9,8 +9,6 @@ files are read once more.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -18,10 +16,10 @@ import msgspec
 from trivet.errors import Conflict, NotFound
 from trivet.features.definitions import Source
 from trivet.features.sources import Snapshot, SourceKind, snapshot_of
-from trivet.ledger import Artifact, Run, RunQuery
+from trivet.ledger import Artifact
 from trivet.pipelines.context import Context
 
-__all__ = ["RecordedSources", "open_kind", "record_source", "source_as_of"]
+__all__ = ["RecordedSources", "open_kind", "record_snapshot", "record_source"]
 
 INDEX = Path(".trivet") / "source-index.json"
 
@@ -36,11 +34,11 @@ def record_source(source: Source, context: Context) -> Artifact:
     snapshot = snapshot_of(source, context.root)
     before = _identity(snapshot)
     if before is None:
-        return _save(snapshot, context)
+        return record_snapshot(snapshot, context)
     index = _read_index(context.root / INDEX)
     if before in index and (known := _recorded(index[before], context)) is not None:
         return known
-    artifact = _save(snapshot, context)
+    artifact = record_snapshot(snapshot, context)
     if _identity(snapshot) != before:
         raise Conflict(f"Source {source.name!r}: {source.data} changed while it was read. Try again when it is whole.")
     if snapshot.settled():
@@ -57,7 +55,7 @@ class RecordedSources(SourceKind):
 
     def record(self, value: Source | Snapshot, context: Context) -> Artifact:
         """As ``record_source``; a snapshot as it is."""
-        return record_source(value, context) if isinstance(value, Source) else _save(value, context)
+        return record_source(value, context) if isinstance(value, Source) else record_snapshot(value, context)
 
 
 def open_kind() -> RecordedSources:
@@ -65,37 +63,12 @@ def open_kind() -> RecordedSources:
     return RecordedSources()
 
 
-def source_as_of(name: str, moment: datetime, context: Context) -> Artifact:
-    """The data that a source had at a moment in the past: what the newest run until then recorded of it.
-
-    Files and frames have no versions of their own, so the ledger's are taken: those of training sets and
-    materializations. Late data and backfills that came after the moment are not in it.
+def record_snapshot(snapshot: Snapshot, context: Context) -> Artifact:
+    """The artifact of kind ``source`` with the data of a snapshot.
 
     Raises:
-        NotFound: nothing was recorded of the source until then; the first moment that is on record is named.
+        Invalid: they cannot be read.
     """
-    slot = f"sources.{name}"
-    recorded = [
-        (run.started, run.inputs[slot])
-        for kind in ("training_set", "materialize")
-        for run in _all_runs(context, kind)
-        if slot in run.inputs
-    ]
-    until = [one for one in recorded if one[0] <= moment]
-    if until:
-        return context.ledger.artifact(max(until)[1])
-    since = f"The first is of {min(recorded)[0]:%Y-%m-%d %H:%M:%S} UTC." if recorded else "It was never recorded."
-    raise NotFound("record of source", f"{name} as of {moment:%Y-%m-%d %H:%M:%S} UTC", hint=since)
-
-
-def _all_runs(context: Context, kind: str) -> Iterator[Run]:
-    before = None
-    while runs := context.ledger.runs(RunQuery(kind=kind, before=before)):
-        yield from runs
-        before = runs[-1].id
-
-
-def _save(snapshot: Snapshot, context: Context) -> Artifact:
     saved = SourceKind().save(snapshot, context.blobs)
     artifact = Artifact.of("source", saved.spec, saved.files, content=saved.content, created=context.clock())
     context.ledger.write(artifact)

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ import polars as pl
 
 from trivet import plugins
 from trivet.errors import Corrupt, Invalid, NotFound
+from trivet.features.as_known import as_known
 from trivet.features.catalogue import Catalogue
 from trivet.features.computed import with_computed
 from trivet.features.corrections import warn_of_corrections
@@ -31,11 +33,12 @@ from trivet.features.definitions import FeatureView, Source, check_zone
 from trivet.features.deprecation import Deprecations
 from trivet.features.engines.contract import Engine, Report
 from trivet.features.frames import as_polars
+from trivet.features.logs import with_logs
 from trivet.features.on_demand import OnDemand
 from trivet.features.pieces import StoredTable, as_bytes, join_in_pieces, needed
 from trivet.features.references import Definition, Selected, resolve
 from trivet.features.services import FeatureService
-from trivet.features.snapshots import record_source, source_as_of
+from trivet.features.snapshots import record_source
 from trivet.features.sources import Snapshot, Snapshots, leaves_of, snapshot_of
 from trivet.features.sources.files import FileSnapshot
 from trivet.features.times import Rules, to_micros
@@ -268,7 +271,10 @@ def build(
 
     selected = resolve(features, find, full_names=full_names, taken=columns)
     opened: Engine = plugins.open_url("engine", engine, Path())
-    parts = None if memory is None else needed(rows, selected.read, sources, as_bytes(memory))
+    parts = None
+    if memory is not None:
+        sources = with_logs([view.source for view in selected.views], sources, opened.point_in_time)
+        parts = needed(rows, selected.read, sources, as_bytes(memory))
     table: pl.DataFrame | StoredTable
     if parts is None:
         joined = opened.point_in_time(rows.collect(), selected.read, sources, time=time, strict=strict)
@@ -354,11 +360,12 @@ def training_set(
     Views and services may be objects, or references to the catalogue: ``"weather:*"``, ``"planes:seats"``. A spine that
     is a file (its path, or a ``Source``) or a lazy frame is not read as a whole where ``memory`` says how much there is.
 
-    With ``as_known_at`` the answer is what the same call would have been at that moment: from the data of the sources
-    that was on record then, so that late data and backfills cannot rewrite the past.
+    With ``as_known_at`` the answer is what the same call would have been at that moment: references mean what was
+    defined then, tables answer what they had, and of files what was on record is taken, so that late data and backfills
+    cannot rewrite the past. The report says what of which moment was used.
 
     Raises:
-        NotFound, Invalid: as ``build``; also where nothing was on record at ``as_known_at``.
+        NotFound, Invalid: as ``build``; also where nothing is known of ``as_known_at``.
         Invalid: also where a feature is deprecated and its date has come; before, it is a warning.
         Conflict: a source's file changed while it was read.
     """
@@ -367,15 +374,19 @@ def training_set(
 
     given = _recordable(spine, context, memory)
     columns = _lazy_spine(given).collect_schema().names()
-    find = Catalogue(context).get
+    moment = None if as_known_at is None else as_utc(as_known_at)
+    find = partial(Catalogue(context).get, at=moment)
     selected = resolve(views, find, full_names=full_names, taken=columns, root=context.root)
     Deprecations(context).check(selected)
     warn_of_corrections(context, selected.views)
     inputs = {"spine": values.save(given, context)}
+    told: dict[str, str] = {}
     for name, leaf in leaves_of(view.source for view in selected.views).items():
-        inputs[f"sources.{name}"] = (
-            record_source(leaf, context) if as_known_at is None else source_as_of(name, as_utc(as_known_at), context)
-        )
+        if moment is None:
+            inputs[f"sources.{name}"] = record_source(leaf, context)
+            continue
+        readers = [view.name for view in selected.views if name in {each.name for each in view.source.leaves}]
+        inputs[f"sources.{name}"], told[name] = as_known(leaf, moment, context, readers)
     for view in selected.definitions.values():
         inputs[f"views.{view.name}"] = values.save(view, context, kind=view.__trivet_kind__)
     for service in selected.services:
@@ -391,8 +402,11 @@ def training_set(
     parameters |= {"memory": memory} if memory is not None else {}
     parameters |= {"timezone": timezone} if timezone is not None else {}
     name = label or "training set"
-    run, outputs, value = record(context, "training_set", name, build, inputs=inputs, parameters=parameters)
+    tags = {} if moment is None else {"as_known_at": moment.isoformat()}
+    tags |= {f"as_known.{source}": what for source, what in told.items()}
+    run, outputs, value = record(context, "training_set", name, build, inputs=inputs, parameters=parameters, tags=tags)
     assert isinstance(value, TrainingSet)
+    value.report = msgspec.structs.replace(value.report, as_known=told)
     value.run, value.artifact = run, outputs["result"]
     return value
 
@@ -462,9 +476,13 @@ class TrainingSetKind:
 
 
 def _told(report: Report) -> dict[str, Any]:
-    """The report as JSON; what only some sources have is left out for others, so that what was made before is the same."""
+    """The report as JSON, so that the same table has the same digest as ever.
+
+    Where the data came from is the run's, and what only some sources have is left out for others.
+    """
     told: dict[str, Any] = msgspec.to_builtins(report)
-    return told if report.unreached else {name: value for name, value in told.items() if name != "unreached"}
+    left_out = {"as_known"} if report.unreached else {"as_known", "unreached"}
+    return {name: value for name, value in told.items() if name not in left_out}
 
 
 def _write(value: TrainingSet, blobs: Blobs) -> tuple[File, Digest]:

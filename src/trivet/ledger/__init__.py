@@ -6,7 +6,7 @@
 
 from trivet.ledger.contract import Blobs, Ledger
 from trivet.ledger.queries import Order, RunQuery, cursor_of
-from trivet.ledger.records import Artifact, File, Metric, Pointer, Recipe, Removal, Run, Status, Summary
+from trivet.ledger.records import Artifact, File, Metric, Pointer, Recipe, Redaction, Removal, Run, Status, Summary
 
 __all__ = [
     "Artifact",
@@ -17,6 +17,7 @@ __all__ = [
     "Order",
     "Pointer",
     "Recipe",
+    "Redaction",
     "Removal",
     "Run",
     "RunQuery",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, Protocol, overload
 
 from trivet.ledger.queries import RunQuery
-from trivet.ledger.records import Artifact, File, Metric, Pointer, Removal, Run, Summary
+from trivet.ledger.records import Artifact, File, Metric, Pointer, Redaction, Removal, Run, Summary
 from trivet.types import Digest
 
 __all__ = ["Blobs", "Ledger"]
@@ -25,17 +25,18 @@ class Ledger(Protocol):
     * safe to share among threads, and among processes where it is not in memory;
     * a call that returned is durable, a call that raised or was killed left nothing behind;
     * what is returned never changes under later writes;
-    * an artifact is never changed: writing one that exists is no error and keeps the first;
+    * an artifact is never changed, but by a ``Redaction``: writing one that exists is no error and keeps the first;
     * a run that has ended never runs again: writing it as ``running`` raises ``Conflict``; any other rewriting
       by the same id replaces it, tags and metrics included;
     * foreign exceptions of the storage never escape unwrapped.
     """
 
-    def write(self, *records: Artifact | Run | Metric | Removal) -> None:
+    def write(self, *records: Artifact | Run | Metric | Redaction | Removal) -> None:
         """Record all of these or none of them, in one transaction.
 
         A metric also becomes the latest value in its run's ``metrics`` when its (step, at) is not smaller than the
-        greatest recorded for that name. Removals come last, those of runs first.
+        greatest recorded for that name. Redactions leave nothing of the old declaration in the files of a SQLite ledger
+        that nobody else reads at that moment. Removals come last, those of runs first.
 
         Raises:
             NotFound: a metric of a run that does not exist.

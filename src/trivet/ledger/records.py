@@ -18,7 +18,7 @@ import msgspec
 from trivet.digest import digest
 from trivet.types import Digest
 
-__all__ = ["Artifact", "File", "Metric", "Pointer", "Recipe", "Removal", "Run", "Status", "Summary"]
+__all__ = ["Artifact", "File", "Metric", "Pointer", "Recipe", "Redaction", "Removal", "Run", "Status", "Summary"]
 
 Status: TypeAlias = Literal["running", "finished", "failed", "killed", "cached"]
 """``cached``: the run was not executed, because an earlier one with the same key had the same answer."""
@@ -197,6 +197,16 @@ class Pointer(msgspec.Struct, frozen=True):
     def is_version(self) -> bool:
         """Whether the label is a version number."""
         return self.label.isdecimal()
+
+
+class Redaction(msgspec.Struct, frozen=True):
+    """Replaces the declaration of an artifact that tells what someone has a right to have erased; only erasure writes it.
+
+    The artifact keeps its digest, which is that of what it said before, so lineage and names hold.
+    """
+
+    artifact: Digest
+    spec: dict[str, Any]
 
 
 class Removal(msgspec.Struct, frozen=True):

@@ -341,7 +341,8 @@ class Data(Records):
             label: the column to be predicted.
             strict: see only what was known before the row's time, not at it.
             full_names: name columns ``view__feature``.
-            as_known_at: answer what this call would have answered at that moment, from the data on record then.
+            as_known_at: answer what this call would have answered at that moment: from what tables had then, and what
+                was on record of files; ``report.as_known`` says which.
             memory: join in pieces so that no more than this is taken: ``"2GB"``; ``[features] memory`` by default.
             timezone: the zone of the spine's times where they have none: ``"UTC"``.
 
@@ -474,7 +475,7 @@ class Data(Records):
                 self._forget(view)
         engine = open_url("engine", self.context.settings.features.engine, self.root)
         materializer = Materializer(views, guarded.sources, self._online, engine)
-        record_materialization(self.context, views, guarded.sources, until=until)
+        record_materialization(self.context, views, guarded.sources, until=until, left_out=guarded.left_out)
         return materializer
 
     def materialize(

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from trivet.errors import Conflict, Invalid, NotFound
-from trivet.ledger import Ledger, Metric, Order, Removal, Run, RunQuery, Summary, cursor_of
+from trivet.ledger import Ledger, Metric, Order, Redaction, Removal, Run, RunQuery, Summary, cursor_of
 from trivet.ledger.conditions import And, Compare, Condition, Field, In, Known, Linked, Not, Or
 from trivet.testing.records import NOW, a_run, an_artifact
 from trivet.types import to_micros
@@ -238,6 +239,17 @@ class SearchesContract:
         assert len(store.artifacts()) == 3
         store.write(Removal(artifact=linked.digest), Removal(run="a"), Removal(artifact=free.digest))
         assert list(store.artifacts()) == [named]
+
+    def test_a_declaration_that_says_less(self, store: Ledger) -> None:
+        """The artifact keeps its digest, its runs and its names; one that is not there is no error."""
+        told, other = (an_artifact(number, spec={"who": "ada", "number": number}) for number in range(2))
+        store.write(told, other, a_run("a", outputs={"y": told.digest}))
+        store.point("model/x", "live", told.digest, by="ada")
+        store.write(Redaction(told.digest, {"who": "erased"}), Redaction("0" * 64, {}))
+        assert store.artifact(told.digest) == msgspec.structs.replace(told, spec={"who": "erased"})
+        assert store.artifact(other.digest) == other
+        store.write(told)  # said again, it is not told again
+        assert store.artifact(told.digest).spec == {"who": "erased"}
 
     # Summaries.
 

@@ -20,8 +20,10 @@ from trivet.features.quality.expectation import expect, expect_fresh, expect_row
 from trivet.features.quality.expectations import Expectations
 from trivet.features.sources import snapshots_of
 from trivet.features.training_set import training_set
+from trivet.ledger import RunQuery
 from trivet.ledger.tables import Tables
 from trivet.pipelines.replay import run_that_made
+from trivet.pipelines.values import load
 
 NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
 
@@ -278,6 +280,21 @@ def test_personal_values_are_neither_shown_nor_learned(context, tmp_path):
     kept = Tables(context.root / context.settings.serving.records).read("flights__refused").to_pylist()
     assert guarded.left_out == {"flights": 1}
     assert "id" not in msgspec.json.decode(kept[0]["row"])
+
+
+@pytest.mark.parametrize("handed", [True, False])
+def test_what_is_not_stored_is_not_asked_for_again_where_rows_are_refused(tmp_path, handed):
+    (tmp_path / "trivet.toml").touch()
+    rows().write_parquet(tmp_path / "flights.parquet")
+    data = rows() if handed else "flights.parquet"
+    source = tv.Source("flights", data, event_time="at", personal={"id": "do not store"})
+    with tv.open(tmp_path, clock=FixedClock(NOON)) as project:
+        project.define(tv.FeatureView("v", entity=tv.Entity("origin"), source=source, features=["delay"]))
+        project.define(Expectations(source, [expect("delay").between(0, 60)]))
+        assert project.materialize() == {"v": 3}
+        run = project.context.ledger.runs(RunQuery(kind="materialize"))[0]
+        recorded = load(project.context.ledger.artifact(run.inputs["sources.flights"]), project.context.blobs)
+        assert set(recorded.scan().collect().columns) == {"origin", "at", "delay"}
 
 
 def test_paths_are_told_from_the_folder_of_the_project(context, tmp_path):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import polars as pl
 import pyarrow as pa
 import pytest
 
+import trivet as tv
 from tests.features.projects import NOON
 from tests.features.tables.test_events import orders
+from trivet.clock import new_id
 from trivet.errors import Invalid, NotFound
 from trivet.features.definitions import Entity, FeatureView
 from trivet.features.online.contract import Row
 from trivet.features.online.memory import MemoryStore
 from trivet.features.tables import EventTables
+from trivet.ledger import Run
 from trivet.ledger.erasures import check_not_erased
 from trivet.ledger.tables import Tables
 from trivet.pipelines import values
@@ -162,3 +166,113 @@ def test_everywhere_is_what_predictions_audits_and_other_sources_keep_too(tables
         check_not_erased(context.ledger, context.blobs, [served, report])
     run = tables.erased("people", {"mail": SOMEONE})[0]
     assert (run.metrics["predictions"], run.metrics["aside"], SOMEONE in repr(run)) == (3, 1, False)
+
+
+@pytest.fixture
+def shop(tmp_path):
+    (tmp_path / "trivet.toml").write_text('[features]\nonline = "memory:"\n')
+    with tv.open(tmp_path) as project:
+        rows = [
+            {
+                "order": number,
+                "customer": SOMEONE if number % 3 == 0 else f"c{number % 4}",
+                "at": f"2026-01-01T10:{number:02}Z",
+            }
+            for number in range(30)
+        ]
+        project.tables.ingest("orders", [{**row, "amount": 20.0} for row in rows], key="order", event_time="at")
+        orders = project.tables.source("orders")
+        text = 'SELECT customer AS client, "at", created, amount FROM orders'
+        renamed = tv.Source("renamed", sql=text, inputs=[orders], event_time="at", created="created")
+        spend = tv.FeatureView(
+            "spend", entity=tv.Entity("customer"), source=orders, features={"s": tv.sum("amount", "999d")}
+        )
+        whose = tv.FeatureView("whose", entity=tv.Entity("order"), source=orders, features=["customer"])
+        clients = tv.FeatureView(
+            "clients", entity=tv.Entity("client"), source=renamed, features={"of": tv.sum("amount", "999d")}
+        )
+        logged = tv.FeatureView(
+            "logged", entity=tv.Entity("order"), source=whose, features={"who": tv.last("customer", "999d")}
+        )
+        project.define(spend, whose, clients, logged)
+        yield project
+
+
+def ask(project, features, **keys):
+    spine = pl.DataFrame({**keys, "t": [datetime.now(UTC)] * 6, "y": [0, 1] * 3})
+    return project.training_set(spine, features, time="t", label="y")
+
+
+def test_nothing_on_the_disk_tells_it_after_an_erasure_everywhere(shop, tmp_path):
+    """Statistics, leak checks, learned expectations and reports of quality, and views that call it otherwise."""
+    orders = shop.tables.source("orders")
+    shop.define(shop.learn_expectations(orders))
+    sets = [
+        ask(shop, "whose:*", order=[*range(6)]),
+        ask(shop, "clients:*", client=[SOMEONE, "c1", "c2", SOMEONE, "c0", "x"]),
+        ask(shop, "logged:*", order=[*range(6)]),
+    ]
+    other = ask(shop, "spend:*", customer=["c1", "c2", "c3", "c0", "x", "y"])
+    for each in [*sets, other]:
+        shop.statistics(each)
+        shop.check_leaks(each)
+    shop.check("orders")
+    shop.materialize()
+    for features, keys in (("whose:*", {"order": 3}), ("logged:*", {"order": 3}), ("clients:*", {"client": SOMEONE})):
+        assert shop.online_features(features, keys)[0].values != {}
+    assert everywhere_on_disk(tmp_path, SOMEONE)
+
+    gone = shop.tables.erase("orders", {"customer": SOMEONE}, why="asked", everywhere=True)
+    assert gone.online == {"spend": 1, "whose": 10, "clients": 1, "logged": 10}
+    assert (gone.unsure, gone.forgotten) == ([], [])
+    assert everywhere_on_disk(tmp_path, SOMEONE) == []
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and path.read_bytes()[:4] == b"PAR1":
+            assert SOMEONE not in str(pl.read_parquet(path).to_dicts())
+    for features, keys in (("whose:*", {"order": 3}), ("logged:*", {"order": 3}), ("clients:*", {"client": SOMEONE})):
+        assert set(shop.online_features(features, keys)[0].values.values()) == {None}
+    assert shop.online_features("whose:*", {"order": 1})[0].values == {"whose:customer": "c1"}
+    shop.materialize()
+    assert shop.online_features("whose:*", {"order": 3})[0].values == {"whose:customer": None}
+
+    texts = [str(each.expectation) for each in shop.check("orders").findings]
+    assert [text for text in texts if "c1" in text] == ["customer is one of 'c0', 'c1', 'c2', 'c3', 'erased'"]
+    assert shop.quality.reports("source.orders")
+    assert shop.statistics(other) is not None
+    assert ask(shop, "whose:*", order=[3] * 6).to_polars()["customer"].null_count() == 6
+
+
+def test_what_is_a_number_under_another_name_may_hold_it(tables, context):
+    tables.ingest("people", people((1, 42, 0, SOMEONE), (2, 7, 1, "a@b")), key="order", event_time="at")
+    held = values.save(people((1, 42, 0, SOMEONE)), context)
+    renamed = values.save({"numbers": [42, 7]}, context, "json")
+    context.ledger.write(
+        Run(
+            id=new_id(context.clock),
+            kind="task",
+            name="count",
+            status="finished",
+            started=NOON,
+            ended=NOON,
+            user="ada",
+            host="desk",
+            inputs={"rows": held.digest},
+            outputs={"result": renamed.digest},
+        )
+    )
+    gone = tables.erase("people", {"customer": 42}, why="asked", everywhere=True)
+    assert (gone.artifacts, gone.unsure) == ([held.id], [renamed.id])
+    assert f"1 artifacts may hold it and were left: {renamed.id}" in str(gone)
+
+
+def test_a_view_that_cannot_be_traced_now_is_forgotten_online_as_a_whole(shop, tmp_path):
+    pl.DataFrame({"order": [3, 4], "more": [1.0, 2.0]}).write_parquet(tmp_path / "more.parquet")
+    inputs = [shop.tables.source("orders"), tv.Source("more", "more.parquet")]
+    both = tv.Source("both", sql='SELECT * FROM orders JOIN more USING ("order")', inputs=inputs, event_time="at")
+    shop.define(tv.FeatureView("joined", entity=tv.Entity("order"), source=both, features=["more", "customer"]))
+    shop.materialize("joined")
+    (tmp_path / "more.parquet").unlink()
+    gone = shop.tables.erase("orders", {"customer": SOMEONE}, why="asked")
+    assert gone.forgotten == ["joined"]
+    assert "Online all rows of joined were forgotten" in str(gone)
+    assert shop.online_features("joined:customer", {"order": 3})[0].values == {"joined:customer": None}

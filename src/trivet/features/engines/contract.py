@@ -33,6 +33,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         source_duplicates: by view, rows of the source with key and event time of another one.
         unreached: by source with a time of arrival, rows that could be known by the last moment of the spine and reached us
             only after it: no row of the spine saw them. Counted where the training set is made, by no engine.
+        as_known: by source, of a training set made with ``as_known_at``, which version or record of it was used.
     """
 
     rows: int
@@ -46,6 +47,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     source_null_times: dict[str, int] = {}
     source_duplicates: dict[str, int] = {}
     unreached: dict[str, int] = {}
+    as_known: dict[str, str] = {}
 
 
 @dataclass(frozen=True)

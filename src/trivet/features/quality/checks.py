@@ -24,7 +24,8 @@ from trivet.features.quality.periods import profile
 from trivet.features.quality.refusing import RowCheck, keep_refused, refused_name
 from trivet.features.quality.report import QualityReport
 from trivet.features.snapshots import record_source
-from trivet.features.sources import Snapshots, SourceKind, leaves_of, snapshots_of
+from trivet.features.sources import Snapshot, Snapshots, SourceKind, leaves_of, snapshots_of
+from trivet.features.sources.memory import FrameSnapshot
 from trivet.ledger import Artifact, Run, RunQuery
 from trivet.ledger.tables import Tables
 from trivet.pipelines.context import Context
@@ -294,9 +295,12 @@ class Quality:
         guarded.reports.append(report)
         guarded.runs[report.subject] = run
 
-    def _left_out(self, guarded: Guarded, leaves: Mapping[str, Source], sources: Snapshots) -> dict[str, pl.DataFrame]:
-        """The frames of those sources from which rows are left out; the rows are kept first."""
-        staying = {}
+    def _left_out(self, guarded: Guarded, leaves: Mapping[str, Source], sources: Snapshots) -> dict[str, Snapshot]:
+        """The data of those sources from which rows are left out; the rows are kept first.
+
+        Snapshots, not frames: what may not be stored was cut away already, and is not asked for again.
+        """
+        staying: dict[str, Snapshot] = {}
         for report in guarded.reports:
             kind, _, name = report.subject.partition(".")
             if kind != "source" or name not in leaves or not report.refused:
@@ -305,7 +309,8 @@ class Quality:
             if (parted := part(rules, sources)) is not None:
                 run, at = guarded.runs[report.subject].id, self._context.clock()
                 keep_refused(self._tables, name, parted.refused, parted.reasons, run=run, at=at)
-                guarded.left_out[name], staying[name] = parted.refused.height, parted.stay
+                guarded.left_out[name] = parted.refused.height
+                staying[name] = FrameSnapshot(name, parted.stay)
         return staying
 
     @property
@@ -333,9 +338,16 @@ class Quality:
         return reports
 
     def reports(self, subject: str, *, limit: int = 20) -> list[Checked]:
-        """The newest checks of ``source.NAME`` or ``view.NAME`` that are on record, the newest first."""
+        """The newest checks of ``source.NAME`` or ``view.NAME`` that are on record, the newest first.
+
+        Reports that told something of someone who had it erased are left out.
+        """
         runs = self._context.ledger.runs(RunQuery(kind="check", name=subject, status="finished", limit=limit))
-        return [Checked(run, self._report(run)) for run in runs]
+        return [Checked(run, self._report(run)) for run in runs if self._is_kept(run)]
+
+    def _is_kept(self, run: Run) -> bool:
+        files = self._context.ledger.artifact(run.outputs["result"]).files.values()
+        return not self._context.blobs.missing(file.digest for file in files)
 
     def _report(self, run: Run) -> QualityReport:
         from trivet.pipelines.values import load

@@ -6,7 +6,7 @@ A *snapshot* is the data of one source at hand; recorded, it is an artifact of k
 
 from trivet.features.sources.contract import Place, Snapshot, Snapshots
 from trivet.features.sources.kind import SourceKind
-from trivet.features.sources.opening import leaves_of, snapshot_of, snapshots_of
+from trivet.features.sources.opening import leaves_of, same_data, snapshot_of, snapshots_of
 from trivet.features.sources.reading import read
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "SourceKind",
     "leaves_of",
     "read",
+    "same_data",
     "snapshot_of",
     "snapshots_of",
 ]

@@ -12,7 +12,9 @@ import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from trivet.features.sources.contract import Snapshot, as_arrived, first_line, u
 from trivet.features.sources.files import check_exists
 from trivet.ledger import Blobs
 from trivet.pipelines.values.contract import Saved
+from trivet.types import from_micros, to_micros
 
 __all__ = ["LOCATION", "MOST_COPIED", "DeltaSnapshot", "DeltaTables", "open_version"]
 
@@ -125,6 +128,34 @@ class DeltaTables:
         Raises:
             Invalid: there is no table, or its log is damaged.
         """
+        return self._open(source, root)
+
+    def open_at(self, source: Source, root: Path, moment: datetime) -> tuple[DeltaSnapshot, datetime]:
+        """The version that was the newest at a moment, and when it was committed.
+
+        Raises:
+            NotFound: there was none yet, or its log or files are gone.
+            Invalid: as ``open``.
+        """
+        snapshot = self._open(source, root)
+        commits = sorted((int(each["version"]), int(each["timestamp"])) for each in snapshot.table.history())
+        until = list(takewhile(lambda each: each[1] * 1000 <= to_micros(moment), commits))
+        when = f"{source.name} as of {moment:%Y-%m-%d %H:%M:%S} UTC"
+        if not until:
+            first = f"{from_micros(commits[0][1] * 1000):%Y-%m-%d %H:%M:%S} UTC"
+            told = f"Version {commits[0][0]} of {first} is the first whose log is there."
+            raise NotFound("version of source", when, hint=told)
+        version, committed = until[-1]
+        try:
+            snapshot.table.load_as_version(version)
+        except (DeltaError, OSError) as exc:
+            raise NotFound("version of source", when, hint=f"Version {version} is gone: {first_line(exc)}") from exc
+        gone = next((path for _, path, _ in snapshot.files if not _is_there(snapshot.table.table_uri, path)), None)
+        if gone is not None:
+            raise NotFound("version of source", when, hint=f"The file {gone!r} of version {version} was vacuumed.")
+        return snapshot, from_micros(committed * 1000)
+
+    def _open(self, source: Source, root: Path) -> DeltaSnapshot:
         place = str(source.data)
         path = local(place)
         if path is not None:

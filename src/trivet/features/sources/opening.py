@@ -15,7 +15,7 @@ from trivet.features.sources.folders import Folders
 from trivet.features.sources.memory import Frames, Functions
 from trivet.features.sources.recorded import Recorded
 
-__all__ = ["PLACES", "leaves_of", "snapshot_of", "snapshots_of"]
+__all__ = ["PLACES", "leaves_of", "same_data", "snapshot_of", "snapshots_of"]
 
 PLACES: tuple[Place, ...] = (Recorded(), Functions(), Frames(), Databases(), DeltaTables(), Folders(), Files())
 """All kinds; the first that claims a source has it."""
@@ -59,6 +59,12 @@ def leaves_of(sources: Iterable[Source]) -> dict[str, Source]:
         if _what(other) != _what(leaf):
             raise Invalid(f"Two sources called {leaf.name!r} have different data. Rename one.")
     return leaves
+
+
+def same_data(one: Source, other: Source) -> bool:
+    """Whether the frames of two sources hold the same rows in the same order, columns that are cut away apart."""
+    first, second = (snapshot_of(each).scan() for each in (one, other))
+    return first.collect_schema() == second.collect_schema() and first.collect().equals(second.collect())
 
 
 def _what(leaf: Source) -> tuple[object, ...]:

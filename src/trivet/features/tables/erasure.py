@@ -2,8 +2,9 @@
 
 What it covers, in this order: the table and, by removing the files that older versions need, all its versions; the
 rows that were refused; the online rows of the entity; and, ``everywhere``, the content of recorded artifacts that
-hold such rows (what audits of skew and checks of quality found among them), records of predictions, and rows that other
-sources refused. Aggregates over many entities keep what the entity added to them, and so do
+hold such rows or tell its values (statistics, checks of leaks and quality, audits of skew), what learned expectations say,
+records of predictions, and rows that other sources refused. What holds them is ``held``'s, which rows of the online store
+they reach ``reached``'s. Aggregates over many entities keep what the entity added to them, and so do
 models. The commit log never held a value of a row, see ``stored``. Each step may be repeated, so an erasure that was
 interrupted is completed by asking again. The ledger keeps a digest under a key of the project's own: without the
 key file it tells nothing, and with it the same request is known again.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,10 @@ import msgspec
 import polars as pl
 
 from trivet.digest import canonical
-from trivet.errors import Invalid, NotFound
+from trivet.errors import Invalid, NotFound, TrivetError
 from trivet.features.definitions import FeatureView
 from trivet.features.online.contract import Key, OnlineStore
+from trivet.features.tables.held import Holdings
 from trivet.features.tables.ingestion import REFUSED, STEP, refused_name
 from trivet.features.tables.stored import StoredTable, attempted, lock
 from trivet.ledger import Artifact, Run, RunQuery
@@ -41,7 +43,6 @@ OnlineRows: TypeAlias = Callable[[], OnlineStore]
 """Opens the store that features are served from, when it is needed."""
 
 SECRET = Path(".trivet") / "erasure.key"
-_KINDS = ("source", "training_set", "table", "json", "quality_report")
 _PREDICTIONS = "predictions"
 _MOST = 1_000_000
 
@@ -61,6 +62,10 @@ class Erased(msgspec.Struct, frozen=True):
         everywhere: whether the content of artifacts was removed.
         run: the run on record.
         aside: rows of the entity that other sources refused, by table; gone where ``everywhere``.
+        unsure: recorded artifacts of which nobody can tell whether they hold its values: what was made from such rows under
+            other names and has numbers, and models that learned from them. They are left.
+        forgotten: views of which the online store forgot all rows, because data that they need cannot be read now to
+            tell whose is whose. The next materialization writes the others again.
     """
 
     table: str
@@ -74,6 +79,8 @@ class Erased(msgspec.Struct, frozen=True):
     everywhere: bool
     run: str
     aside: dict[str, int] = {}
+    unsure: list[str] = []
+    forgotten: list[str] = []
 
     def __str__(self) -> str:
         gone = f"{self.table}: {self.rows:,} rows and {self.refused:,} refused ones erased from all versions"
@@ -83,6 +90,10 @@ class Erased(msgspec.Struct, frozen=True):
             held = f"{len(self.artifacts)} artifacts and {self.predictions:,} prediction records"
             held += f" and {sum(self.aside.values()):,} rows that other sources refused" if self.aside else ""
             lines += [f"{held} held it: {what}."]
+        if self.forgotten:
+            lines += [f"Online all rows of {', '.join(self.forgotten)} were forgotten. Materialize them again."]
+        if self.unsure:
+            lines += [f"{len(self.unsure)} artifacts may hold it and were left: {', '.join(self.unsure)}."]
         lines += [f"Table {name} holds {rows:,} such rows: erase them there." for name, rows in self.tables.items()]
         return "\n".join(lines)
 
@@ -120,16 +131,19 @@ class Erasure:
         run = begin(self.context, kind=KIND, name=name, parameters=parameters, tags={"why": self.why})
         try:
             with lock(self.folder, name):
-                keys = self._keys(matching)
+                keys, forgotten = self._keys(matching)
+                before = self._from_online(keys, forgotten)  # while the rows are there that tell whose they are
                 rows, version = self._from_table(self.table.refresh(), matching, run.id)
                 refused = sum(self._from_refused(each, gone=True) for each in self._own_refused())
-            online = self._from_online(keys)
-            found = self._artifacts()
+            online = dict(Counter(before) + Counter(self._from_online(keys, forgotten)))
+            held = self._holdings.find()
+            found = [*held.content, *held.declared]
             predictions = self._from_predictions(everywhere)
             aside = {name: self._from_refused(name, gone=everywhere) for name in self._refused_of_others()}
             aside = {name: rows for name, rows in aside.items() if rows}
             if everywhere:
-                self._forget(found)
+                self._forget(held.content)
+                self.context.ledger.write(*self._holdings.redactions(held))
         except BaseException as exc:
             end(self.context, run, "killed" if isinstance(exc, KeyboardInterrupt) else "failed", error=str(exc))
             raise
@@ -137,7 +151,21 @@ class Erasure:
         self._finish(run, {**counts, "aside": sum(aside.values())}, found if everywhere else ())
         listed = [artifact.id for artifact in found]
         others = self._other_tables()
-        return Erased(name, version, rows, refused, online, predictions, listed, others, everywhere, run.id, aside)
+        return Erased(
+            name,
+            version,
+            rows,
+            refused,
+            online,
+            predictions,
+            listed,
+            others,
+            everywhere,
+            run.id,
+            aside,
+            [each.id for each in held.unsure],
+            sorted({view.name for view in forgotten}),
+        )
 
     def earlier(self) -> list[Run]:
         """The finished runs that erased the same, newest first."""
@@ -172,6 +200,10 @@ class Erasure:
         except (pl.exceptions.PolarsError, TypeError) as exc:
             kinds = ", ".join(f"{name} is {schema[name]}" for name in self.of)
             raise Invalid(f"The values do not fit the columns of table {self.table.name!r}: {kinds}.") from exc
+
+    @property
+    def _holdings(self) -> Holdings:
+        return Holdings(self.context, self._values())
 
     def _columns_of_refused(self) -> set[str]:
         texts = [text for name in self._own_refused() for text in self._refused_rows(name)["row"]]
@@ -212,19 +244,29 @@ class Erasure:
 
     # -- what goes --------------------------------------------------------------------------------------------
 
-    def _keys(self, matching: pl.Expr) -> dict[FeatureView, list[Key]]:
-        """The online keys of the entity: of every version of every view whose keys the request names or the rows tell."""
-        from trivet.features.online.encoding import online_key
+    def _keys(self, matching: pl.Expr) -> tuple[dict[FeatureView, list[Key]], list[FeatureView]]:
+        """The online keys that rows of the entity reach, or that the request names, of every version of every view.
 
-        columns = set(self.table.schema.names())
+        And the views that read the table and cannot be traced now, because other data of theirs cannot be read.
+        """
+        from trivet.features.online.encoding import online_key
+        from trivet.features.tables.reached import reached, reads_table
+
         found: dict[FeatureView, list[Key]] = {}
+        untraced: list[FeatureView] = []
         for view in self._views():
-            keys = view.entity.keys
-            if set(self.of) <= set(keys) <= columns | set(self.of):
-                rows = self.table.scan().filter(matching).select(keys).unique().collect().rows()
-                named = [tuple(self._values()[each] for each in keys)] if set(keys) == set(self.of) else []
-                found[view] = [online_key(row) for row in dict.fromkeys([*named, *rows])]
-        return found
+            names, asked = view.entity.keys, set(self.of)
+            keys = [online_key(tuple(self._values()[each] for each in names))] if asked == set(names) else []
+            if asked < set(names) <= set(self.table.schema):
+                keys += [online_key(row) for row in self.table.scan().filter(matching).select(names).collect().rows()]
+            if reads_table(view, self.context.root, self.table.path):
+                try:
+                    keys += reached(view, self.context.root, self.table.path, matching)
+                except TrivetError:
+                    untraced.append(view)
+            if keys:
+                found[view] = list(dict.fromkeys(keys))
+        return found, untraced
 
     def _views(self) -> list[FeatureView]:
         ledger = self.context.ledger
@@ -248,7 +290,7 @@ class Erasure:
         table, rows = StoredTable.open(name, self.folder / name), self._refused_rows(name)
         if table is None:
             return 0
-        mine = pl.Series([self._is_meant(msgspec.json.decode(text)) for text in rows["row"]], dtype=pl.Boolean)
+        mine = pl.Series([self._holdings.is_meant(msgspec.json.decode(text)) for text in rows["row"]], dtype=pl.Boolean)
         if gone and mine.any():
             attempted(lambda: table.refresh().rewrite(iter([rows.filter(~mine)]), table.schema, table.note), name)
         if gone:
@@ -261,14 +303,14 @@ class Erasure:
         if table.rules is None:
             table.refresh().forget_log()
 
-    def _is_meant(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row that was refused is the entity's: its values may be of another type than the table's."""
-        return all(column in row and _same(row[column], value) for column, value in self._values().items())
-
-    def _from_online(self, keys: Mapping[FeatureView, Sequence[Key]]) -> dict[str, int]:
+    def _from_online(
+        self, keys: Mapping[FeatureView, Sequence[Key]], forgotten: Sequence[FeatureView]
+    ) -> dict[str, int]:
         if self.online is None:
             return {}
         store = self.online()
+        for view in forgotten:
+            store.drop(view.online_name)
         gone: dict[str, int] = {}
         for view, mine in keys.items():
             if rows := store.erase(view.online_name, mine):
@@ -284,7 +326,8 @@ class Erasure:
         kept = set(store.views())
         for view in self._views():
             name, ours = live_name(view), self.table.name in {leaf.name for leaf in view.source.leaves}
-            if name in kept and ours and view in keys and why_not(view) is None:
+            theirs = view in keys and set(self.of) <= set(view.entity.keys)  # of no one else: the whole key goes
+            if name in kept and ours and theirs and why_not(view) is None:
                 beside = LiveView(view).beside(store, [encode_key(key) for key in keys[view]])
                 store.erase(name, [*beside, *keys[view]])
             elif name in kept and (ours or view in keys):
@@ -299,49 +342,14 @@ class Erasure:
         mine = pl.lit(value=False)
         for name in told:
             different = table.whole().select(pl.col(name).unique()).collect().to_series().drop_nulls()
-            mine |= pl.col(name).is_in([text for text in different if self._is_told(msgspec.json.decode(text))])
+            mine |= pl.col(name).is_in([text for text in different if self._holdings.told(msgspec.json.decode(text))])
         rows = int(table.whole().select(mine.fill_null(value=False).sum()).collect().item() or 0)
         if rows and everywhere:
             attempted(lambda: self._rewrite(table.refresh(), ~mine), _PREDICTIONS)
             self._sweep(table, unfinished=False)  # a service may be writing
         return rows
 
-    def _is_told(self, value: Any) -> bool:
-        """Whether an object anywhere in a value of JSON is the entity."""
-        if isinstance(value, dict):
-            return self._is_meant(value) or any(map(self._is_told, value.values()))
-        return isinstance(value, list) and any(map(self._is_told, value))
-
     # -- what was recorded ------------------------------------------------------------------------------------
-
-    def _artifacts(self) -> list[Artifact]:
-        """Recorded data and reports that hold rows of the entity or name it, whose content is still there."""
-        found = [a for kind in _KINDS for a in self.context.ledger.artifacts(kind=kind, limit=_MOST)]
-        return [artifact for artifact in found if self._holds(artifact)]
-
-    def _holds(self, artifact: Artifact) -> bool:
-        blobs = self.context.blobs
-        with tempfile.TemporaryDirectory(prefix="trivet-erase-") as folder:
-            for name, file in artifact.files.items():
-                told = Path(name).suffix == ".json" and not blobs.missing([file.digest])
-                if told and self._is_told(msgspec.json.decode(blobs.read(file.digest))):
-                    return True
-                scan = _SCANS.get(Path(name).suffix.lower())
-                if scan is None or blobs.missing([file.digest]):
-                    continue
-                rows = scan(blobs.fetch(file.digest, Path(folder) / "content"))
-                have = rows.collect_schema()
-                if set(self.of) <= set(have) and not rows.filter(self._matches(have)).head(1).collect().is_empty():
-                    return True
-        return False
-
-    def _matches(self, schema: Mapping[str, pl.DataType]) -> pl.Expr:
-        """Rows of the entity in a table whose types may differ."""
-        conditions = []
-        for column, value in self._values().items():
-            number = schema[column].is_numeric() and isinstance(value, int | float)
-            conditions += [pl.col(column) == value if number else pl.col(column).cast(pl.String) == str(value)]
-        return pl.all_horizontal(conditions)
 
     def _other_tables(self) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -349,12 +357,12 @@ class Erasure:
             name = path.parent.name
             table = None if "__" in name or name == self.table.name else StoredTable.open(name, path.parent)
             if table is not None and table.rules is not None and set(self.of) <= set(table.schema):
-                rows = table.scan().filter(self._matches(table.schema)).select(pl.len()).collect().item()
+                rows = table.scan().filter(self._holdings.matches(table.schema)).select(pl.len()).collect().item()
                 found |= {name: int(rows)} if rows else {}
         return found
 
     def _forget(self, artifacts: Sequence[Artifact]) -> None:
-        for artifact in artifacts:
+        for artifact in reversed(artifacts):  # reports first: they are found by what they are made from
             for file in artifact.files.values():
                 self.context.blobs.forget(file.digest)
 
@@ -362,16 +370,3 @@ class Erasure:
         inputs = {f"erased_{number}": artifact.digest for number, artifact in enumerate(forgotten)}
         done = msgspec.structs.replace(run, inputs=inputs)
         end(self.context, done, "finished", metrics={name: float(value) for name, value in metrics.items()})
-
-
-_SCANS: dict[str, Callable[[Path], pl.LazyFrame]] = {
-    ".parquet": pl.scan_parquet,
-    ".csv": lambda path: pl.scan_csv(path, infer_schema_length=0),
-    ".arrow": pl.scan_ipc,
-}
-
-
-def _same(found: Any, wanted: Any) -> bool:
-    if isinstance(found, int | float) and isinstance(wanted, int | float):
-        return found == wanted
-    return str(found) == str(wanted)

@@ -19,7 +19,7 @@ from trivet.ledger.conditions import Linked, holds
 from trivet.ledger.contract import Ledger
 from trivet.ledger.naming import is_version
 from trivet.ledger.queries import Place, RunQuery, check_query, compare, place_of, stand
-from trivet.ledger.records import Artifact, Metric, Pointer, Removal, Run, Summary
+from trivet.ledger.records import Artifact, Metric, Pointer, Redaction, Removal, Run, Summary
 from trivet.ledger.stores import rows
 from trivet.ledger.stores.finding import SHORTEST, the_only
 from trivet.ledger.stores.pointing import Asked, Standing, settle
@@ -48,7 +48,7 @@ class MemoryStore:
         self._metrics: dict[str, dict[tuple[str, int, int], rows.Cells]] = {}
         self._pointers: list[Pointer] = []
 
-    def write(self, *records: Artifact | Run | Metric | Removal) -> None:
+    def write(self, *records: Artifact | Run | Metric | Redaction | Removal) -> None:
         """Record all of these or none of them."""
         with self._lock:
             artifacts = [rows.artifact_row(record) for record in records if isinstance(record, Artifact)]
@@ -67,6 +67,9 @@ class MemoryStore:
                 self._latest[run.id] = {name: float(value) for name, value in run.metrics.items()}
             for metric in metrics:
                 self._record(metric)
+            for one in records:
+                if isinstance(one, Redaction) and one.artifact in self._artifacts:
+                    self._artifacts[one.artifact] = {**self._artifacts[one.artifact], "spec": rows.spec_cell(one.spec)}
             for removal in removals:
                 for kept in (self._runs, self._latest, self._metrics):
                     kept.pop(removal.run or "", None)

@@ -68,11 +68,16 @@ def artifact_row(artifact: Artifact) -> Cells:
     return {
         "digest": plain(artifact.digest),
         "kind": plain(artifact.kind),
-        "spec": _json("The spec of an artifact", artifact.spec),
+        "spec": spec_cell(artifact.spec),
         "content": plain(artifact.content),
         "files": _encode({name: [file.digest, file.size] for name, file in artifact.files.items()}),
         "created": to_micros(artifact.created),
     }
+
+
+def spec_cell(spec: dict[str, Any]) -> str:
+    """The declaration of an artifact."""
+    return _json("The spec of an artifact", spec)
 
 
 def read_artifact(row: Row) -> Artifact:

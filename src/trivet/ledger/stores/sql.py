@@ -19,7 +19,7 @@ from trivet.errors import Conflict, Invalid, NotFound
 from trivet.ledger.contract import Ledger
 from trivet.ledger.naming import is_version
 from trivet.ledger.queries import RunQuery, check_query
-from trivet.ledger.records import Artifact, Metric, Pointer, Removal, Run
+from trivet.ledger.records import Artifact, Metric, Pointer, Redaction, Removal, Run
 from trivet.ledger.stores import rows
 from trivet.ledger.stores.engine import connect, sentences, snapshots
 from trivet.ledger.stores.finding import the_only
@@ -64,16 +64,19 @@ class SqlStore:
         self._statements = Statements(engine.dialect)
         self._clock = clock
 
-    def write(self, *records: Artifact | Run | Metric | Removal) -> None:
+    def write(self, *records: Artifact | Run | Metric | Redaction | Removal) -> None:
         """Record all of these or none of them."""
         # One order for all writers, so that two of them never wait for one another in a circle.
-        sorts: dict[type, list[Any]] = {Artifact: [], Run: [], Metric: [], Removal: []}
+        sorts: dict[type, list[Any]] = {Artifact: [], Run: [], Metric: [], Redaction: [], Removal: []}
         for record in records:
             sorts[type(record)].append(record)
         kept = sorted(sorts[Artifact], key=lambda artifact: artifact.digest)
         told = sorted(sorts[Run], key=lambda run: run.id)
         measured, removed = list(map(rows.metric_row, sorts[Metric])), sorts[Removal]
+        told_less: list[Redaction] = sorts[Redaction]
         with self._writing() as connection:
+            if told_less:
+                self._redact(connection, told_less)
             if kept:
                 connection.execute(self._statements.keep_artifact, [rows.artifact_row(one) for one in kept])
             for run in told:
@@ -82,6 +85,8 @@ class SqlStore:
                 self._write_metrics(connection, measured)
             if removed:
                 self._remove(connection, removed)
+        if told_less and self._engine.dialect.name == "sqlite":
+            self._clear_log()
 
     def artifact(self, digest: Digest) -> Artifact:
         """The artifact with this digest, or with the only one that starts so."""
@@ -229,6 +234,21 @@ class SqlStore:
                 raise NotFound("run", row["run"], hint=f"Metric {row['name']!r} has nowhere to go.")
             row["value"] = rows.number_cell(row["value"])
         add_points(self._statements, connection, measured)
+
+    def _redact(self, connection: Connection, redactions: Sequence[Redaction]) -> None:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA secure_delete=ON")  # what is replaced is overwritten
+        for one in redactions:
+            self._statements.redact(connection, {"one": one.artifact, "told": rows.spec_cell(one.spec)})
+
+    def _clear_log(self) -> None:
+        """The write-ahead log of SQLite has the old pages until it is begun anew."""
+        with sentences(self._engine):
+            connection = self._engine.raw_connection()
+            try:
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                connection.close()
 
     def _remove(self, connection: Connection, removals: Sequence[Removal]) -> None:
         for run in sorted({one.run for one in removals if one.run is not None}):

@@ -106,6 +106,8 @@ class Statements:
             )
         ]
         self.forget_artifact = prepared(delete(artifacts).where(artifacts.c.digest == one))
+        told = update(artifacts).where(artifacts.c.digest == one).values(spec=bindparam("told"))
+        self.redact = prepared(told)
         self.linking = select(func.min(edges.c.run)).where(edges.c.digest == one)
         self.naming = select(func.min(pointers.c.name)).where(pointers.c.digest == one)
 

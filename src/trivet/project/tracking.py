@@ -10,6 +10,7 @@ from trivet.ledger import Artifact, Run
 
 if TYPE_CHECKING:
     from trivet.tracking.compare import Comparison
+    from trivet.tracking.experiments import Experiments
     from trivet.tracking.registry import ModelVersion, Registry
     from trivet.tracking.runs import ActiveRun
     from trivet.tracking.search import RunList
@@ -21,16 +22,26 @@ __all__ = ["Tracking"]
 class Tracking(Records):
     """Keeping track."""
 
-    def run(self, name: str, *, tags: Mapping[str, str] | None = None, parent: str | None = None) -> ActiveRun:
+    def run(
+        self,
+        name: str,
+        *,
+        experiment: str = "",
+        tags: Mapping[str, str] | None = None,
+        parent: str | None = None,
+    ) -> ActiveRun:
         """Record what happens inside ``with project.run("deeper trees") as run:``.
 
         Args:
             name: what is tried, for people.
+            experiment: the name of the group that it belongs to, made if there is none yet; that of the run around it
+                by default.
             tags: more about it, by name; they may be changed later.
             parent: the id of another run that this one belongs to; the run around it by default.
 
         Raises:
             NotFound: there is no such parent.
+            Invalid: the name cannot name a run, or that of the experiment is longer than 500 characters.
 
         Example:
             >>> import trivet as tv
@@ -43,7 +54,14 @@ class Tracking(Records):
         """
         from trivet.tracking.runs import start
 
-        return start(self.context, name, tags=tags or {}, parent=parent)
+        return start(self.context, name, experiment=experiment, tags=tags or {}, parent=parent)
+
+    @property
+    def experiments(self) -> Experiments:
+        """The groups of runs: made by their first run, renamed, described, put into the bin and taken out again."""
+        from trivet.tracking.experiments import Experiments
+
+        return Experiments(self.context)
 
     def runs(self, **conditions: Any) -> RunList:
         """Recorded runs, newest first, as a list that prints as a table and converts with ``to_pandas()``.

@@ -34,6 +34,7 @@ from trivet.ledger import Artifact, Run, Status
 from trivet.pipelines import values
 from trivet.pipelines.context import Context
 from trivet.tracking.entries import check_name, check_path, check_step, free_slot, number, parameter
+from trivet.tracking.experiments import Experiments
 from trivet.tracking.files import figure_bytes, save_file
 from trivet.tracking.journal import Journal
 from trivet.tracking.processes import process_tags
@@ -55,10 +56,13 @@ def start(
     context: Context,
     name: str,
     *,
+    experiment: str = "",
     parent: str | Run | ActiveRun | None = None,
     tags: Mapping[str, object] | None = None,
 ) -> ActiveRun:
     """Open a run. Without ``parent`` it belongs to the run whose ``with`` block it is opened in, if there is one.
+
+    Without ``experiment``, the name of a group, it is in that of its parent.
 
     Raises:
         Invalid: a name that cannot be one.
@@ -76,6 +80,7 @@ def start(
         user=context.user,
         host=context.host,
         tags=_as_tags(tags or {}) | process_tags(context.host) | _started_with(),
+        experiment=_experiment(context, experiment, above),
     )
     shared = above.provenance if isinstance(above, ActiveRun) else None
     run = ActiveRun(context, record, shared)
@@ -328,6 +333,13 @@ def _parent(context: Context, parent: str | Run | ActiveRun | None) -> Run | Act
     if around is None or around.context.ledger is not context.ledger or around.status != "running":
         return None
     return around
+
+
+def _experiment(context: Context, name: str, above: Run | ActiveRun | None) -> str:
+    if name:
+        return Experiments(context).get_or_make(name).id
+    around = above.record if isinstance(above, ActiveRun) else above
+    return around.experiment if around else ""
 
 
 def _as_tags(tags: Mapping[str, object]) -> dict[str, str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from trivet.tracking.registry import ModelVersion, Registry
     from trivet.tracking.runs import ActiveRun
     from trivet.tracking.search import RunList
+    from trivet.tracking.spool import Replayed
 from trivet.project.records import Records
 
 __all__ = ["Tracking"]
@@ -24,11 +25,12 @@ class Tracking(Records):
 
     def run(
         self,
-        name: str,
+        name: str = "",
         *,
         experiment: str = "",
         tags: Mapping[str, str] | None = None,
         parent: str | None = None,
+        resume: str | None = None,
     ) -> ActiveRun:
         """Record what happens inside ``with project.run("deeper trees") as run:``.
 
@@ -38,10 +40,13 @@ class Tracking(Records):
                 by default.
             tags: more about it, by name; they may be changed later.
             parent: the id of another run that this one belongs to; the run around it by default.
+            resume: the id of a run to go on with instead of opening one, after its process died or it ended.
 
         Raises:
-            NotFound: there is no such parent.
-            Invalid: the name cannot name a run, or that of the experiment is longer than 500 characters.
+            NotFound: there is no such parent, or no run to resume.
+            Conflict: the run to resume is at work.
+            Invalid: the name cannot name a run, that of the experiment is longer than 500 characters, or something else
+                is said of a run to resume.
 
         Example:
             >>> import trivet as tv
@@ -52,9 +57,28 @@ class Tracking(Records):
             ...     project.get(f"run:{run.id}").metrics
             {'auc': 0.7}
         """
+        from trivet.tracking.runs import resume as resumed
         from trivet.tracking.runs import start
 
+        if resume is not None:
+            if name or experiment or parent:
+                raise Invalid("A resumed run keeps its name, experiment and parent. Write project.run(resume=ID).")
+            return resumed(self.context, resume, tags=tags)
         return start(self.context, name, experiment=experiment, tags=tags or {}, parent=parent)
+
+    def sync(self) -> list[Replayed]:
+        """Hand in what runs of dead processes left in the spool, because they were killed or the ledger was away.
+
+        ``tv.open()`` does this, too, and the answer tells of all that was handed in since. It is safe at any moment, from
+        several processes at once, and again.
+
+        Raises:
+            TrivetError: the ledger cannot be written to; nothing is lost.
+        """
+        from trivet.tracking.spool import replay
+
+        self._handed_in = [*getattr(self, "_handed_in", []), *replay(self.context.ledger, self.context.root)]
+        return self._handed_in
 
     @property
     def experiments(self) -> Experiments:

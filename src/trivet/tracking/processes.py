@@ -13,7 +13,7 @@ from socket import gethostname
 
 from trivet.ledger import Run
 
-__all__ = ["is_stale", "process_tags", "status_of"]
+__all__ = ["HOST", "PID", "is_stale", "process_tags", "status_of"]
 
 PID, HOST, BIRTH = "trivet.pid", "trivet.host", "trivet.birth"
 

@@ -6,8 +6,8 @@
         run.model(model, "delay")
 
 A run opened by ``with`` inside another becomes its child. However the block ends, the run ends with it and says how.
-Writing is left to ``journal`` (in batches, behind the caller's back), the code and environment to ``provenance``,
-reading to ``search`` and ``compare``.
+Writing is left to ``journal`` (in batches, behind the caller's back, with a ``spool`` on this machine), the code and
+environment to ``provenance``, reading to ``search`` and ``compare``.
 
 Invariant: an entry is checked before it is taken, and a taken entry is never dropped or silently replaced; only tags of
 the same name are replaced, because people mean that.
@@ -16,6 +16,8 @@ the same name are replaced, because people mean that.
 from __future__ import annotations
 
 import atexit
+import dataclasses
+import logging
 import os
 import traceback
 import warnings
@@ -31,22 +33,28 @@ from trivet.clock import new_id
 from trivet.digest import canonical
 from trivet.errors import Conflict, Invalid, NotFound, TrivetError
 from trivet.ledger import Artifact, Run, Status
+from trivet.ledger.stores.memory import MemoryStore
 from trivet.pipelines import values
 from trivet.pipelines.context import Context
 from trivet.tracking.entries import check_name, check_path, check_step, free_slot, number, parameter
 from trivet.tracking.experiments import Experiments
 from trivet.tracking.files import figure_bytes, save_file
 from trivet.tracking.journal import Journal
-from trivet.tracking.processes import process_tags
+from trivet.tracking.outbox import outbox
+from trivet.tracking.processes import HOST, PID, is_stale, process_tags
 from trivet.tracking.provenance import ARGUMENTS, Provenance, arguments, loose_source
 from trivet.tracking.registry import Registry
+from trivet.tracking.spool import Spool, is_outage, replay, spool_folder
 
-__all__ = ["ActiveRun", "start"]
+__all__ = ["ActiveRun", "resume", "start"]
 
 KIND = "experiment"
 NOTE = "note"
+RESUMED = "trivet.resumed"
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _current: ContextVar[ActiveRun | None] = ContextVar("trivet_run", default=None)
 _open: dict[str, ActiveRun] = {}
@@ -83,7 +91,39 @@ def start(
         experiment=_experiment(context, experiment, above),
     )
     shared = above.provenance if isinstance(above, ActiveRun) else None
-    run = ActiveRun(context, record, shared)
+    return _opened(ActiveRun(context, record, shared))
+
+
+def resume(context: Context, id_: str, *, tags: Mapping[str, object] | None = None) -> ActiveRun:
+    """Go on with a run whose process died or that has ended; its metrics go on from their last steps.
+
+    One that has ended keeps its status in the ledger until it ends again.
+
+    Raises:
+        NotFound: there is no such run.
+        Conflict: it is at work, in this process or in another one of this machine, or it lies in the bin.
+        TrivetError: the ledger cannot be read.
+    """
+    replay(context.ledger, context.root)  # what its process left behind belongs before what comes now
+    stored = context.ledger.run(id_.removeprefix("run:"))
+    if stored.id in _open and _open[stored.id].record.ended is None:
+        raise Conflict(f"The run {stored.name!r} is open in this process. Go on with that one, or with run.child(...).")
+    if stored.deleted is not None:
+        raise Conflict(f"The run {stored.name!r} ({stored.id}) lies in the bin. Take it out before you resume it.")
+    here = process_tags(context.host)
+    if stored.status == "running" and stored.tags.get(HOST) == context.host and not is_stale(stored, host=context.host):
+        raise Conflict(
+            f"The run {stored.name!r} is at work in process {stored.tags.get(PID)}. Open another with "
+            f"parent={stored.id!r}, or wait until it ends."
+        )
+    again = {RESUMED: str(int(stored.tags.get(RESUMED, "0")) + 1)}
+    record = replace(
+        stored, status="running", ended=None, error="", tags=stored.tags | _as_tags(tags or {}) | here | again
+    )
+    return _opened(ActiveRun(context, record, resumed=True))
+
+
+def _opened(run: ActiveRun) -> ActiveRun:
     if not _open:
         # Registered late, so that it runs before whatever the project registered: exits run last in, first out.
         atexit.unregister(_end_all)
@@ -95,9 +135,12 @@ def start(
 class ActiveRun:
     """A run that is open for writing. Made by ``project.run(...)``; safe to share among threads."""
 
-    def __init__(self, context: Context, record: Run, provenance: Provenance | None = None) -> None:
-        self.context = context
-        self._journal = Journal(context.ledger, record)
+    def __init__(
+        self, context: Context, record: Run, provenance: Provenance | None = None, *, resumed: bool = False
+    ) -> None:
+        self.context, self._id = context, record.id
+        self._journal = Journal(context.ledger, record, spool=_spool(context, record), resumed=resumed)
+        self._saving = dataclasses.replace(context, ledger=outbox(context.ledger, self._journal))
         self.provenance = provenance or Provenance(context)
         self._tokens: list[Token[ActiveRun | None]] = []
         self._process = os.getpid()
@@ -112,7 +155,7 @@ class ActiveRun:
     @property
     def id(self) -> str:
         """The id of the run."""
-        return self.record.id
+        return self._id
 
     @property
     def name(self) -> str:
@@ -158,10 +201,11 @@ class ActiveRun:
         """Record metrics at ``step``. Without one, each name counts its own steps: 0, 1, 2...
 
         A repeated step is a further point. Names that are no Python names go into a dict: ``run.log({"val/auc": 0.7})``.
+        A run that has ended still takes metrics: a score is often known later.
 
         Raises:
             Invalid: a value is no number, or the step no whole number from 0.
-            Conflict: the run has ended.
+            Conflict: the run was opened by the process that this one was forked from.
         """
         at = self.context.clock()
         if values:
@@ -171,6 +215,8 @@ class ActiveRun:
             for name, value in metrics.items()
         ]
         self._journal.measure(None if step is None else check_step(step), points, at)
+        if self._id not in _open:
+            _opened(self)  # a late metric is written before the process ends, too
 
     def tag(self, given: Mapping[str, object] | None = None, /, **more: object) -> None:
         """Put tags on the run; a tag of the same name is replaced."""
@@ -191,11 +237,7 @@ class ActiveRun:
         """
         artifact = self._as_artifact(thing)
         slot = check_name("input", name or artifact.kind)
-        self._journal.change(
-            lambda run: replace(
-                run, inputs=run.inputs | {free_slot(run.inputs, slot, artifact.digest): artifact.digest}
-            )
-        )
+        self._take_in(slot, artifact.digest)
         return thing
 
     def output(self, name: str, value: object) -> Artifact:
@@ -207,7 +249,7 @@ class ActiveRun:
 
     def table(self, frame: object, name: str) -> Artifact:
         """Keep a pandas, Polars or Arrow table as an output."""
-        return self._put_out(name, values.save(frame, self.context, "table"))
+        return self._put_out(name, values.save(frame, self._saving, "table"))
 
     def file(self, content: bytes | str | Path, name: str | None = None) -> Artifact:
         """Keep a file, a folder (both by path) or bytes as an output, named as it is unless told otherwise.
@@ -219,14 +261,14 @@ class ActiveRun:
         if isinstance(content, bytes):
             if name is None:
                 raise Invalid("Bytes have no name of their own. Write run.file(content, 'log.txt').")
-            return self._put_out(name, save_file(self.context, content, name))
+            return self._put_out(name, save_file(self._saving, content, name))
         path = Path(content)
         name = check_path(name or path.name)
         if path.is_dir():
-            return self._put_out(name, values.save(path, self.context, "folder"))
+            return self._put_out(name, values.save(path, self._saving, "folder"))
         if not path.is_file():
             raise NotFound("file", str(path), [str(p) for p in path.parent.glob("*")] if path.parent.is_dir() else [])
-        return self._put_out(name, save_file(self.context, path, name))
+        return self._put_out(name, save_file(self._saving, path, name))
 
     def figure(self, figure: object, name: str) -> Artifact:
         """Keep a Matplotlib figure (as PNG) or a Plotly figure (as JSON, it stays interactive) as an output.
@@ -236,7 +278,7 @@ class ActiveRun:
         """
         content, ending = figure_bytes(figure)
         name = name if name.endswith(ending) else name + ending
-        return self._put_out(name, save_file(self.context, content, name))
+        return self._put_out(name, save_file(self._saving, content, name))
 
     def model(self, model: object, name: str | None = None) -> Artifact:
         """Keep a ``tv.Model`` or a fitted scikit-learn estimator; under ``name`` it also becomes a model's version.
@@ -246,11 +288,11 @@ class ActiveRun:
         """
         if name is not None:
             Registry.check(name)
-        artifact = self._put_out(name or "model", values.save(_wrapped(model), self.context, "model"))
+        artifact = self._put_out(name or "model", values.save(_wrapped(model), self._saving, "model"))
         if trained_on := getattr(model, "training_set", None):
-            self.input(self.context.ledger.artifact(trained_on), "training_set")
+            self._take_in("training_set", trained_on)
         if name is not None:
-            Registry(self.context).register(name, artifact, why=f"run {self.name!r} ({self.id[:12]})")
+            self._register(name, artifact)
         return artifact
 
     def child(self, name: str, *, tags: Mapping[str, object] | None = None) -> ActiveRun:
@@ -260,18 +302,24 @@ class ActiveRun:
     # How it ends
 
     def flush(self) -> None:
-        """Write everything taken so far, now.
+        """Write everything taken so far, now: to the ledger or, while that is away, to the spool on this machine.
+
+        What was flushed survives whatever becomes of the process.
 
         Raises:
-            TrivetError: the ledger failed; everything is kept.
+            TrivetError: neither could be written to; everything is kept.
         """
-        self._journal.flush()
+        self._journal.secure()
 
     def end(self, status: Status = "finished", error: str = "") -> Run:
         """End the run and write everything. Ending it again changes nothing.
 
+        A ledger that is away for some seconds is waited for; after that the spool on this machine holds the rest, one
+        warning says so, and it is handed in as soon as the ledger is back: by this process, the next ``tv.open()`` or
+        ``trivet sync``.
+
         Raises:
-            TrivetError: the ledger failed; everything is kept, and ``end()`` may be called again.
+            TrivetError: neither could be written to; everything is kept, and ``end()`` may be called again.
         """
         if self.record.ended is None:
             self._keep_provenance()
@@ -304,7 +352,7 @@ class ActiveRun:
 
     def _as_artifact(self, thing: object) -> Artifact:
         made = thing if isinstance(thing, Artifact) else getattr(thing, "artifact", None)
-        return made if isinstance(made, Artifact) else values.save(thing, self.context)
+        return made if isinstance(made, Artifact) else values.save(thing, self._saving)
 
     def _put_out(self, name: str, artifact: Artifact) -> Artifact:
         slot = check_path(name)
@@ -313,15 +361,39 @@ class ActiveRun:
                 run, outputs=run.outputs | {free_slot(run.outputs, slot, artifact.digest): artifact.digest}
             )
         )
-        self._journal.flush()  # an artifact without its run is an orphan: not left to the next batch
+        self._journal.secure()
         return artifact
+
+    def _take_in(self, slot: str, digest: str) -> None:
+        self._journal.change(
+            lambda run: replace(run, inputs=run.inputs | {free_slot(run.inputs, slot, digest): digest})
+        )
+
+    def _register(self, name: str, artifact: Artifact) -> None:
+        try:
+            Registry(self.context).register(name, artifact, why=f"run {self.name!r} ({self.id[:12]})")
+        except TrivetError as exc:
+            if not is_outage(exc):
+                raise
+            _log.warning(
+                "The model %s of run %r is kept, but could not be registered as %r (%s). "
+                "Register it with project.register(%r, %r) later.",
+                *(artifact.id, self.name, name, exc, name, artifact.digest),
+            )
 
     def _keep_provenance(self) -> None:
         recipe, tags = self.provenance.recipe(), self.provenance.tags()
         self._journal.change(lambda run: replace(run, recipe=recipe, tags=tags | run.tags))
         if (source := loose_source(self.context.root)) is not None:
             name, content = source
-            self.input(save_file(self.context, content, name), "script")
+            self.input(save_file(self._saving, content, name), "script")
+
+
+def _spool(context: Context, record: Run) -> Spool | None:
+    """A ledger in memory dies with the process, and nothing could be handed in to it."""
+    if isinstance(context.ledger, MemoryStore):
+        return None
+    return Spool(spool_folder(context.root), record.id)
 
 
 def _parent(context: Context, parent: str | Run | ActiveRun | None) -> Run | ActiveRun | None:

@@ -65,7 +65,8 @@ def open(  # noqa: A001 - reads as tv.open()
             host=socket.gethostname(),
         )
     )
-    if next((settings.root / ".trivet" / "spool").glob("*.spool"), None) is not None:
+    folder = settings.root / ".trivet"
+    if any(next((folder / name).glob(what), None) for name, what in (("spool", "*.spool"), ("console", "*"))):
         _hand_in(project)
     return project
 

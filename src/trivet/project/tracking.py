@@ -31,6 +31,8 @@ class Tracking(Records):
         tags: Mapping[str, str] | None = None,
         parent: str | None = None,
         resume: str | None = None,
+        console: bool = False,
+        system: bool | float = False,
     ) -> ActiveRun:
         """Record what happens inside ``with project.run("deeper trees") as run:``.
 
@@ -41,6 +43,8 @@ class Tracking(Records):
             tags: more about it, by name; they may be changed later.
             parent: the id of another run that this one belongs to; the run around it by default.
             resume: the id of a run to go on with instead of opening one, after its process died or it ended.
+            console: keep what is printed, as the output ``console.txt``.
+            system: record what the machine does, as metrics named ``system/...``, every ten seconds or every so many.
 
         Raises:
             NotFound: there is no such parent, or no run to resume.
@@ -63,8 +67,16 @@ class Tracking(Records):
         if resume is not None:
             if name or experiment or parent:
                 raise Invalid("A resumed run keeps its name, experiment and parent. Write project.run(resume=ID).")
-            return resumed(self.context, resume, tags=tags)
-        return start(self.context, name, experiment=experiment, tags=tags or {}, parent=parent)
+            return resumed(self.context, resume, tags=tags, console=console, system=system)
+        return start(
+            self.context,
+            name,
+            experiment=experiment,
+            tags=tags or {},
+            parent=parent,
+            console=console,
+            system=system,
+        )
 
     def sync(self) -> list[Replayed]:
         """Hand in what runs of dead processes left in the spool, because they were killed or the ledger was away.
@@ -75,9 +87,11 @@ class Tracking(Records):
         Raises:
             TrivetError: the ledger cannot be written to; nothing is lost.
         """
+        from trivet.tracking.console import collect
         from trivet.tracking.spool import replay
 
         self._handed_in = [*getattr(self, "_handed_in", []), *replay(self.context.ledger, self.context.root)]
+        collect(self.context)
         return self._handed_in
 
     @property

@@ -23,7 +23,7 @@ import traceback
 import warnings
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -36,21 +36,26 @@ from trivet.ledger import Artifact, Run, Status
 from trivet.ledger.stores.memory import MemoryStore
 from trivet.pipelines import values
 from trivet.pipelines.context import Context
-from trivet.tracking.entries import check_name, check_path, check_step, free_slot, number, parameter
+from trivet.tracking.console import NAME as CONSOLE
+from trivet.tracking.console import Console
+from trivet.tracking.entries import check_name, check_path, check_step, check_text, free_slot, number, parameter
 from trivet.tracking.experiments import Experiments
-from trivet.tracking.files import figure_bytes, save_file
+from trivet.tracking.files import figure_bytes, image_bytes, save_file
 from trivet.tracking.journal import Journal
 from trivet.tracking.outbox import outbox
-from trivet.tracking.processes import HOST, PID, is_stale, process_tags
+from trivet.tracking.processes import HOST, PID, is_stale, process_tags, running_cell
 from trivet.tracking.provenance import ARGUMENTS, Provenance, arguments, loose_source
 from trivet.tracking.registry import Registry
 from trivet.tracking.spool import Spool, is_outage, replay, spool_folder
+from trivet.tracking.system import EVERY, Sampler
 
 __all__ = ["ActiveRun", "resume", "start"]
 
 KIND = "experiment"
 NOTE = "note"
 RESUMED = "trivet.resumed"
+CELL = "trivet.cell"
+LONGEST_CELL = 20_000  # characters
 
 T = TypeVar("T")
 
@@ -67,16 +72,20 @@ def start(
     experiment: str = "",
     parent: str | Run | ActiveRun | None = None,
     tags: Mapping[str, object] | None = None,
+    console: bool = False,
+    system: bool | float = False,
 ) -> ActiveRun:
     """Open a run. Without ``parent`` it belongs to the run whose ``with`` block it is opened in, if there is one.
 
-    Without ``experiment``, the name of a group, it is in that of its parent.
+    Without ``experiment``, the name of a group, it is in that of its parent. ``console`` keeps what is printed, and
+    ``system`` records what the machine does, every ten seconds or every so many.
 
     Raises:
         Invalid: a name that cannot be one.
         NotFound: there is no run ``parent``.
         TrivetError: the ledger could not record the beginning.
     """
+    _check_interval(system)
     above = _parent(context, parent)
     record = Run(
         id=new_id(context.clock),
@@ -87,14 +96,21 @@ def start(
         parent=above.id if above else None,
         user=context.user,
         host=context.host,
-        tags=_as_tags(tags or {}) | process_tags(context.host) | _started_with(),
+        tags=_as_tags(tags or {}) | process_tags(context.host) | _started_with() | _cell(),
         experiment=_experiment(context, experiment, above),
     )
     shared = above.provenance if isinstance(above, ActiveRun) else None
-    return _opened(ActiveRun(context, record, shared))
+    return _opened(ActiveRun(context, record, shared)).watch(console=console, system=system)
 
 
-def resume(context: Context, id_: str, *, tags: Mapping[str, object] | None = None) -> ActiveRun:
+def resume(
+    context: Context,
+    id_: str,
+    *,
+    tags: Mapping[str, object] | None = None,
+    console: bool = False,
+    system: bool | float = False,
+) -> ActiveRun:
     """Go on with a run whose process died or that has ended; its metrics go on from their last steps.
 
     One that has ended keeps its status in the ledger until it ends again.
@@ -104,6 +120,7 @@ def resume(context: Context, id_: str, *, tags: Mapping[str, object] | None = No
         Conflict: it is at work, in this process or in another one of this machine, or it lies in the bin.
         TrivetError: the ledger cannot be read.
     """
+    _check_interval(system)
     replay(context.ledger, context.root)  # what its process left behind belongs before what comes now
     stored = context.ledger.run(id_.removeprefix("run:"))
     if stored.id in _open and _open[stored.id].record.ended is None:
@@ -120,7 +137,7 @@ def resume(context: Context, id_: str, *, tags: Mapping[str, object] | None = No
     record = replace(
         stored, status="running", ended=None, error="", tags=stored.tags | _as_tags(tags or {}) | here | again
     )
-    return _opened(ActiveRun(context, record, resumed=True))
+    return _opened(ActiveRun(context, record, resumed=True)).watch(console=console, system=system)
 
 
 def _opened(run: ActiveRun) -> ActiveRun:
@@ -143,7 +160,10 @@ class ActiveRun:
         self._saving = dataclasses.replace(context, ledger=outbox(context.ledger, self._journal))
         self.provenance = provenance or Provenance(context)
         self._tokens: list[Token[ActiveRun | None]] = []
+        self._known: set[str] = set()  # names of metrics that were checked before
         self._process = os.getpid()
+        self._console: Console | None = None
+        self._sampler: Sampler | None = None
 
     # What it is
 
@@ -211,7 +231,7 @@ class ActiveRun:
         if values:
             metrics = {**values, **metrics}
         points = [
-            (name if name.isidentifier() else check_name("metric", name), number(name, value))
+            (name if name in self._known else self._metric_name(name), number(name, value))
             for name, value in metrics.items()
         ]
         self._journal.measure(None if step is None else check_step(step), points, at)
@@ -270,6 +290,20 @@ class ActiveRun:
             raise NotFound("file", str(path), [str(p) for p in path.parent.glob("*")] if path.parent.is_dir() else [])
         return self._put_out(name, save_file(self._saving, path, name))
 
+    def text(self, text: str, name: str = "text.txt") -> Artifact:
+        """Keep a text as an output: a report, a prompt, a configuration."""
+        return self._put_out(name, save_file(self._saving, text.encode("utf-8", "surrogatepass"), name))
+
+    def image(self, image: object, name: str) -> Artifact:
+        """Keep an image as an output: a Pillow image or a NumPy array (as PNG), or the bytes of an image file.
+
+        Raises:
+            Invalid: it is no image.
+        """
+        name, (content, ending) = check_path(name), image_bytes(image)
+        name = name if PurePosixPath(name).suffix else name + ending
+        return self._put_out(name, save_file(self._saving, content, name))
+
     def figure(self, figure: object, name: str) -> Artifact:
         """Keep a Matplotlib figure (as PNG) or a Plotly figure (as JSON, it stays interactive) as an output.
 
@@ -299,6 +333,19 @@ class ActiveRun:
         """Open a run under this one, from any thread."""
         return start(self.context, name, parent=self, tags=tags)
 
+    def watch(self, *, console: bool = False, system: bool | float = False) -> Self:
+        """Keep what is printed from now on, and record what the machine does, every ten seconds or every so many.
+
+        Raises:
+            Invalid: the interval is no positive number.
+        """
+        _check_interval(system)
+        if console and self._console is None:
+            self._console = Console(self.context.root, self.id)
+        if system and self._sampler is None:
+            self._sampler = Sampler(self.log, self.context.root, EVERY if system is True else float(system))
+        return self
+
     # How it ends
 
     def flush(self) -> None:
@@ -322,6 +369,7 @@ class ActiveRun:
             TrivetError: neither could be written to; everything is kept, and ``end()`` may be called again.
         """
         if self.record.ended is None:
+            self._stop_watching()
             self._keep_provenance()
         self._journal.close(lambda run: replace(run, status=status, ended=self.context.clock(), error=error))
         _open.pop(self.id, None)
@@ -381,12 +429,36 @@ class ActiveRun:
                 *(artifact.id, self.name, name, exc, name, artifact.digest),
             )
 
+    def _metric_name(self, name: object) -> str:
+        checked = check_name("metric", name)
+        self._known.add(checked)
+        return checked
+
+    def _stop_watching(self) -> None:
+        if self._sampler is not None:
+            self._sampler.stop()
+            self._sampler = None
+        if self._console is not None:
+            console, self._console = self._console, None
+            self._put_out(CONSOLE, save_file(self._saving, console.stop(), CONSOLE))
+            console.forget()
+
     def _keep_provenance(self) -> None:
         recipe, tags = self.provenance.recipe(), self.provenance.tags()
         self._journal.change(lambda run: replace(run, recipe=recipe, tags=tags | run.tags))
         if (source := loose_source(self.context.root)) is not None:
             name, content = source
             self.input(save_file(self._saving, content, name), "script")
+
+
+def _check_interval(system: bool | float) -> None:
+    if not isinstance(system, bool) and not system > 0:
+        raise Invalid(f"system={system!r} is no interval. Write system=True for every {EVERY:.0f} seconds.")
+
+
+def _cell() -> dict[str, str]:
+    """The source of the notebook's cell in which this happens; none elsewhere."""
+    return {} if (source := running_cell()) is None else {CELL: source[:LONGEST_CELL]}
 
 
 def _spool(context: Context, record: Run) -> Spool | None:
@@ -415,7 +487,7 @@ def _experiment(context: Context, name: str, above: Run | ActiveRun | None) -> s
 
 
 def _as_tags(tags: Mapping[str, object]) -> dict[str, str]:
-    return {check_name("tag", name): str(value) for name, value in tags.items()}
+    return {check_name("tag", name): check_text("tag", name, str(value)) for name, value in tags.items()}
 
 
 def _started_with() -> dict[str, str]:

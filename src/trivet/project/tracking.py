@@ -78,6 +78,23 @@ class Tracking(Records):
             system=system,
         )
 
+    def autolog(self, on: bool = True) -> None:
+        """Record every fit of an estimator from now on, in this project, without a call at each.
+
+        scikit-learn (searches with their candidates as children), XGBoost, LightGBM, and the optimizer's parameters of
+        PyTorch: parameters, the score on the training data, curves of boosting, the model. Inside an open run the
+        first fit goes into that run. What cannot be recorded never breaks a fit; one warning says so.
+
+        Args:
+            on: False records no more.
+        """
+        from trivet.tracking.autolog import disable, enable
+
+        if on:
+            enable(self.context)
+        else:
+            disable()
+
     def sync(self) -> list[Replayed]:
         """Hand in what runs of dead processes left in the spool, because they were killed or the ledger was away.
 

@@ -49,7 +49,7 @@ from trivet.tracking.registry import Registry
 from trivet.tracking.spool import Spool, is_outage, replay, spool_folder
 from trivet.tracking.system import EVERY, Sampler
 
-__all__ = ["ActiveRun", "resume", "start"]
+__all__ = ["ActiveRun", "current", "resume", "start"]
 
 KIND = "experiment"
 NOTE = "note"
@@ -147,6 +147,11 @@ def _opened(run: ActiveRun) -> ActiveRun:
         atexit.register(_end_all)
     _open[run.id] = run
     return run
+
+
+def current() -> ActiveRun | None:
+    """The run whose ``with`` block this happens in."""
+    return _current.get()
 
 
 class ActiveRun:

@@ -94,7 +94,18 @@ def _describe(run: ActiveRun, estimator: Any, args: tuple[Any, ...], named: dict
         if _has(estimator, "cv_results_"):
             _candidates(run, estimator)
     with _forgiving():
-        run.model(estimator.best_estimator_ if _has(estimator, "best_estimator_") else estimator)
+        _keep(run, estimator.best_estimator_ if _has(estimator, "best_estimator_") else estimator)
+
+
+def _keep(run: ActiveRun, model: Any) -> None:
+    """A booster in the form of its own library, which reads it back whatever its version; all else as a model."""
+    booster = model.get_booster() if hasattr(model, "get_booster") else getattr(model, "booster_", model)
+    if hasattr(booster, "save_raw"):
+        run.file(bytes(booster.save_raw("json")), "model.json")
+    elif hasattr(booster, "model_to_string"):
+        run.text(booster.model_to_string(), "model.txt")
+    else:
+        run.model(model)
 
 
 def _score(estimator: Any, args: tuple[Any, ...], named: Mapping[str, Any]) -> float | None:
@@ -144,6 +155,8 @@ def _trained(library: str, function: Callable[..., Any], args: tuple[Any, ...], 
         answer = function(*args, **named)
         with _forgiving():
             _curves(run, results)
+        with _forgiving():
+            _keep(run, answer)
         return answer
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from tests import servers
 from tests.tracking.project import open_context
 from trivet.pipelines.context import Context
 
@@ -34,3 +36,18 @@ def context(request: pytest.FixtureRequest, root: Path) -> Iterator[Context]:
 @pytest.fixture
 def memory(root: Path) -> Context:
     return open_context(root, "memory:")
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    with servers.postgresql() as url:
+        yield url
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> str:
+    """An empty database."""
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    return postgresql_server

@@ -117,13 +117,16 @@ def test_a_ledger_that_cannot_be_written_to_shows_at_the_beginning():
         Journal(ledger, RUN)
 
 
-def test_nothing_is_taken_after_the_end():
-    journal = Journal(MemoryStore(), RUN)
+def test_only_metrics_are_taken_after_the_end():
+    ledger = MemoryStore()
+    journal = Journal(ledger, RUN, every=0.01)
+    journal.measure(None, [("loss", 1.0)], NOW)
     journal.close(ended)
-    with pytest.raises(Conflict, match=r"The run 'trees' has ended \(finished\) and takes no more"):
-        journal.measure(None, [("loss", 1.0)], NOW)
-    with pytest.raises(Conflict, match="has ended"):
+    with pytest.raises(Conflict, match=r"The run 'trees' has ended \(finished\) and takes no more but metrics"):
         journal.change(lambda run: run)
+    journal.measure(None, [("loss", 0.5)], NOW)
+    wait_until(lambda: ledger.run(RUN.id).metrics == {"loss": 0.5})
+    assert ledger.run(RUN.id).status == "finished"
 
 
 def test_a_refused_change_leaves_the_record_as_it_was():

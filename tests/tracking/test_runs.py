@@ -191,9 +191,13 @@ class TestEnds:
         run.end("failed")
         assert stored(memory, run) == first
         with pytest.raises(Conflict, match="has ended"):
-            run.log(auc=0.6)
+            run.params(depth=3)
         with pytest.raises(Conflict, match="has ended"), run:
             pass
+        run.log(auc=0.6)  # a score that is known later
+        run.flush()
+        assert stored(memory, run).metrics == {"auc": 0.6}
+        assert stored(memory, run).status == "finished"
 
     def test_a_ledger_that_fails_at_the_end_does_not_hide_the_error_of_the_block(self, memory, monkeypatch):
         monkeypatch.setattr("trivet.tracking.journal.ATTEMPTS", 1)

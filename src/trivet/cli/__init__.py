@@ -15,6 +15,7 @@ COMMANDS = {
     "init": "Make a project in a folder.",
     "run": "Run a pipeline of a file or folder.",
     "runs": "List recorded runs.",
+    "sync": "Hand in what killed or cut-off runs left in the spool.",
     "compare": "Show what differs among runs, side by side.",
     "features": "List, define and find features; join, materialize, read, audit.",
     "tables": "List the project's tables; ingest, erase, compact.",

@@ -8,18 +8,21 @@ leg: serving, for one, is given plain callables for features and scores.
 from __future__ import annotations
 
 import getpass
+import logging
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 
 from trivet.clock import Clock, system_clock
 from trivet.config import find_root, load_settings
-from trivet.errors import NotFound
+from trivet.errors import NotFound, TrivetError
 from trivet.pipelines.context import Context
 from trivet.plugins import open_url
 from trivet.project.evidence import Evidence
 
 __all__ = ["Project", "open"]
+
+_log = logging.getLogger(__name__)
 
 
 def open(  # noqa: A001 - reads as tv.open()
@@ -51,7 +54,7 @@ def open(  # noqa: A001 - reads as tv.open()
         raise NotFound("folder", str(folder), hint="Create it, or open another.")
     root = find_root(folder)
     settings = load_settings(root, environment)
-    return Project(
+    project = Project(
         Context(
             root=settings.root,
             settings=settings,
@@ -62,6 +65,17 @@ def open(  # noqa: A001 - reads as tv.open()
             host=socket.gethostname(),
         )
     )
+    folder = settings.root / ".trivet"
+    if any(next((folder / name).glob(what), None) for name, what in (("spool", "*.spool"), ("console", "*"))):
+        _hand_in(project)
+    return project
+
+
+def _hand_in(project: Project) -> None:
+    try:
+        project.sync()
+    except TrivetError as exc:  # whoever opens a project may want to read only; the next one tries again
+        _log.warning("What runs left in the spool could not be handed in: %s", exc)
 
 
 class Project(Evidence):

@@ -10,9 +10,11 @@ from trivet.ledger import Artifact, Run
 
 if TYPE_CHECKING:
     from trivet.tracking.compare import Comparison
+    from trivet.tracking.experiments import Experiments
     from trivet.tracking.registry import ModelVersion, Registry
     from trivet.tracking.runs import ActiveRun
     from trivet.tracking.search import RunList
+    from trivet.tracking.spool import Replayed
 from trivet.project.records import Records
 
 __all__ = ["Tracking"]
@@ -21,16 +23,34 @@ __all__ = ["Tracking"]
 class Tracking(Records):
     """Keeping track."""
 
-    def run(self, name: str, *, tags: Mapping[str, str] | None = None, parent: str | None = None) -> ActiveRun:
+    def run(
+        self,
+        name: str = "",
+        *,
+        experiment: str = "",
+        tags: Mapping[str, str] | None = None,
+        parent: str | None = None,
+        resume: str | None = None,
+        console: bool = False,
+        system: bool | float = False,
+    ) -> ActiveRun:
         """Record what happens inside ``with project.run("deeper trees") as run:``.
 
         Args:
             name: what is tried, for people.
+            experiment: the name of the group that it belongs to, made if there is none yet; that of the run around it
+                by default.
             tags: more about it, by name; they may be changed later.
             parent: the id of another run that this one belongs to; the run around it by default.
+            resume: the id of a run to go on with instead of opening one, after its process died or it ended.
+            console: keep what is printed, as the output ``console.txt``.
+            system: record what the machine does, as metrics named ``system/...``, every ten seconds or every so many.
 
         Raises:
-            NotFound: there is no such parent.
+            NotFound: there is no such parent, or no run to resume.
+            Conflict: the run to resume is at work.
+            Invalid: the name cannot name a run, that of the experiment is longer than 500 characters, or something else
+                is said of a run to resume.
 
         Example:
             >>> import trivet as tv
@@ -41,9 +61,62 @@ class Tracking(Records):
             ...     project.get(f"run:{run.id}").metrics
             {'auc': 0.7}
         """
+        from trivet.tracking.runs import resume as resumed
         from trivet.tracking.runs import start
 
-        return start(self.context, name, tags=tags or {}, parent=parent)
+        if resume is not None:
+            if name or experiment or parent:
+                raise Invalid("A resumed run keeps its name, experiment and parent. Write project.run(resume=ID).")
+            return resumed(self.context, resume, tags=tags, console=console, system=system)
+        return start(
+            self.context,
+            name,
+            experiment=experiment,
+            tags=tags or {},
+            parent=parent,
+            console=console,
+            system=system,
+        )
+
+    def autolog(self, on: bool = True) -> None:
+        """Record every fit of an estimator from now on, in this project, without a call at each.
+
+        scikit-learn (searches with their candidates as children), XGBoost, LightGBM, and the optimizer's parameters of
+        PyTorch: parameters, the score on the training data, curves of boosting, the model. Inside an open run the
+        first fit goes into that run. What cannot be recorded never breaks a fit; one warning says so.
+
+        Args:
+            on: False records no more.
+        """
+        from trivet.tracking.autolog import disable, enable
+
+        if on:
+            enable(self.context)
+        else:
+            disable()
+
+    def sync(self) -> list[Replayed]:
+        """Hand in what runs of dead processes left in the spool, because they were killed or the ledger was away.
+
+        ``tv.open()`` does this, too, and the answer tells of all that was handed in since. It is safe at any moment, from
+        several processes at once, and again.
+
+        Raises:
+            TrivetError: the ledger cannot be written to; nothing is lost.
+        """
+        from trivet.tracking.console import collect
+        from trivet.tracking.spool import replay
+
+        self._handed_in = [*getattr(self, "_handed_in", []), *replay(self.context.ledger, self.context.root)]
+        collect(self.context)
+        return self._handed_in
+
+    @property
+    def experiments(self) -> Experiments:
+        """The groups of runs: made by their first run, renamed, described, put into the bin and taken out again."""
+        from trivet.tracking.experiments import Experiments
+
+        return Experiments(self.context)
 
     def runs(self, **conditions: Any) -> RunList:
         """Recorded runs, newest first, as a list that prints as a table and converts with ``to_pandas()``.

@@ -17,7 +17,7 @@ from typing import Any
 from trivet.errors import Invalid
 from trivet.types import Json
 
-__all__ = ["check_name", "check_path", "check_step", "free_slot", "number", "parameter"]
+__all__ = ["check_name", "check_path", "check_step", "check_text", "free_slot", "number", "parameter"]
 
 LONGEST = 250  # characters of a name; what MLflow's protocol allows too
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -35,7 +35,23 @@ def check_name(noun: str, name: object) -> str:
         raise Invalid(f"The name of a {noun} may have {LONGEST} characters; {name[:30] + '...'!r} has {len(name)}.")
     if _CONTROL.search(name):
         raise Invalid(f"{name!r} cannot name a {noun}: it holds a line break or another control character.")
-    return name
+    return check_text("name of a", noun, name)
+
+
+def check_text(noun: str, name: str, text: str) -> str:
+    """``text`` as it is, where it can be stored.
+
+    Raises:
+        Invalid: it holds half of a surrogate pair, which is no character.
+    """
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as exc:
+            raise Invalid(
+                f"The {noun} {name!r} holds {text[exc.start]!r}, which is half of a character and cannot be stored."
+            ) from exc
+    return text
 
 
 def check_path(name: object) -> str:
@@ -113,7 +129,7 @@ def parameter(name: str, value: object) -> Json:
         case None | bool():
             return value
         case str():
-            return str(value)
+            return check_text("parameter", name, str(value))
         case int():
             return int(value)
         case float():
@@ -123,7 +139,7 @@ def parameter(name: str, value: object) -> Json:
         case datetime() | date():
             return value.isoformat()
         case Mapping():
-            return {str(key): parameter(name, item) for key, item in value.items()}
+            return {check_text("parameter", name, str(key)): parameter(name, item) for key, item in value.items()}
         case list() | tuple():
             return [parameter(name, item) for item in value]
         case set() | frozenset():

@@ -7,13 +7,14 @@ reads asks ``is_stale``. The answer is known on the machine of the run only; els
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from socket import gethostname
 
 from trivet.ledger import Run
 
-__all__ = ["is_stale", "process_tags", "status_of"]
+__all__ = ["HOST", "PID", "is_stale", "process_tags", "running_cell", "status_of"]
 
 PID, HOST, BIRTH = "trivet.pid", "trivet.host", "trivet.birth"
 
@@ -34,6 +35,14 @@ def is_stale(run: Run, *, host: str | None = None) -> bool:
 def status_of(run: Run, *, host: str | None = None) -> str:
     """The status to show: the recorded one, or ``dead``."""
     return "dead" if is_stale(run, host=host) else run.status
+
+
+def running_cell() -> str | None:
+    """The source of the notebook's cell that is executed now; IPython is never imported for this."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
+    cells = shell.user_ns.get("In", []) if shell is not None else []
+    return str(cells[-1]) if cells and str(cells[-1]).strip() else None
 
 
 def _lives(pid: int, tags: Mapping[str, str]) -> bool:

@@ -6,8 +6,8 @@
         run.model(model, "delay")
 
 A run opened by ``with`` inside another becomes its child. However the block ends, the run ends with it and says how.
-Writing is left to ``journal`` (in batches, behind the caller's back), the code and environment to ``provenance``,
-reading to ``search`` and ``compare``.
+Writing is left to ``journal`` (in batches, behind the caller's back, with a ``spool`` on this machine), the code and
+environment to ``provenance``, reading to ``search`` and ``compare``.
 
 Invariant: an entry is checked before it is taken, and a taken entry is never dropped or silently replaced; only tags of
 the same name are replaced, because people mean that.
@@ -16,12 +16,15 @@ the same name are replaced, because people mean that.
 from __future__ import annotations
 
 import atexit
+import dataclasses
+import logging
 import os
+import time
 import traceback
 import warnings
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -31,40 +34,61 @@ from trivet.clock import new_id
 from trivet.digest import canonical
 from trivet.errors import Conflict, Invalid, NotFound, TrivetError
 from trivet.ledger import Artifact, Run, Status
+from trivet.ledger.stores.memory import MemoryStore
 from trivet.pipelines import values
 from trivet.pipelines.context import Context
-from trivet.tracking.entries import check_name, check_path, check_step, free_slot, number, parameter
-from trivet.tracking.files import figure_bytes, save_file
+from trivet.tracking.console import NAME as CONSOLE
+from trivet.tracking.console import Console
+from trivet.tracking.entries import check_name, check_path, check_step, check_text, free_slot, number, parameter
+from trivet.tracking.experiments import Experiments
+from trivet.tracking.files import figure_bytes, image_bytes, save_file
 from trivet.tracking.journal import Journal
-from trivet.tracking.processes import process_tags
+from trivet.tracking.outbox import outbox
+from trivet.tracking.processes import HOST, PID, is_stale, process_tags, running_cell
 from trivet.tracking.provenance import ARGUMENTS, PLACE, Provenance, arguments, loose_source, place_in
 from trivet.tracking.registry import Registry
+from trivet.tracking.spool import Spool, is_outage, replay, spool_folder
+from trivet.tracking.system import EVERY, Sampler
 
-__all__ = ["ActiveRun", "current", "start"]
+__all__ = ["ActiveRun", "current", "resume", "start"]
 
 KIND = "experiment"
 NOTE = "note"
+RESUMED = "trivet.resumed"
+CELL = "trivet.cell"
+LONGEST_CELL = 20_000  # characters
+SAME_MOMENT = 1.0  # seconds in which runs that begin share what was captured
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
+
 _current: ContextVar[ActiveRun | None] = ContextVar("trivet_run", default=None)
 _open: dict[str, ActiveRun] = {}
+_last_capture: tuple[Context, float, Provenance] | None = None
 
 
 def start(
     context: Context,
     name: str,
     *,
+    experiment: str = "",
     parent: str | Run | ActiveRun | None = None,
     tags: Mapping[str, object] | None = None,
+    console: bool = False,
+    system: bool | float = False,
 ) -> ActiveRun:
     """Open a run. Without ``parent`` it belongs to the run whose ``with`` block it is opened in, if there is one.
+
+    Without ``experiment``, the name of a group, it is in that of its parent. ``console`` keeps what is printed, and
+    ``system`` records what the machine does, every ten seconds or every so many.
 
     Raises:
         Invalid: a name that cannot be one.
         NotFound: there is no run ``parent``.
         TrivetError: the ledger could not record the beginning.
     """
+    _check_interval(system)
     above = _parent(context, parent)
     record = Run(
         id=new_id(context.clock),
@@ -75,10 +99,51 @@ def start(
         parent=above.id if above else None,
         user=context.user,
         host=context.host,
-        tags=_as_tags(tags or {}) | process_tags(context.host) | _started_with(),
+        tags=_as_tags(tags or {}) | process_tags(context.host) | _started_with() | _cell(),
+        experiment=_experiment(context, experiment, above),
     )
-    shared = above.provenance if isinstance(above, ActiveRun) else None
-    run = ActiveRun(context, record, shared)
+    shared = above.provenance if isinstance(above, ActiveRun) else _fresh_capture(context)
+    return _opened(ActiveRun(context, record, shared)).watch(console=console, system=system)
+
+
+def resume(
+    context: Context,
+    id_: str,
+    *,
+    tags: Mapping[str, object] | None = None,
+    console: bool = False,
+    system: bool | float = False,
+) -> ActiveRun:
+    """Go on with a run whose process died or that has ended; its metrics go on from their last steps.
+
+    One that has ended keeps its status in the ledger until it ends again.
+
+    Raises:
+        NotFound: there is no such run.
+        Conflict: it is at work, in this process or in another one of this machine, or it lies in the bin.
+        TrivetError: the ledger cannot be read.
+    """
+    _check_interval(system)
+    replay(context.ledger, context.root)  # what its process left behind belongs before what comes now
+    stored = context.ledger.run(id_.removeprefix("run:"))
+    if stored.id in _open and _open[stored.id].record.ended is None:
+        raise Conflict(f"The run {stored.name!r} is open in this process. Go on with that one, or with run.child(...).")
+    if stored.deleted is not None:
+        raise Conflict(f"The run {stored.name!r} ({stored.id}) lies in the bin. Take it out before you resume it.")
+    here = process_tags(context.host)
+    if stored.status == "running" and stored.tags.get(HOST) == context.host and not is_stale(stored, host=context.host):
+        raise Conflict(
+            f"The run {stored.name!r} is at work in process {stored.tags.get(PID)}. Open another with "
+            f"parent={stored.id!r}, or wait until it ends."
+        )
+    again = {RESUMED: str(int(stored.tags.get(RESUMED, "0")) + 1)}
+    record = replace(
+        stored, status="running", ended=None, error="", tags=stored.tags | _as_tags(tags or {}) | here | again
+    )
+    return _opened(ActiveRun(context, record, resumed=True)).watch(console=console, system=system)
+
+
+def _opened(run: ActiveRun) -> ActiveRun:
     if not _open:
         # Registered late, so that it runs before whatever the project registered: exits run last in, first out.
         atexit.unregister(_end_all)
@@ -90,12 +155,18 @@ def start(
 class ActiveRun:
     """A run that is open for writing. Made by ``project.run(...)``; safe to share among threads."""
 
-    def __init__(self, context: Context, record: Run, provenance: Provenance | None = None) -> None:
-        self.context = context
-        self._journal = Journal(context.ledger, record)
-        self.provenance = provenance or Provenance(context)
+    def __init__(
+        self, context: Context, record: Run, provenance: Provenance | None = None, *, resumed: bool = False
+    ) -> None:
+        self.context, self._id = context, record.id
+        self._journal = Journal(context.ledger, record, spool=_spool(context, record), resumed=resumed)
+        self._saving = dataclasses.replace(context, ledger=outbox(context.ledger, self._journal))
+        self.provenance = provenance or _capture(context)
         self._tokens: list[Token[ActiveRun | None]] = []
+        self._known: set[str] = set()  # names of metrics that were checked before
         self._process = os.getpid()
+        self._console: Console | None = None
+        self._sampler: Sampler | None = None
 
     # What it is
 
@@ -107,7 +178,7 @@ class ActiveRun:
     @property
     def id(self) -> str:
         """The id of the run."""
-        return self.record.id
+        return self._id
 
     @property
     def name(self) -> str:
@@ -153,19 +224,22 @@ class ActiveRun:
         """Record metrics at ``step``. Without one, each name counts its own steps: 0, 1, 2...
 
         A repeated step is a further point. Names that are no Python names go into a dict: ``run.log({"val/auc": 0.7})``.
+        A run that has ended still takes metrics: a score is often known later.
 
         Raises:
             Invalid: a value is no number, or the step no whole number from 0.
-            Conflict: the run has ended.
+            Conflict: the run was opened by the process that this one was forked from.
         """
         at = self.context.clock()
         if values:
             metrics = {**values, **metrics}
         points = [
-            (name if name.isidentifier() else check_name("metric", name), number(name, value))
+            (name if name in self._known else self._metric_name(name), number(name, value))
             for name, value in metrics.items()
         ]
         self._journal.measure(None if step is None else check_step(step), points, at)
+        if self._id not in _open:
+            _opened(self)  # a late metric is written before the process ends, too
 
     def tag(self, given: Mapping[str, object] | None = None, /, **more: object) -> None:
         """Put tags on the run; a tag of the same name is replaced."""
@@ -187,13 +261,7 @@ class ActiveRun:
         artifact = self._as_artifact(thing)
         slot = check_name("input", name or artifact.kind)
         place = place_in(self.context.root, thing) if isinstance(thing, Path) else None
-
-        def alter(run: Run) -> Run:
-            free = free_slot(run.inputs, slot, artifact.digest)
-            tags = {PLACE + free: place} if place else {}
-            return replace(run, inputs=run.inputs | {free: artifact.digest}, tags=run.tags | tags)
-
-        self._journal.change(alter)
+        self._take_in(slot, artifact.digest, place)
         return thing
 
     def read(self, artifact: Artifact) -> None:
@@ -210,7 +278,7 @@ class ActiveRun:
 
     def table(self, frame: object, name: str) -> Artifact:
         """Keep a pandas, Polars or Arrow table as an output."""
-        return self._put_out(name, values.save(frame, self.context, "table"))
+        return self._put_out(name, values.save(frame, self._saving, "table"))
 
     def file(self, content: bytes | str | Path, name: str | None = None) -> Artifact:
         """Keep a file, a folder (both by path) or bytes as an output, named as it is unless told otherwise.
@@ -222,14 +290,28 @@ class ActiveRun:
         if isinstance(content, bytes):
             if name is None:
                 raise Invalid("Bytes have no name of their own. Write run.file(content, 'log.txt').")
-            return self._put_out(name, save_file(self.context, content, name))
+            return self._put_out(name, save_file(self._saving, content, name))
         path = Path(content)
         name = check_path(name or path.name)
         if path.is_dir():
-            return self._put_out(name, values.save(path, self.context, "folder"))
+            return self._put_out(name, values.save(path, self._saving, "folder"))
         if not path.is_file():
             raise NotFound("file", str(path), [str(p) for p in path.parent.glob("*")] if path.parent.is_dir() else [])
-        return self._put_out(name, save_file(self.context, path, name))
+        return self._put_out(name, save_file(self._saving, path, name))
+
+    def text(self, text: str, name: str = "text.txt") -> Artifact:
+        """Keep a text as an output: a report, a prompt, a configuration."""
+        return self._put_out(name, save_file(self._saving, text.encode("utf-8", "surrogatepass"), name))
+
+    def image(self, image: object, name: str) -> Artifact:
+        """Keep an image as an output: a Pillow image or a NumPy array (as PNG), or the bytes of an image file.
+
+        Raises:
+            Invalid: it is no image.
+        """
+        name, (content, ending) = check_path(name), image_bytes(image)
+        name = name if PurePosixPath(name).suffix else name + ending
+        return self._put_out(name, save_file(self._saving, content, name))
 
     def figure(self, figure: object, name: str) -> Artifact:
         """Keep a Matplotlib figure (as PNG) or a Plotly figure (as JSON, it stays interactive) as an output.
@@ -239,7 +321,7 @@ class ActiveRun:
         """
         content, ending = figure_bytes(figure)
         name = name if name.endswith(ending) else name + ending
-        return self._put_out(name, save_file(self.context, content, name))
+        return self._put_out(name, save_file(self._saving, content, name))
 
     def model(self, model: object, name: str | None = None) -> Artifact:
         """Keep a ``tv.Model`` or a fitted scikit-learn estimator; under ``name`` it also becomes a model's version.
@@ -249,34 +331,54 @@ class ActiveRun:
         """
         if name is not None:
             Registry.check(name)
-        artifact = self._put_out(name or "model", values.save(_wrapped(model), self.context, "model"))
+        artifact = self._put_out(name or "model", values.save(_wrapped(model), self._saving, "model"))
         if trained_on := getattr(model, "training_set", None):
-            self.input(self.context.ledger.artifact(trained_on), "training_set")
+            self._take_in("training_set", trained_on)
         if name is not None:
-            Registry(self.context).register(name, artifact, why=f"run {self.name!r} ({self.id[:12]})")
+            self._register(name, artifact)
         return artifact
 
     def child(self, name: str, *, tags: Mapping[str, object] | None = None) -> ActiveRun:
         """Open a run under this one, from any thread."""
         return start(self.context, name, parent=self, tags=tags)
 
+    def watch(self, *, console: bool = False, system: bool | float = False) -> Self:
+        """Keep what is printed from now on, and record what the machine does, every ten seconds or every so many.
+
+        Raises:
+            Invalid: the interval is no positive number.
+        """
+        _check_interval(system)
+        if console and self._console is None:
+            self._console = Console(self.context.root, self.id)
+        if system and self._sampler is None:
+            self._sampler = Sampler(self.log, self.context.root, EVERY if system is True else float(system))
+        return self
+
     # How it ends
 
     def flush(self) -> None:
-        """Write everything taken so far, now.
+        """Write everything taken so far, now: to the ledger or, while that is away, to the spool on this machine.
+
+        What was flushed survives whatever becomes of the process.
 
         Raises:
-            TrivetError: the ledger failed; everything is kept.
+            TrivetError: neither could be written to; everything is kept.
         """
-        self._journal.flush()
+        self._journal.secure()
 
     def end(self, status: Status = "finished", error: str = "") -> Run:
         """End the run and write everything. Ending it again changes nothing.
 
+        A ledger that is away for some seconds is waited for; after that the spool on this machine holds the rest, one
+        warning says so, and it is handed in as soon as the ledger is back: by this process, the next ``tv.open()`` or
+        ``trivet sync``.
+
         Raises:
-            TrivetError: the ledger failed; everything is kept, and ``end()`` may be called again.
+            TrivetError: neither could be written to; everything is kept, and ``end()`` may be called again.
         """
         if self.record.ended is None:
+            self._stop_watching()
             self._keep_provenance()
         self._journal.close(lambda run: replace(run, status=status, ended=self.context.clock(), error=error))
         _open.pop(self.id, None)
@@ -307,7 +409,7 @@ class ActiveRun:
 
     def _as_artifact(self, thing: object) -> Artifact:
         made = thing if isinstance(thing, Artifact) else getattr(thing, "artifact", None)
-        return made if isinstance(made, Artifact) else values.save(thing, self.context)
+        return made if isinstance(made, Artifact) else values.save(thing, self._saving)
 
     def _put_out(self, name: str, artifact: Artifact) -> Artifact:
         slot = check_path(name)
@@ -316,15 +418,79 @@ class ActiveRun:
                 run, outputs=run.outputs | {free_slot(run.outputs, slot, artifact.digest): artifact.digest}
             )
         )
-        self._journal.flush()  # an artifact without its run is an orphan: not left to the next batch
+        self._journal.secure()
         return artifact
+
+    def _take_in(self, slot: str, digest: str, place: str | None = None) -> None:
+        def alter(run: Run) -> Run:
+            free = free_slot(run.inputs, slot, digest)
+            tags = {PLACE + free: place} if place else {}
+            return replace(run, inputs=run.inputs | {free: digest}, tags=run.tags | tags)
+
+        self._journal.change(alter)
+
+    def _register(self, name: str, artifact: Artifact) -> None:
+        try:
+            Registry(self.context).register(name, artifact, why=f"run {self.name!r} ({self.id[:12]})")
+        except TrivetError as exc:
+            if not is_outage(exc):
+                raise
+            _log.warning(
+                "The model %s of run %r is kept, but could not be registered as %r (%s). "
+                "Register it with project.register(%r, %r) later.",
+                *(artifact.id, self.name, name, exc, name, artifact.digest),
+            )
+
+    def _metric_name(self, name: object) -> str:
+        checked = check_name("metric", name)
+        self._known.add(checked)
+        return checked
+
+    def _stop_watching(self) -> None:
+        if self._sampler is not None:
+            self._sampler.stop()
+            self._sampler = None
+        if self._console is not None:
+            console, self._console = self._console, None
+            self._put_out(CONSOLE, save_file(self._saving, console.stop(), CONSOLE))
+            console.forget()
 
     def _keep_provenance(self) -> None:
         recipe, tags = self.provenance.recipe(), self.provenance.tags()
         self._journal.change(lambda run: replace(run, recipe=recipe, tags=tags | run.tags))
         if (source := loose_source(self.context.root)) is not None:
             name, content = source
-            self.input(save_file(self.context, content, name), "script")
+            self.input(save_file(self._saving, content, name), "script")
+
+
+def _capture(context: Context) -> Provenance:
+    global _last_capture  # noqa: PLW0603 - what the code of this process was a moment ago
+    _last_capture = (context, time.monotonic(), Provenance(context))
+    return _last_capture[2]
+
+
+def _fresh_capture(context: Context) -> Provenance | None:
+    """What was captured for another run a moment ago: a loop over a hundred settings reads the code once a second."""
+    if _last_capture is None or _last_capture[0] is not context:
+        return None
+    return _last_capture[2] if time.monotonic() - _last_capture[1] < SAME_MOMENT else None
+
+
+def _check_interval(system: bool | float) -> None:
+    if not isinstance(system, bool) and not system > 0:
+        raise Invalid(f"system={system!r} is no interval. Write system=True for every {EVERY:.0f} seconds.")
+
+
+def _cell() -> dict[str, str]:
+    """The source of the notebook's cell in which this happens; none elsewhere."""
+    return {} if (source := running_cell()) is None else {CELL: source[:LONGEST_CELL]}
+
+
+def _spool(context: Context, record: Run) -> Spool | None:
+    """A ledger in memory dies with the process, and nothing could be handed in to it."""
+    if isinstance(context.ledger, MemoryStore):
+        return None
+    return Spool(spool_folder(context.root), record.id)
 
 
 def _parent(context: Context, parent: str | Run | ActiveRun | None) -> Run | ActiveRun | None:
@@ -343,8 +509,15 @@ def current(context: Context) -> ActiveRun | None:
     return around
 
 
+def _experiment(context: Context, name: str, above: Run | ActiveRun | None) -> str:
+    if name:
+        return Experiments(context).get_or_make(name).id
+    around = above.record if isinstance(above, ActiveRun) else above
+    return around.experiment if around else ""
+
+
 def _as_tags(tags: Mapping[str, object]) -> dict[str, str]:
-    return {check_name("tag", name): str(value) for name, value in tags.items()}
+    return {check_name("tag", name): check_text("tag", name, str(value)) for name, value in tags.items()}
 
 
 def _started_with() -> dict[str, str]:

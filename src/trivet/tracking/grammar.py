@@ -170,23 +170,23 @@ class _Parser:
 
     def whole(self) -> Condition:
         """Everything that is written."""
-        if self._next.kind == "end":
+        if self._ended():
             return And(())
         condition = self._or()
-        if self._next.kind != "end":
+        if not self._ended():
             self._fail("Here a query goes on with 'and' or 'or', or ends.")
         return condition
 
     def order(self) -> tuple[Order, ...]:
         """A list of fields with their directions."""
         found: list[Order] = []
-        while self._next.kind != "end":
+        while not self._ended():
             asked = self._field()
             descending = self._word("desc")
             if not descending:
                 self._word("asc")
             found.append(Order(asked.field, descending))
-            if self._next.kind != "end" and not self._takes(","):
+            if not self._ended() and not self._takes(","):
                 self._fail("Here an order goes on with 'asc', 'desc' or a comma, or ends.")
         return tuple(found)
 
@@ -392,6 +392,9 @@ class _Parser:
     @property
     def _next(self) -> Token:
         return self._tokens[self._at]
+
+    def _ended(self) -> bool:
+        return self._next.kind == "end"
 
     def _step(self) -> Token:
         token = self._tokens[self._at]

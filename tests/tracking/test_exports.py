@@ -29,7 +29,7 @@ def filled(context, monkeypatch):
 def test_csv_is_read_back_as_it_was(filled, tmp_path):
     path = tmp_path / "runs.csv"
     assert export_runs(filled, path, "metrics.auc >= 0.2", order="metrics.auc desc") == 8
-    rows = list(csv.DictReader(path.open()))
+    rows = list(csv.DictReader(path.read_text().splitlines()))
     assert [row["params.n"] for row in rows] == [str(n) for n in range(9, 1, -1)]
     assert [float(row["metrics.auc"]) for row in rows] == [n / 10 for n in range(9, 1, -1)]
     assert rows[0]["name"] == "it's, 9"
@@ -60,7 +60,7 @@ def test_chosen_columns_and_a_limit(filled, tmp_path):
 def test_what_cannot_be_is_a_sentence_and_leaves_no_file(filled, tmp_path):
     with pytest.raises(Invalid, match=r"neither \.csv nor \.parquet"):
         export_runs(filled, tmp_path / "runs.xls")
-    with pytest.raises(NotFound, match="no column of runs 'nmae'. Did you mean 'name'"):
+    with pytest.raises(NotFound, match=r"no column of runs 'nmae'\. Did you mean 'name'"):
         export_runs(filled, tmp_path / "runs.csv", columns=["nmae"])
     with pytest.raises(Invalid, match="cannot be written"):
         export_runs(filled, tmp_path / "no" / "runs.csv")

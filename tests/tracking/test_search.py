@@ -169,9 +169,9 @@ AUC = [0.1, None, 0.9, 0.5, 0.9]
 @pytest.fixture
 def scored(context):
     made = [
-        a_run(f"n{number}", parameters={"n": number}, metrics={} if auc is None else {"auc": auc}, experiment="01E" * (number % 2))
-        for number, auc in enumerate(AUC)
-    ]  # fmt: skip
+        a_run(f"n{n}", parameters={"n": n}, metrics={} if auc is None else {"auc": auc}, experiment="01E" * (n % 2))
+        for n, auc in enumerate(AUC)
+    ]
     context.ledger.write(*made)
     return context
 
@@ -192,7 +192,7 @@ def test_pages_by_a_statistic(context):
     context.ledger.write(*(a_run(f"n{number}") for number in range(3)))
     listed = runs(context)
     for place, run in enumerate(listed):
-        points = [Metric(run.id, "loss", value, step, NOW) for step, value in enumerate((5.0 - place, 9.0))]
+        points = [Metric(run.id, "loss", step, value, NOW) for step, value in enumerate((5.0 - place, 9.0))]
         context.ledger.write(*points)
     first = runs(context, "metrics.loss.max = 9", order="metrics.loss.min", limit=2)
     rest = runs(context, "metrics.loss.max = 9", order="metrics.loss.min", limit=2, after=first.after)
@@ -224,7 +224,7 @@ def test_experiments_by_name_and_id(scored):
     for asked in ("late/flights", "01E"):
         assert [run.name for run in runs(scored, experiment=asked)] == ["n3", "n1"]
         assert search.count_runs(scored, f"experiment = '{asked}' and params.n > 1") == 1
-    with pytest.raises(NotFound, match="no experiment 'late/flihgts'. Did you mean 'late/flights'"):
+    with pytest.raises(NotFound, match=r"no experiment 'late/flihgts'\. Did you mean 'late/flights'"):
         runs(scored, experiment="late/flihgts")
 
 

@@ -125,7 +125,7 @@ def _write_parquet(path: Path, kinds: dict[str, type], pages: Callable[[], Rows]
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as exc:
-        raise MissingExtra("a Parquet file of runs", "features") from exc
+        raise MissingExtra("pyarrow", extra="features", wanted_for="A Parquet file of runs") from exc
     arrow = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), datetime: pa.timestamp("us", "UTC")}
     schema = pa.schema([pa.field(name, arrow.get(kind, pa.string())) for name, kind in kinds.items()])
     count = 0

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final, Literal, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 from trivet.clock import system_clock
 from trivet.errors import Invalid, TrivetError, nearest
@@ -44,8 +44,8 @@ GROUPS: Final = {
     **dict.fromkeys(("attributes", "attribute", "attr", "run"), "attribute"),
 }
 ALIASES: Final = {
-    **{"run_id": "id", "run_uuid": "id", "run_name": "name", "user_id": "user", "duration": "seconds"},
-    **{"created": "started", "Created": "started", "experiment_id": "experiment"},
+    "run_id": "id", "run_uuid": "id", "run_name": "name", "user_id": "user", "duration": "seconds",
+    "created": "started", "Created": "started", "experiment_id": "experiment",
 }
 """Words that other tools have for attributes."""
 IN_MILLISECONDS: Final = {"start_time": "started", "end_time": "ended", "deleted_time": "deleted"}
@@ -198,7 +198,7 @@ class _Parser:
     def _and(self) -> Condition:
         return self._joined("and", self._not, And)
 
-    def _joined(self, word: str, part: Callable[[], Condition], kind: type[And] | type[Or]) -> Condition:
+    def _joined(self, word: str, part: Callable[[], Condition], kind: type[And | Or]) -> Condition:
         parts = [part()]
         while self._word(word):
             parts.append(part())
@@ -270,7 +270,7 @@ class _Parser:
                 return self._made(asked, op, self._text_value())
         if self._word("in"):
             return self._one_of(asked)
-        self._fail("After a field stands one of = != < <= > >= in, like, ilike, is null.")
+        raise self._error("After a field stands one of = != < <= > >= in, like, ilike, is null.", self._next)
 
     def _one_of(self, asked: _Asked) -> Condition:
         start = self._next
@@ -344,7 +344,7 @@ class _Parser:
         if token.kind == "word" and token.text in {"true", "false"}:
             return token.text
         hint = f" Text stands in quotes: '{token.text}'." if token.kind == "word" else ""
-        self._fail(f"Here a value is missing: a number or a text in quotes.{hint}", token)
+        raise self._error(f"Here a value is missing: a number or a text in quotes.{hint}", token)
 
     def _text_value(self) -> str:
         token = self._step()
@@ -449,7 +449,7 @@ def _in_micros(milliseconds: str) -> int | float:
     if not math.isfinite(number) or "e" in milliseconds.lower():
         return number * 1000  # a power is never worked out exactly: it may have any number of digits
     exact = Fraction(milliseconds) * 1000
-    return int(exact) if exact.denominator == 1 else float(exact)
+    return int(exact) if exact.denominator == 1 and abs(exact) < 2**63 else float(exact)
 
 
 def _part(condition: Condition) -> str:
@@ -458,7 +458,7 @@ def _part(condition: Condition) -> str:
     return f"({write(condition)})" if joined else write(condition)
 
 
-def _written(field: Field, op: Literal["in"] | str, values: Sequence[Value]) -> str:
+def _written(field: Field, op: str, values: Sequence[Value]) -> str:
     name, told = _field(field), [_value_text(value) for value in values]
     if field.group == "attribute" and field.name in _MOMENTS:
         moments = [_moment_text(value) for value in values]

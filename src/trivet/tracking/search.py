@@ -24,8 +24,19 @@ from trivet.tracking.tables import html_table, text_table
 from trivet.types import Digest
 
 __all__ = [
-    *("KINDS", "Question", "RunList", "as_table", "check_kind", "condition_of", "count_runs", "cursor_after"),
-    *("experiment_id", "question_of", "runs", "walk"),
+    "KINDS",
+    "Question",
+    "RunList",
+    "as_table",
+    "check_kind",
+    "condition_of",
+    "count_runs",
+    "cursor_after",
+    "experiment_id",
+    "one_value",
+    "question_of",
+    "runs",
+    "walk",
 ]
 
 Question: TypeAlias = str | Condition
@@ -84,7 +95,8 @@ class RunList(Sequence[Run]):
         """One row for each run as a pandas data frame; see ``as_table``."""
         import pandas as pd
 
-        return pd.DataFrame(as_table(self._runs, host=self._host, columns=columns), columns=columns and list(columns))
+        rows = as_table(self._runs, host=self._host, columns=columns)
+        return pd.DataFrame(rows, columns=None if columns is None else pd.Index(columns))
 
     def to_polars(self, columns: Sequence[str] | None = None) -> Any:
         """One row for each run as a Polars data frame; see ``as_table``."""

@@ -85,20 +85,40 @@ class Tracking(Records):
 
         return count_runs(self.context, query, **words)
 
-    def compare(self, *references: str) -> Comparison:
-        """What differs among runs, side by side.
+    def compare(self, *references: str | Run, query: Question | None = None, **words: Any) -> Comparison:
+        """What differs among runs, side by side; also as curves, parallel coordinates, points and importance.
+
+        Args:
+            references: ids of runs, or runs such as those of ``project.runs(...)``.
+            query: compare also the runs that fit this; ``words`` are those of ``runs`` (``order``, ``limit``...).
+            words: likewise.
 
         Raises:
             NotFound: as ``get``.
-            Invalid: a reference means an artifact; ``diff`` takes those.
+            Invalid: fewer than two runs, or a reference means an artifact; ``diff`` takes those.
+
+        Example:
+            >>> import trivet as tv
+            >>> with tv.open() as project:
+            ...     for depth in (1, 2, 3):
+            ...         with project.run(f"depth {depth}") as run:
+            ...             run.log(score=run.params(depth=depth)["depth"] ** 2)
+            ...     compared = project.compare(query="metrics.score > 0", order="metrics.score")
+            >>> compared.weights("score")
+            score: rank correlation over 3 runs
+            parameter  importance  correlation
+            depth               1            1
         """
         from trivet.tracking.compare import compare
 
-        records = [self.get(reference) for reference in references]
+        records: list[Run | Artifact] = [self.get(one) if isinstance(one, str) else one for one in references]
         for reference, record in zip(references, records, strict=True):
             if isinstance(record, Artifact):
                 raise Invalid(f"{reference!r} is an artifact, and only runs are compared. Ask `diff` for artifacts.")
-        return compare([record for record in records if isinstance(record, Run)])
+        if query is not None or words:
+            records += self.runs(query or "", **words)
+        chosen = {record.id: record for record in records if isinstance(record, Run)}
+        return compare(chosen.values(), self.context.ledger)
 
     def register(self, name: str, model: Artifact | str, *, why: str = "") -> ModelVersion:
         """Give a model a name; the version number is the next one, or the one that this very model has.

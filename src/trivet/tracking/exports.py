@@ -21,7 +21,7 @@ from trivet.pipelines.context import Context
 from trivet.tracking.search import Question, as_table, one_value, question_of, walk
 from trivet.tracking.tables import plain_cell
 
-__all__ = ["export_runs"]
+__all__ = ["export_runs", "write_table"]
 
 _PAGE = 500
 Rows = Iterator[list[dict[str, Any]]]
@@ -51,14 +51,34 @@ def export_runs(
         NotFound: a column that no run can have.
         MissingExtra: Parquet needs ``trivet[features]``.
     """
-    writer = {".csv": _write_csv, ".parquet": _write_parquet}.get(path.suffix)
-    if writer is None:
-        raise Invalid(f"{path.name!r} is neither .csv nor .parquet.")
+    _writer(path)
     asked = question_of(context, query, slim=True, **words)
     kinds = _columns(context, asked, limit, columns)
+    return _replace(path, kinds, lambda: _rows(context, asked, limit, list(kinds)))
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
+    """Write a table of any cells as text and answer ``path``.
+
+    Raises:
+        Invalid: as ``export_runs``.
+        MissingExtra: likewise.
+    """
+    page = [{name: plain_cell(value) for name, value in zip(columns, row, strict=True)} for row in rows]
+    _replace(path, dict.fromkeys(columns, str), lambda: iter([page]))
+    return path
+
+
+def _writer(path: Path) -> Callable[[Path, dict[str, type], Callable[[], Rows]], int]:
+    if path.suffix not in {".csv", ".parquet"}:
+        raise Invalid(f"{path.name!r} is neither .csv nor .parquet.")
+    return _write_csv if path.suffix == ".csv" else _write_parquet
+
+
+def _replace(path: Path, kinds: dict[str, type], pages: Callable[[], Rows]) -> int:
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        count = writer(part, kinds, lambda: _rows(context, asked, limit, list(kinds)))
+        count = _writer(path)(part, kinds, pages)
         part.replace(path)
     except OSError as exc:
         raise Invalid(f"{str(path)!r} cannot be written: {exc.strerror or exc}.") from exc

@@ -44,8 +44,14 @@ GROUPS: Final = {
     **dict.fromkeys(("attributes", "attribute", "attr", "run"), "attribute"),
 }
 ALIASES: Final = {
-    "run_id": "id", "run_uuid": "id", "run_name": "name", "user_id": "user", "duration": "seconds",
-    "created": "started", "Created": "started", "experiment_id": "experiment",
+    "run_id": "id",
+    "run_uuid": "id",
+    "run_name": "name",
+    "user_id": "user",
+    "duration": "seconds",
+    "created": "started",
+    "Created": "started",
+    "experiment_id": "experiment",
 }
 """Words that other tools have for attributes."""
 IN_MILLISECONDS: Final = {"start_time": "started", "end_time": "ended", "deleted_time": "deleted"}

@@ -1,8 +1,8 @@
 """The page of runs with many of them: ``python benchmarks/runs_page.py [RUNS]``.
 
 Fills a project with RUNS runs (100,000) in bulk, serves it, and asks for pages as a person would: the newest, a search that is
-sorted by a metric, the next page of it, one run, eight runs beside one another. Prints the median time to the first byte of each over
-HTTP, and in headless Chromium, where it is installed, from navigation until the page answers keys.
+sorted by a metric, the next page of it, one run, eight runs beside one another. Prints the median time to the first byte of each
+over HTTP, and in headless Chromium, where it is installed, from navigation until the page answers keys.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def first_byte(path: str, times: int = 15) -> float:
     taken = []
     for _ in range(times):
         start = time.perf_counter()
-        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}{path}") as answer:  # noqa: S310 - our own address
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}{path}") as answer:
             answer.read(1)
             taken.append(time.perf_counter() - start)
             answer.read()
@@ -89,7 +89,7 @@ def wait() -> None:
     """Until the server answers."""
     for _ in range(300):
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health").close()  # noqa: S310
+            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health").close()
         except OSError:
             time.sleep(0.1)
         else:
@@ -115,7 +115,7 @@ def main() -> None:
 
 def measure(made: list[Run]) -> None:
     """Print both times of each page."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/api/runs?{urlencode(SEARCH)}") as answer:  # noqa: S310
+    with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/api/runs?{urlencode(SEARCH)}") as answer:
         more = json.load(answer)["more"]
     pages = {
         "the newest runs": "/runs",

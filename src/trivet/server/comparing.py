@@ -84,8 +84,8 @@ def draw_parallel(columns: Mapping[str, Sequence[Any]], labels: Sequence[str], *
         for y, text in ((40, ends[1]), (196, ends[0]), (212, name.partition(".")[2] or name)):
             parts.append(f'<text class="axis" x="{x:.1f}" y="{y}" text-anchor="middle">{escape(text[:14])}</text>')
     for number, label in enumerate(labels):
-        line = [(column[number][0], y) for column in places if (y := column[number][1]) is not None]
-        path = " ".join(f"{'L' if place else 'M'}{x:.1f},{y:.1f}" for place, (x, y) in enumerate(line))
+        stops = [f"{column[number][0]:.1f},{high:.1f}" for column in places if (high := column[number][1]) is not None]
+        path = "M" + " L".join(stops) if stops else ""
         parts.append(f'<path class="line of{number % _COLOURS}" d="{path}"><title>{escape(label)}</title></path>')
     return _svg(title, parts)
 

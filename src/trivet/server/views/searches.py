@@ -41,7 +41,7 @@ def searched(project: Project, asked: dict[str, str]) -> dict[str, Any]:
     return {
         "where": where,
         "order": order,
-        "count": project.count_runs(where, **words),
+        "count": project.count_runs(where, **words) if after is None else None,
         "columns": [_head(name, order, kept) for name in columns],
         "runs": [
             {**run_row(project, run), "cells": [one_value(run, name, project.context.host) for name in columns]}

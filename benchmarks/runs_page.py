@@ -1,8 +1,8 @@
 """The page of runs with many of them: ``python benchmarks/runs_page.py [RUNS]``.
 
 Fills a project with RUNS runs (100,000) in bulk, serves it, and asks for pages as a person would: the newest, a search that is
-sorted by a metric, the next page of it, one run, eight runs beside one another. Prints the median time to the first byte of each
-over HTTP, and in headless Chromium, where it is installed, from navigation until the page answers keys.
+sorted by a metric, the next page of it, one run, eight runs beside one another. Prints the median time to the first byte of
+each over HTTP, and in headless Chromium, where it is installed, from navigation until the page answers keys.
 """
 
 from __future__ import annotations
@@ -77,7 +77,14 @@ def interactive(browser: str, path: str, times: int = 3) -> float:
     """Milliseconds from navigation until the script of the page has done its work, the median of several."""
     taken = []
     for _ in range(times):
-        command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", f"http://127.0.0.1:{PORT}{path}"]
+        command = [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--dump-dom",
+            f"http://127.0.0.1:{PORT}{path}",
+        ]
         page = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
         found = re.search(r'data-ready="([0-9.]+)"', page)
         assert found, "the script of the page did not run"

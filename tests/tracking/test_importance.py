@@ -41,7 +41,7 @@ def test_the_correlation_is_spearmans():
 
 
 def test_too_few_runs_are_refused():
-    with pytest.raises(Invalid, match="2 of 2 runs have the metric 'auc'. It takes 3"):
+    with pytest.raises(Invalid, match=r"2 of 2 runs have the metric 'auc'\. It takes 3"):
         importance_of(tried(2), "auc")
     with pytest.raises(Invalid, match="0 of 5 runs have the metric 'none'"):
         importance_of(tried(5), "none")

@@ -3,7 +3,8 @@
 Every page is a *view*, a function from the project and the request's words to plain data (``trivet.server.views``).
 The page shows the data through a template of the same name; ``/api`` plus the page's path answers it as JSON. So
 nothing can be seen on a page that a program cannot read. ``/metrics`` is for Prometheus. Nothing here writes, no page
-needs the network, each works without the one script (keys), and only requests that name this machine are answered (``trivet.server.hosts``).
+needs the network, each works without the one script (keys), and only requests that name this machine are answered
+(``trivet.server.hosts``).
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from msgspec import UNSET
 
 from trivet.cli.output import Output
 from trivet.cli.output import command as trivet_command
@@ -33,4 +34,8 @@ def command(
         output.say(weights, str(weights))
         return
     said = [f"Wrote {len(found.rows)} differences to {found.export(export)}."] if export else [str(found)]
-    output.say(found, *said)
+    rows = [
+        {"section": row.section, "name": row.name, "values": [None if v is UNSET else v for v in row.values]}
+        for row in found.rows
+    ]
+    output.say({"runs": found.runs, "rows": rows}, *said)

@@ -177,3 +177,24 @@ def test_outside_a_project_nothing_is_wrong(trivet):
     assert lines(trivet("models")) == ["No model is registered yet."]
     assert lines(trivet("features")) == ["No features are defined yet."]
     assert lines(trivet("monitor")) == ["Nothing is deployed."]
+
+
+def test_runs_are_searched_counted_and_exported(small, trivet, answer, tmp_path):
+    query = f"params.depth is not null and id = '{small.experiment}'"
+    assert [run["id"] for run in answer("runs", query)] == [small.experiment]
+    assert answer("runs", "kind = 'experiment'", "--count")["count"] == len(answer("runs", "--kind", "experiment"))
+    first = answer("runs", "--order", "started", "--columns", "id,params.depth", "--limit", 1)
+    assert list(first[0]) == ["id", "params.depth"]
+    file = tmp_path / "runs.csv"
+    assert answer("runs", query, "--export", file)["runs"] == 1
+    assert small.experiment in file.read_text()
+    shown = trivet("compare", "--where", "params.depth is not null", "--order", "started")
+    assert "depth" in "\n".join(lines(shown))
+
+
+@pytest.mark.parametrize("words", [["runs", "nmae = 'x'"], ["runs", "--order", "nmae"]])
+def test_a_mistake_in_a_query_is_pointed_at(trivet, words):
+    done = trivet(*words)
+    assert done.exit_code == 1
+    assert "Did you mean 'name'" in done.output
+    assert "^^^^" in done.output

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from trivet.errors import Invalid, NotFound
-from trivet.ledger import Run
+from trivet.ledger import Artifact, Metric, Run
 from trivet.tracking import search
 from trivet.tracking.processes import BIRTH, process_tags
 from trivet.tracking.search import RunList, as_table, runs
@@ -161,3 +161,106 @@ def test_a_kind_that_no_run_ever_had_gets_the_nearest(context):
     assert len(runs(context, kind="backfill", name="other")) == 0
     with pytest.raises(NotFound, match=r"no kind of runs 'expriment'\. Did you mean 'experiment'"):
         runs(context, kind="expriment")
+
+
+AUC = [0.1, None, 0.9, 0.5, 0.9]
+
+
+@pytest.fixture
+def scored(context):
+    made = [
+        a_run(f"n{n}", parameters={"n": n}, metrics={} if auc is None else {"auc": auc}, experiment="01E" * (n % 2))
+        for n, auc in enumerate(AUC)
+    ]
+    context.ledger.write(*made)
+    return context
+
+
+def test_a_query_an_order_and_pages(scored):
+    assert [run.name for run in runs(scored, "metrics.auc >= 0.5 and params.n != 2")] == ["n4", "n3"]
+    first = runs(scored, order="metrics.auc desc", limit=2)
+    assert [run.name for run in first] == ["n4", "n2"]
+    second = runs(scored, order="metrics.auc desc", limit=2, after=first.after)
+    last = runs(scored, order="metrics.auc desc", limit=2, after=second.after)
+    assert [run.name for run in [*second, *last]] == ["n3", "n0", "n1"]
+    assert last.after is None
+    with pytest.raises(Invalid, match="another order"):
+        runs(scored, order="name", after=first.after)
+
+
+def test_pages_by_a_statistic(context):
+    context.ledger.write(*(a_run(f"n{number}") for number in range(3)))
+    listed = runs(context)
+    for place, run in enumerate(listed):
+        points = [Metric(run.id, "loss", step, value, NOW) for step, value in enumerate((5.0 - place, 9.0))]
+        context.ledger.write(*points)
+    first = runs(context, "metrics.loss.max = 9", order="metrics.loss.min", limit=2)
+    rest = runs(context, "metrics.loss.max = 9", order="metrics.loss.min", limit=2, after=first.after)
+    assert [run.name for run in [*first, *rest]] == ["n0", "n1", "n2"]
+
+
+def test_a_function_goes_with_a_query_and_its_pages_go_on(scored, monkeypatch):
+    monkeypatch.setattr(search, "_PAGE", 2)
+
+    def odd(run):
+        return run.parameters["n"] % 2 == 0
+
+    first = runs(scored, "params.n >= 0", where=odd, limit=1, order="params.n")
+    rest = runs(scored, "params.n >= 0", where=odd, limit=None, order="params.n", after=first.after)
+    assert [run.name for run in [*first, *rest]] == ["n0", "n2", "n4"]
+
+
+def test_counting(scored):
+    assert search.count_runs(scored) == 5
+    assert search.count_runs(scored, "metrics.auc is null") == 1
+    assert search.count_runs(scored, "metrics.auc > 0", kind="experiment", status="finished") == 4
+    assert search.count_runs(scored, status="dead") == 0
+
+
+def test_experiments_by_name_and_id(scored):
+    held = Artifact.of("experiment", {"id": "01E"}, created=NOW)
+    scored.ledger.write(held)
+    scored.ledger.point("experiment/late%2Fflights", "holder", held.digest, by="ada")
+    for asked in ("late/flights", "01E"):
+        assert [run.name for run in runs(scored, experiment=asked)] == ["n3", "n1"]
+        assert search.count_runs(scored, f"experiment = '{asked}' and params.n > 1") == 1
+    with pytest.raises(NotFound, match=r"no experiment 'late/flihgts'\. Did you mean 'late/flights'"):
+        runs(scored, experiment="late/flihgts")
+
+
+def test_lineage(context):
+    made = [Artifact.of("table", {"name": str(number)}, created=NOW) for number in range(3)]
+    context.ledger.write(*made)
+    load = a_run("load", inputs={"a": made[0].digest}, outputs={"b": made[1].digest})
+    fit = a_run("fit", inputs={"b": made[1].digest}, outputs={"c": made[2].digest})
+    context.ledger.write(load, fit)
+
+    def names(query):
+        return [run.name for run in runs(context, query)]
+
+    assert names(f"uses({made[1].id})") == ["fit"]
+    assert names(f"made({made[1].id})") == ["load"]
+    assert names(f"made_from({made[0].id})") == ["fit", "load"]
+    assert names(f"leads_to({made[2].id}) and not uses({made[1].id})") == ["load"]
+    assert names(f"uses(run:{load.id})") == ["fit"]
+    with pytest.raises(NotFound, match="no"):
+        names("uses(table:0000000)")
+
+
+def test_a_status_that_does_not_exist_is_named(scored):
+    with pytest.raises(Invalid, match="'done' is not a status on record"):
+        runs(scored, "not status = 'done'")
+    with pytest.raises(Invalid, match="status='dead' beside the query"):
+        runs(scored, "status in ('dead')")
+
+
+def test_chosen_columns(scored):
+    listed = runs(scored, order="params.n", limit=2, slim=True)
+    assert as_table(listed, columns=["name", "metrics.auc"]) == [
+        {"name": "n0", "metrics.auc": 0.1},
+        {"name": "n1", "metrics.auc": None},
+    ]
+    assert listed.to_polars(["params.n"])["params.n"].to_list() == [0, 1]
+    assert list(listed.to_pandas(["params.n", "experiment"])["experiment"]) == ["", "01E"]
+    with pytest.raises(NotFound, match="column of runs"):
+        listed.to_polars(["metric.auc"])

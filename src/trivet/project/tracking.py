@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from trivet.tracking.experiments import Experiments
     from trivet.tracking.registry import ModelVersion, Registry
     from trivet.tracking.runs import ActiveRun
-    from trivet.tracking.search import RunList
+    from trivet.tracking.search import Question, RunList
     from trivet.tracking.spool import Replayed
 from trivet.project.records import Records
 
@@ -118,40 +118,80 @@ class Tracking(Records):
 
         return Experiments(self.context)
 
-    def runs(self, **conditions: Any) -> RunList:
+    def runs(self, query: Question = "", **words: Any) -> RunList:
         """Recorded runs, newest first, as a list that prints as a table and converts with ``to_pandas()``.
 
         Args:
-            conditions: ``kind``, ``name``, ``status``, ``parent``, ``limit`` and others of
+            query: such as ``metrics.auc > 0.7 and (params.depth = 3 or tags.team in ('a', 'b'))``; the grammar is
+                that of ``trivet.tracking.grammar``.
+            words: ``order="metrics.auc desc"``, ``limit`` (100; None for all), ``after`` (that of the list before),
+                ``experiment``, ``deleted``, ``kind``, ``name``, ``status``, ``parent`` and others of
                 ``trivet.tracking.search.runs``; ``where`` is a function that a run must satisfy.
+
+        Raises:
+            Invalid: something of this is not understood; the place in the query is shown.
+            NotFound: a kind, an experiment or a reference that does not exist.
 
         Example:
             >>> import trivet as tv
             >>> with tv.open() as project:
             ...     for depth in (1, 2, 3):
             ...         with project.run(f"depth {depth}") as run:
-            ...             run.log(score=depth)
-            ...     [run.name for run in project.runs(where=lambda run: run.metrics.get("score", 0) > 1)]
+            ...             run.log(score=run.params(depth=depth)["depth"])
+            ...     [run.name for run in project.runs("metrics.score > 1 and name like 'depth%'")]
+            ...     [run.name for run in project.runs(order="metrics.score", limit=1)]
             ['depth 3', 'depth 2']
+            ['depth 1']
         """
         from trivet.tracking.search import runs
 
-        return runs(self.context, **conditions)
+        return runs(self.context, query, **words)
 
-    def compare(self, *references: str) -> Comparison:
-        """What differs among runs, side by side.
+    def count_runs(self, query: Question = "", **words: Any) -> int:
+        """How many runs fit, without loading them; the words are those of ``runs``, without a page and ``where``.
+
+        Raises:
+            Invalid: as ``runs``.
+            NotFound: likewise.
+        """
+        from trivet.tracking.search import count_runs
+
+        return count_runs(self.context, query, **words)
+
+    def compare(self, *references: str | Run, query: Question | None = None, **words: Any) -> Comparison:
+        """What differs among runs, side by side; also as curves, parallel coordinates, points and importance.
+
+        Args:
+            references: ids of runs, or runs such as those of ``project.runs(...)``.
+            query: compare also the runs that fit this; ``words`` are those of ``runs`` (``order``, ``limit``...).
+            words: likewise.
 
         Raises:
             NotFound: as ``get``.
-            Invalid: a reference means an artifact; ``diff`` takes those.
+            Invalid: fewer than two runs, or a reference means an artifact; ``diff`` takes those.
+
+        Example:
+            >>> import trivet as tv
+            >>> with tv.open() as project:
+            ...     for depth in (1, 2, 3):
+            ...         with project.run(f"depth {depth}") as run:
+            ...             run.log(score=run.params(depth=depth)["depth"] ** 2)
+            ...     compared = project.compare(query="metrics.score > 0", order="metrics.score")
+            >>> compared.weights("score")
+            score: rank correlation over 3 runs
+            parameter  importance  correlation
+            depth               1            1
         """
         from trivet.tracking.compare import compare
 
-        records = [self.get(reference) for reference in references]
+        records: list[Run | Artifact] = [self.get(one) if isinstance(one, str) else one for one in references]
         for reference, record in zip(references, records, strict=True):
             if isinstance(record, Artifact):
                 raise Invalid(f"{reference!r} is an artifact, and only runs are compared. Ask `diff` for artifacts.")
-        return compare([record for record in records if isinstance(record, Run)])
+        if query is not None or words:
+            records += self.runs(query or "", **words)
+        chosen = {record.id: record for record in records if isinstance(record, Run)}
+        return compare(chosen.values(), self.context.ledger)
 
     def register(self, name: str, model: Artifact | str, *, why: str = "") -> ModelVersion:
         """Give a model a name; the version number is the next one, or the one that this very model has.

@@ -3,7 +3,8 @@
 Every page is a *view*, a function from the project and the request's words to plain data (``trivet.server.views``).
 The page shows the data through a template of the same name; ``/api`` plus the page's path answers it as JSON. So
 nothing can be seen on a page that a program cannot read. ``/metrics`` is for Prometheus. Nothing here writes, no page
-needs the network or a script, and only requests that name this machine are answered (``trivet.server.hosts``).
+needs the network, each works without the one script (keys), and only requests that name this machine are answered
+(``trivet.server.hosts``).
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ PAGES: list[tuple[str, str, str, Callable[..., dict[str, Any]]]] = [
     ("/runs/{id}", "run", "Runs", views.run),
     ("/diff", "diff", "Runs", views.difference),
     ("/diff/{a}/{b}", "diff", "Runs", views.difference),
+    ("/compare", "compare", "Runs", views.compare),
     ("/models", "models", "Models", views.models),
     ("/models/{name}/{version:int}", "model", "Models", views.model),
     ("/deployments", "deployments", "Deployments", views.deployments),
@@ -78,7 +80,7 @@ _MOST_WORDS = 600
 """Of a sentence that repeats what was asked, which may be of any length."""
 _SECURITY = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",

@@ -5,13 +5,14 @@ Pure functions from cells to text. What goes into the rows is left to ``search``
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 
 from msgspec import UNSET
 
-__all__ = ["cell_text", "html_table", "text_table"]
+__all__ = ["cell_text", "html_table", "plain_cell", "text_table"]
 
 WIDEST_CELL = 40
 WIDEST_TABLE = 120
@@ -35,6 +36,28 @@ def cell_text(value: object) -> str:
             return f"{value:%Y-%m-%d %H:%M}"
     text = " ".join(str(value).split())
     return text if len(text) <= WIDEST_CELL else text[: WIDEST_CELL - 3] + "..."
+
+
+def plain_cell(value: object) -> str:
+    """One cell of a file: nothing is shortened, what is not there is empty, and what is no text or number is JSON.
+
+    Example:
+        >>> plain_cell("it's"), plain_cell(None), plain_cell(0.1), plain_cell([1, "a"]), plain_cell(True)
+        ("it's", '', '0.1', '[1, "a"]', 'true')
+    """
+    match value:
+        case None:
+            return ""
+        case _ if value is UNSET:
+            return ""
+        case str():
+            return value
+        case datetime():
+            return value.isoformat()
+        case bool() | list() | dict():
+            return json.dumps(value, ensure_ascii=False)
+        case _:
+            return repr(value)
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, widest: int = WIDEST_TABLE) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trivet.server.views.artifacts import artifact
+from trivet.server.views.comparisons import compare
 from trivet.server.views.deployments import deployment, deployments
 from trivet.server.views.differences import difference
 from trivet.server.views.features import definition, feature, features
@@ -25,6 +26,7 @@ from trivet.server.views.tables import table, tables
 
 __all__ = [
     "artifact",
+    "compare",
     "definition",
     "deployment",
     "deployments",

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlencode
 
+from msgspec import to_builtins
+
 from trivet.errors import Invalid, NotFound
-from trivet.ledger import Run, RunQuery
-from trivet.server.drawing import Point, draw_line
+from trivet.ledger import Run, RunQuery, Status
+from trivet.server.comparing import draw_curves
+from trivet.server.views.searches import searched
 from trivet.server.views.shapes import artifact_row, run_row, text_of
+from trivet.tracking.curves import curve
 from trivet.tracking.search import KINDS, check_kind
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ __all__ = ["run", "runs"]
 
 PAGE = 50
 _SCANNED = 5_000
+_MOST_CURVES, _POINTS = 40, 800
 QUIET = frozenset({"predict", "materialize", "ingest", "monitor", "check", "statistics", "profile", "skew_audit"})
 """Kinds of runs that a service or a schedule writes down."""
 _KINDS = ("all", *KINDS)
@@ -33,35 +38,59 @@ _ID = re.compile(r"[0-9A-Za-z]{1,64}")
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
-def runs(project: Project, kind: str = "all", before: str | None = None) -> dict[str, Any]:
-    """A page of runs, newest first.
+def runs(
+    project: Project, kind: str = "all", before: str | None = None, where: str = "", order: str = "",
+    after: str | None = None, trail: str = "", limit: str = "", columns: str = "",
+) -> dict[str, Any]:  # fmt: skip
+    """A page of runs, newest first and folded; or, where something is asked for, those that fit, in their order.
 
     Raises:
         NotFound: no run is of this kind; the nearest is offered.
-        Invalid: ``kind`` cannot be a kind, or ``before`` cannot be the id of a run.
+        Invalid: ``kind`` cannot be a kind, ``before`` cannot be the id of a run, or as ``searched``.
     """
     if not _KIND.fullmatch(kind):
         raise Invalid(str(NotFound("kind of runs", kind[:80], _KINDS)))
     if before is not None and not _ID.fullmatch(before):
         raise Invalid(f"before={before[:80]!r} is not the id of a run. It is the last id of the page before.")
+    asked = {"where": where, "order": order, "after": after or "", "limit": limit, "columns": columns}
+    if any(asked.values()):
+        words = {**asked, "kind": "" if kind == "all" else kind, "trail": trail}
+        return {**_frame(project, kind, before), **searched(project, {k: v for k, v in words.items() if v})}
     groups, last = _folded(project, before) if kind == "all" else _of_kind(project, kind, before)
     if not groups and kind != "all":
         check_kind(project.context, kind)
     words = {"kind": kind} if kind != "all" else {}
     more = urlencode({**words, "before": last}) if last else None
     return {
-        "title": "Runs",
-        "kinds": list(dict.fromkeys([*_KINDS, kind])),
-        "chosen": kind,
-        "before": before,
+        **_frame(project, kind, before),
         "runs": [_row(project, group) for group in groups],
         "more": f"/runs?{more}" if more else None,
     }
 
 
+def _frame(project: Project, kind: str, before: str | None) -> dict[str, Any]:
+    """What every page of runs has: the kinds and how the runs of the chosen one stand, with their numbers."""
+    ledger, only = project.context.ledger, None if kind == "all" else kind
+    kinds = list(dict.fromkeys([*_KINDS, kind]))
+    counts = {one: ledger.count(RunQuery(kind=one)) for one in kinds[1:]}
+    statuses = {one: ledger.count(RunQuery(kind=only, status=one)) for one in get_args(Status)}
+    return {
+        "title": "Runs",
+        "kinds": kinds,
+        "counts": {"all": ledger.count(), **counts},
+        "statuses": {one: number for one, number in statuses.items() if number},
+        "chosen": kind,
+        "before": before,
+        "where": "",
+        "order": "",
+        "columns": None,
+        "previous": None,
+    }
+
+
 def _of_kind(project: Project, kind: str, before: str | None) -> tuple[list[list[Run]], str | None]:
     """A page of runs one by one, and the key of the next page."""
-    found = project.context.ledger.runs(RunQuery(kind=kind, before=before, limit=PAGE + 1))
+    found = project.context.ledger.runs(RunQuery(kind=kind, before=before, limit=PAGE + 1, slim=True))
     return [[each] for each in found[:PAGE]], found[PAGE - 1].id if len(found) > PAGE else None
 
 
@@ -84,7 +113,7 @@ def _folded(project: Project, before: str | None) -> tuple[list[list[Run]], str 
 
 
 def _newest(project: Project, before: str | None) -> Iterator[Run]:
-    while found := project.context.ledger.runs(RunQuery(before=before, limit=4 * PAGE)):
+    while found := project.context.ledger.runs(RunQuery(before=before, limit=4 * PAGE, slim=True)):
         yield from found
         before = found[-1].id
 
@@ -124,6 +153,7 @@ def run(project: Project, id: str) -> dict[str, Any]:  # noqa: A002 - the word i
         "facts": {
             key: value for key, value in found.tags.items() if key not in _HIDDEN and not key.startswith("trivet.")
         },
+        "summaries": _summaries(project, found.id),
         "charts": _learning_curves(project, found.id),
         "log": _log(project, found),
     }
@@ -143,7 +173,10 @@ def _log(project: Project, found: Run) -> str:
 
 
 def _learning_curves(project: Project, id: str) -> list[str]:  # noqa: A002
-    series: dict[str, list[Point]] = {}
-    for metric in project.context.ledger.metrics(id):
-        series.setdefault(metric.name, []).append(Point(str(metric.step), metric.value))
-    return [draw_line(points, title=name) for name, points in series.items() if len(points) > 1]
+    ledger = project.context.ledger
+    names = [one.name for one in ledger.metrics(id, summary=True) if one.count > 1][:_MOST_CURVES]
+    return [draw_curves({name: curve(ledger, id, name, most=_POINTS)}, title=name) for name in names]
+
+
+def _summaries(project: Project, id: str) -> list[dict[str, Any]]:  # noqa: A002
+    return [to_builtins(one) for one in project.context.ledger.metrics(id, summary=True)]

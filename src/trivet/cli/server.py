@@ -25,4 +25,9 @@ def command(output: Output, port: int | None, host: str | None) -> None:
         address = f"http://{host}:{port}"
         output.say({"address": address}, f"The pages of {output.project.root} are at {address} until Ctrl-C.")
 
-    run(create_app(output.project, routes(output.project.context)), host or settings.host, settings.port if port is None else port, on_ready=ready)
+    run(
+        create_app(output.project, routes(output.project.context)),
+        host or settings.host,
+        settings.port if port is None else port,
+        on_ready=ready,
+    )

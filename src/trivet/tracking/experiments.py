@@ -212,7 +212,13 @@ class Experiments:
             held = self._pointer(_id_key(id_ or "default"), _PROPERTIES)
             if held is None and id_:
                 raise NotFound("experiment", id_)
-            before = {"name": DEFAULT, "created": _START.isoformat(), "deleted": None, "description": "", "tags": {}}
+            before: dict[str, Any] = {
+                "name": DEFAULT,
+                "created": _START.isoformat(),
+                "deleted": None,
+                "description": "",
+                "tags": {},
+            }
             if held is not None and held.digest is not None:
                 before = self._ledger.artifact(held.digest).spec
             try:

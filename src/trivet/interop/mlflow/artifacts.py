@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO, cast
 from urllib.parse import quote
 
 from anyio import from_thread
@@ -47,7 +47,7 @@ class ArtifactCalls:
 
         def store() -> None:
             self._files.owner(place)
-            self._files.add(place, self._store.blobs.put(body))
+            self._files.add(place, self._store.blobs.put(cast("BinaryIO", body)))
 
         await run_in_threadpool(store)
         return Response(b"{}", media_type="application/json")

@@ -19,9 +19,11 @@ from trivet.ledger import Artifact, Run
 from trivet.ledger.conditions import Condition, Linked, Or
 from trivet.types import Digest
 
-__all__ = ["INPUTS_TAG", "OUTPUTS_TAG", "DatasetCalls"]
+__all__ = ["CONTENT_TAG", "INPUTS_TAG", "OUTPUTS_TAG", "DatasetCalls"]
 
 INPUTS_TAG: Final = "trivet.mlflow.inputs"
+CONTENT_TAG: Final = "trivet.mlflow.content"
+"""The digest of a logged model's content, once it is complete."""
 OUTPUTS_TAG: Final = "trivet.mlflow.outputs"
 """The logged models of a run, as the client named them: one may be pending, and have no content to point at."""
 KIND: Final = "dataset"
@@ -59,10 +61,10 @@ class DatasetCalls:
     def log_outputs(self, given: dict[str, Any]) -> dict[str, Any]:
         """Models that a run makes. Their content becomes an output once they are ready."""
         models = [
-            {"model_id": str(one["model_id"]), "step": int(one.get("step", 0))}
-            for one in given.get("models", [])
-            if self._model(one.get("model_id"))
+            {"model_id": str(one.get("model_id")), "step": int(one.get("step", 0))} for one in given.get("models", [])
         ]
+        for one in models:
+            self._model(one["model_id"])
 
         def alter(run: Run) -> Run:
             told = _joined(run.tags.get(OUTPUTS_TAG), models)
@@ -138,7 +140,7 @@ class DatasetCalls:
         found = self._store.find(model_here(str(id_)))
         if found is None or found.kind != MODEL_KIND:
             raise missing(f"Logged model with ID '{id_}' not found.")
-        return found.name, found.outputs.get("")
+        return found.name, found.tags.get(CONTENT_TAG)
 
 
 def _slot(slots: dict[str, Digest], name: str, digest: Digest) -> str:

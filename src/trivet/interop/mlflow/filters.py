@@ -212,7 +212,9 @@ def _time(key: str, op: str, value: Text) -> Condition:
     first = math.floor(millis) * 1000
     after = first + 1000
     if millis != math.floor(millis):  # between two milliseconds: equal to none
-        return {"=": NEVER, "!=": Known(field)}.get(op) or Compare(field, "<" if "<" in op else ">=", after)
+        if op in {"=", "!="}:
+            return NEVER if op == "=" else Known(field)
+        return Compare(field, "<" if "<" in op else ">=", after)
     match op:
         case "=":
             return And((Compare(field, ">=", first), Compare(field, "<", after)))

@@ -65,14 +65,15 @@ def clauses(text: str) -> list[Clause]:
         >>> clauses("metrics.acc > 0.5 AND tags.`a b` = 'x'")[1]
         Clause(subject=Identifier(group='tags', key='a b'), op='=', values=(Text(value='x', quoted=True),))
     """
+    if text and not text.strip():
+        raise invalid(f"Invalid filter {text[:200]!r}. Could not be parsed.")
     tokens = _cut(text)
     found: list[Clause] = []
     while tokens:
-        if found:
-            joint = tokens.pop(0)
-            if joint.kind != "word" or joint.value != "AND":
-                raise _refusal([joint, *tokens[:1]])
-        found.append(_clause(tokens, text))
+        if tokens[0] == _Token("word", "AND"):  # MLflow counts no ANDs: they may be missing or doubled
+            tokens.pop(0)
+            continue
+        found.append(_clause(tokens))
     return found
 
 
@@ -112,9 +113,7 @@ def ordering(text: str) -> tuple[Identifier, bool]:
     return identifier(body), way == "asc"
 
 
-def _clause(tokens: list[_Token], text: str) -> Clause:
-    if not tokens:
-        raise invalid(f"Invalid clause(s) in filter string: {text[:200]!r} ends with AND.")
+def _clause(tokens: list[_Token]) -> Clause:
     subject = tokens.pop(0)
     if subject.kind != "name":
         raise _refusal([subject])

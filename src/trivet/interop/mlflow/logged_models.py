@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from msgspec.structs import replace
 
+from trivet.interop.mlflow.datasets import CONTENT_TAG
 from trivet.interop.mlflow.experiments import ExperimentCalls, tags_of
 from trivet.interop.mlflow.files import CONTENT, Files, check_path, listed, root_of
 from trivet.interop.mlflow.filters import NEVER, condition_of_clause, joined, text_fits
@@ -32,8 +33,6 @@ from trivet.ledger.conditions import And, Condition, Field, In, Not
 
 __all__ = ["CONTENT_TAG", "ModelCalls", "add_output"]
 
-CONTENT_TAG: Final = "trivet.mlflow.content"
-"""The digest of a model's content, once it is complete."""
 _TYPE, _UPDATED, _MEASURED = "trivet.mlflow.type", "trivet.mlflow.updated", "trivet.mlflow.measured"
 _HIDDEN = {CONTENT_TAG, _TYPE, _UPDATED, _MEASURED}
 _STATUS = {"running": "LOGGED_MODEL_PENDING", "finished": "LOGGED_MODEL_READY", "failed": "LOGGED_MODEL_UPLOAD_FAILED"}

@@ -119,7 +119,7 @@ def _test(
     if key in numbers:
         return _number_test(clause, key)
     if key not in texts:
-        raise invalid(f"Invalid attribute key '{key[:80]}' specified. Valid keys are '{set((*texts, *numbers))}'")
+        raise invalid(f"Invalid attribute key '{key[:80]}' specified. Valid keys are '{sorted({*texts, *numbers})}'")
     if clause.op not in ({"=", "!=", "LIKE", "ILIKE"} | ({"IN", "NOT IN"} if key in lists else set())):
         raise invalid(f"Invalid comparator for attribute: {clause.op}")
     fits = _fitting(clause)
@@ -142,8 +142,6 @@ def _number_test(clause: Clause, key: str) -> Callable[[Row], bool]:
     value = clause.values[0]
     try:
         wanted = float(value.value)
-        if value.quoted:
-            raise ValueError
     except ValueError as exc:
         raise invalid(f"Invalid value for numeric attribute '{key}': {value.value[:80]!r}") from exc
     compare = _OPERATORS[clause.op]

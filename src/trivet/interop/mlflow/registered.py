@@ -7,6 +7,7 @@ history of its name, and no question sees it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from trivet.errors import NotFound
@@ -159,7 +160,7 @@ class Shelf:
             self._store.alter(
                 _version_name(new),
                 _label(version.number),
-                lambda _held, one=version, of=of: {**one.properties, "of": of},
+                partial(_renamed, version, of),
             )
             for alias in version.aliases:
                 self._store.ledger.point(_key(new), _alias(alias), version.artifact.digest, by=user, why="renamed")
@@ -184,6 +185,10 @@ class Shelf:
 
     def _now(self) -> int:
         return to_millis(self._store.now()) or 0
+
+
+def _renamed(version: Version, of: str, held: Document | None) -> Document:  # noqa: ARG001 - what stood there goes
+    return {**version.properties, "of": of}
 
 
 def _assembled(store: Store, name: str, pointers: Sequence[Pointer], documents: dict[str, Document]) -> list[Version]:

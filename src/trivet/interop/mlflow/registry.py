@@ -1,7 +1,7 @@
 """The registry of models, as clients see it: names, versions, aliases, tags, descriptions, stages.
 
-A version is a version of the pointer ``model/NAME``, an alias an alias of it, so ``trivet models`` shows what clients registered
-and clients load what ``project.register(...)`` named. Tags, descriptions and stages are documents beside them.
+A version is a version of the pointer ``model/NAME``, an alias an alias of it, so ``trivet models`` shows what clients
+registered and clients load what ``project.register(...)`` named. Tags, descriptions and stages are documents beside them.
 A version number is given once: who deletes a model and makes it again goes on where it stopped, which MLflow does not.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from trivet.interop.mlflow.experiments import tags_of
 from trivet.interop.mlflow.files import CONTENT, Files, place_of_uri, root_of
-from trivet.interop.mlflow.identity import model_here, model_there, run_here
+from trivet.interop.mlflow.identity import model_here, model_there, run_here, run_there
 from trivet.interop.mlflow.logged_models import CONTENT_TAG, ModelCalls, add_output
 from trivet.interop.mlflow.predicates import Row, matching, page
 from trivet.interop.mlflow.registered import Shelf, Version
@@ -140,6 +140,8 @@ class RegistryCalls:
         run = given.get("run_id") or ""
         with self._lock:
             content, model, maker = self._content(source, run, given.get("model_id") or "")
+            logged = self._store.find(model_here(model))
+            run = run or (run_there(logged.parent) if logged and logged.parent else "")
             content = self._shelf.apart(name, content)
             if maker:
                 add_output(self._store, maker, name, content)

@@ -1,8 +1,8 @@
 """Runs, as clients create, change, find and delete them.
 
 A client's run is a run of the ledger like any other: its parameters and tags are text, its name is also the tag
-``mlflow.runName``, the tag ``mlflow.parentRunId`` is its parent. What the ledger's statuses cannot say (``SCHEDULED``, and a run
-that runs again after its end) stands in a tag that clients do not see. A run that has ended takes more of everything.
+``mlflow.runName``, the tag ``mlflow.parentRunId`` is its parent. What the ledger's statuses cannot say (``SCHEDULED``, and
+a run that runs again after its end) stands in a tag that clients do not see. A run that has ended takes more of everything.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ _ENDS = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "killed"}
 _MOST = 50_000
 _LONGEST_KEY, _LONGEST_PARAM, _LONGEST_TAG = 250, 6000, 8000
 _KEY = re.compile(r"[/\w.\- :]*")
-_CHARACTERS = "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/)."
+_CHARACTERS = (
+    "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), "
+    "spaces ( ), colon(:) and slashes (/)."
+)
 
 
 class RunCalls:
@@ -241,7 +244,7 @@ class RunCalls:
         if status in _ENDS:
             end = given.get("end_time")
             ended = moment(end, "end_time") if end else run.ended or self._store.now()
-            return replace(run, status=_ENDS[status], ended=ended, tags=tags)  # type: ignore[arg-type]
+            return replace(run, status=_ENDS[status], ended=ended, tags=tags)
         if status == "SCHEDULED" or run.ended is not None:
             tags[STATUS_TAG] = status
         return replace(run, tags=tags)

@@ -104,7 +104,7 @@ class Store:
         with self.locked(find().id):
             before = find()
             after = alter(before)
-            records = [*([after] if after != before else []), *metrics]
+            records: list[Run | Metric] = [*([after] if after != before else []), *metrics]
             if records:
                 self.ledger.write(*records)
             return after

@@ -32,7 +32,10 @@ __all__ = [
 ]
 
 Schema: TypeAlias = Mapping[str, str]
-"""Field to type: ``string``, ``text`` (which may be empty, and a number), ``int``, ``double``, ``bool``, ``list``, ``strings``, ``object``; ``*`` after it if required."""
+"""Field to type, with ``*`` behind it where it is required.
+
+Types are ``string``, ``text`` (which may be empty, or a number), ``int``, ``double``, ``bool``, ``list``, ``strings`` and
+``object``."""
 
 STATUS: Final = {
     "INVALID_PARAMETER_VALUE": 400,

@@ -204,9 +204,8 @@ class RunCalls:
         if not run.metrics:
             return []
         summaries = self._store.ledger.metrics(run.id, summary=True)
-        started = to_millis(run.started)
         return [
-            {"key": one.name, "value": one.last, "timestamp": to_millis(one.at) or started, "step": one.step}
+            {"key": one.name, "value": one.last, "timestamp": to_millis(one.at or run.started), "step": one.step}
             for one in summaries
         ]
 

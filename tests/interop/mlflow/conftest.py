@@ -28,16 +28,16 @@ class Caller:
 
         return asyncio.run(ask())
 
-    def ask(self, verb: str, path: str, **fields: Any) -> dict[str, Any]:
+    def ask(self, verb: str, path: str, /, **fields: Any) -> dict[str, Any]:
         answer = self.send(verb, path, **fields)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def send(self, verb: str, path: str, **fields: Any) -> httpx.Response:
+    def send(self, verb: str, path: str, /, **fields: Any) -> httpx.Response:
         words = {"params": fields} if verb == "GET" else {"json": fields}
         return self.request(verb, f"/api/2.0/mlflow/{path}", **words)
 
-    def refusal(self, verb: str, path: str, **fields: Any) -> tuple[int, str, str]:
+    def refusal(self, verb: str, path: str, /, **fields: Any) -> tuple[int, str, str]:
         answer = self.send(verb, path, **fields)
         told = answer.json()
         return answer.status_code, told["error_code"], told["message"]

@@ -65,7 +65,7 @@ def test_history_in_pages_and_thinned(caller: Caller) -> None:
     thin = caller.ask("GET", "metrics/get-history-bulk-interval", run_ids=[id_], metric_key="m", max_results=5)[
         "metrics"
     ]
-    assert ([one["step"] for one in thin][0], [one["step"] for one in thin][-1], len(thin)) == (0, 99, 5)
+    assert (thin[0]["step"], thin[-1]["step"], len(thin)) == (0, 99, 5)
 
 
 def test_limits_of_a_batch(caller: Caller) -> None:

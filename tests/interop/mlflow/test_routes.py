@@ -41,9 +41,37 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-WORDS = ["run_id", "run_uuid", "experiment_id", "key", "value", "timestamp", "step", "metrics", "params", "tags", "filter",
-         "max_results", "order_by", "page_token", "experiment_ids", "name", "version", "source", "alias", "status", "models",
-         "datasets", "new_name", "path", "metric_key", "experiment_name", "stage", "archive_existing_versions", "model_json"]  # fmt: skip
+WORDS = [
+    "run_id",
+    "run_uuid",
+    "experiment_id",
+    "key",
+    "value",
+    "timestamp",
+    "step",
+    "metrics",
+    "params",
+    "tags",
+    "filter",
+    "max_results",
+    "order_by",
+    "page_token",
+    "experiment_ids",
+    "name",
+    "version",
+    "source",
+    "alias",
+    "status",
+    "models",
+    "datasets",
+    "new_name",
+    "path",
+    "metric_key",
+    "experiment_name",
+    "stage",
+    "archive_existing_versions",
+    "model_json",
+]
 
 
 @pytest.fixture(scope="module")

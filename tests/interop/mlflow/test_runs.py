@@ -100,7 +100,7 @@ def test_pages_hold_every_run_once(caller: Caller) -> None:
 @pytest.mark.parametrize(
     ("path", "fields", "code", "text"),
     [
-        ("runs/log-metric", {"key": "a", "timestamp": 1}, "INVALID_PARAMETER_VALUE", "Missing value for required parameter 'value'"),
+        ("runs/log-metric", {"key": "a", "timestamp": 1}, "INVALID_PARAMETER_VALUE", "Missing value for required"),
         ("runs/log-metric", {"key": "a", "value": "x", "timestamp": 1}, "INVALID_PARAMETER_VALUE", 'Invalid value "x" for'),
         ("runs/log-metric", {"key": "a%", "value": 1, "timestamp": 1}, "INVALID_PARAMETER_VALUE", "Invalid value"),
         ("runs/log-metric", {"key": "a", "value": 1, "timestamp": -1}, "INVALID_PARAMETER_VALUE", "Invalid value -1"),

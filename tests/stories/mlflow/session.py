@@ -39,7 +39,7 @@ def refused(name: str, call: Any) -> None:
     try:
         call()
     except MlflowException as exc:
-        tell(name, [exc.error_code, _IDS.sub("ID", exc.message.split("\n")[0])[:120]])
+        tell(name, [exc.error_code, _IDS.sub("ID", exc.message.split("\n")[0].partition(" Error: ")[0])[:120]])
     else:
         tell(name, "accepted")
 

@@ -16,7 +16,7 @@ __all__ = ["Clause", "Identifier", "Text", "clauses", "identifier", "ordering"]
 _LONGEST = 100_000
 _TOKEN = re.compile(
     r"""\s*(?:
-      (?P<name>(?:[A-Za-z_][\w\-/]*(?:\ (?=[Nn]ame\b))?(?:[Nn]ame\b)?|`[^`]*`|"[^"]*")
+      (?P<name>(?:[Rr]un\ [Nn]ame\b|[A-Za-z_][\w\-/]*|`[^`]*`|"[^"]*")
                (?:\s*\.\s*(?:`[^`]*`|"[^"]*"|[\w\-/.:]+))*)
     | (?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
     | (?P<text>'(?:[^']|'')*')

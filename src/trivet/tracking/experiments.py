@@ -1,255 +1,346 @@
-"""Experiments: named groups of runs.
+"""Experiments: named groups of runs. A run says the id of its group, so that a group is renamed without touching a run.
 
-A name is held by a pointer, so of eight processes that create one name, one makes it and seven get it. What may change
-(name, description, tags, the bin) is a small document under the experiment's id, of which every version is kept. Runs
-name their experiment by its id, so a rename touches no run; the default experiment is ``""``.
+A name of any text is held by a pointer (``experiment/NAME``, label ``holder``) to an artifact that says the id, and
+claimed by the ledger's compare-and-swap: of eight processes that make one name at once, one makes it and the others
+find it. What people say about a group (description, tags, that it lies in the bin) is an artifact of its own, to which
+``experiment_id/ID`` points. There is no store of its own, and the history of every name is the ledger's.
 
-Invariant: a name is held by one experiment that is not in the bin; deleting frees it.
+Invariant: a name is held by one experiment at most, an experiment that is not in the bin has one name, and a process
+killed in the middle of any step leaves what the next call completes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from trivet.clock import new_id
 from trivet.errors import Conflict, Invalid, NotFound
-from trivet.ledger import Artifact, Pointer
-from trivet.ledger.naming import escape
+from trivet.ledger import Artifact, Pointer, RunQuery
+from trivet.ledger.naming import escape, unescape
 from trivet.pipelines.context import Context
-from trivet.types import as_utc
 
-__all__ = ["DEFAULT", "Experiment", "Experiments"]
+__all__ = ["Experiment", "Experiments"]
 
-DEFAULT: Final = "Default"
-"""The name of the experiment ``""``, to which runs belong that name none."""
-_START = as_utc("1970-01-01T00:00:00Z")
-_HOLDER, _PROPERTIES = "holder", "properties"
-_TRIES = 50
+KIND, PROPERTIES = "experiment", "experiment_properties"
+HOLDER, STATE = "holder", "properties"
+BATCH = 1_000  # runs that go into the bin in one transaction
+ATTEMPTS = 20  # at a name that others make and delete all the time
+
+Deleted: TypeAlias = Literal["no", "only", "both"]
+_Held: TypeAlias = list[Pointer]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A named group of runs, as it is now."""
+    """A group of runs. ``deleted`` says since when it lies in the bin; its name is free from then on."""
 
     id: str
     name: str
     created: datetime
     deleted: datetime | None = None
     description: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**msgspec.to_builtins(self), "tags": dict(self.tags)}
+
+    def __repr__(self) -> str:
+        return f"<experiment {self.name!r} {self.id[:12]}{' in the bin' if self.deleted else ''}>"
+
+
+class _State(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the properties of an experiment say. ``name`` is the last one, for an experiment in the bin has none."""
+
+    id: str
+    description: str = ""
+    tags: dict[str, str] = {}
+    deleted: datetime | None = None
+    name: str = ""
 
 
 class Experiments:
-    """The experiments of a project."""
+    """The experiments of a project.
+
+    Args:
+        context: the project's; ``context.user`` is who did it.
+
+    Example:
+        >>> import trivet as tv
+        >>> with tv.open() as project:
+        ...     flights = project.experiments.get_or_make("flights/2026: 50 %")
+        ...     project.experiments.get("flights/2026: 50 %") == flights
+        True
+    """
 
     def __init__(self, context: Context) -> None:
         self._context, self._ledger = context, context.ledger
 
-    def get_or_make(self, name: str, *, tags: Mapping[str, str] | None = None) -> Experiment:
-        """The experiment of this name, made if there is none.
+    def get_or_make(self, name: str) -> Experiment:
+        """The experiment called ``name``, made now if there is none. Several processes at once get the same one.
 
         Raises:
-            Invalid: the name is empty or longer than 500 characters.
+            Invalid: the name is no text, empty or longer than 500 characters.
         """
-        found = self.by_name(name)
-        return found or self._make(name, tags or {}) or self.get(name)
+        key = _name_key(name)
+        for _ in range(ATTEMPTS):
+            held = self._holder(key)
+            if held is None:
+                if (made := self._make(key, name)) is not None:
+                    return made
+                continue  # someone else was first: theirs it is
+            found = self._assemble(held, name)
+            if found.deleted is None:
+                return found
+            self._release(held)  # a deletion that was interrupted before it freed the name
+        raise Conflict(f"The experiment {name!r} is made and deleted by others all the time. Try again.")
 
-    def make(self, name: str, *, tags: Mapping[str, str] | None = None) -> Experiment:
-        """A new experiment.
+    def get(self, id_or_name: str | Experiment) -> Experiment:
+        """The experiment with this id or, if there is none, with this name. By its id also one in the bin.
 
         Raises:
-            Conflict: the name is taken.
-            Invalid: the name is empty or longer than 500 characters.
+            NotFound: there is none; the nearest names are offered.
         """
-        made = None if self.by_name(name) else self._make(name, tags or {})
-        if made is None:
-            raise Conflict(f"There is an experiment {name!r} already. Take another name.")
-        return made
+        asked = id_or_name.id if isinstance(id_or_name, Experiment) else id_or_name
+        for found in (self._by_id(asked), self._by_name(asked)):
+            if found is not None:
+                return found
+        raise NotFound("experiment", str(asked), [one.name for one in self.list()])
 
-    def by_name(self, name: str) -> Experiment | None:
-        """The experiment that holds this name now, or None."""
-        if name == DEFAULT:
-            return self._default()
-        held = self._pointer(_name_key(name), _HOLDER)
-        return None if held is None else self._read(self._id_of(held))
+    def list(self, deleted: Deleted = "no") -> list[Experiment]:
+        """The experiments, newest first: those in use, ``only`` those in the bin, or ``both``."""
+        named = {one.id: one for one in map(self._assemble, self._names())}
+        binned = (self._by_id(_rest(pointer.name)) for pointer in self._ledger.pointers(name=f"{KIND}_id/*"))
+        every = named | {one.id: one for one in binned if one is not None}
+        wanted = [one for one in every.values() if deleted == "both" or (one.deleted is None) == (deleted == "no")]
+        return sorted(wanted, key=lambda one: one.id, reverse=True)
 
-    def by_id(self, id_: str) -> Experiment | None:
-        """The experiment with this id, in the bin or not, or None."""
-        return self._default() if not id_ else self._read(id_)
-
-    def get(self, id_or_name: str) -> Experiment:
-        """The experiment with this id, or that holds this name.
+    def rename(self, id_or_name: str | Experiment, name: str) -> Experiment:
+        """Give an experiment another name; its runs stay in it and the old name is free.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is no such experiment.
+            Invalid: the name is no text, empty or longer than 500 characters.
+            Conflict: another experiment has the name, or this one lies in the bin.
         """
-        found = (self.by_id(id_or_name) if len(id_or_name) in {0, 26} else None) or self.by_name(id_or_name)
-        if found is None:
-            raise NotFound("experiment", id_or_name, [one.name for one in self.list()])
-        return found
+        found = self._in_use(id_or_name)
+        if name != found.name:
+            self._claim(found.id, name)
+        self._release_others(found.id, _name_key(name))
+        return self.get(found.id)
 
-    def list(self, *, deleted: Literal["no", "only", "both"] = "no") -> list[Experiment]:
-        """The experiments, newest first, the default one last."""
-        pointers = [one for one in self._ledger.pointers(name="experiment_id/*") if one.label == _PROPERTIES]
-        others = [self._shape(one) for one in pointers if one.name != _id_key("default")]
-        found = [*sorted(others, key=lambda one: one.id, reverse=True), self._default()]
-        return [one for one in found if deleted == "both" or (one.deleted is not None) == (deleted == "only")]
-
-    def rename(self, id_: str, name: str) -> Experiment:
-        """Give it another name.
+    def describe(self, id_or_name: str | Experiment, text: str) -> Experiment:
+        """Say what an experiment is for; the text before is replaced.
 
         Raises:
-            Conflict: the name is taken, or the experiment is in the bin or is the default one.
+            NotFound: there is no such experiment.
         """
-        before = self._movable(id_, "renamed")
-        if before.deleted is not None:
-            raise Conflict(f"The experiment {before.name!r} is in the bin. Restore it first.")
-        if name == before.name:
-            return before
-        self._hold(name, id_)
-        answer = self._change(id_, lambda held: {**held, "name": name})
-        self._free(before.name, id_)
-        return answer
+        return self._alter(self.get(id_or_name).id, lambda state: replace(state, description=str(text)))
 
-    def describe(self, id_: str, text: str) -> Experiment:
-        """Say what it is about."""
-        return self._change(id_, lambda held: {**held, "description": text})
-
-    def tag(self, id_: str, tags: Mapping[str, str | None]) -> Experiment:
-        """Put tags on it; a tag that is None is taken away."""
-
-        def alter(held: dict[str, Any]) -> dict[str, Any]:
-            merged = {**held["tags"], **tags}
-            return {**held, "tags": {key: value for key, value in merged.items() if value is not None}}
-
-        return self._change(id_, alter)
-
-    def delete(self, id_: str) -> Experiment:
-        """Put it into the bin; its name is free from then on.
+    def tag(self, id_or_name: str | Experiment, /, **tags: object) -> Experiment:
+        """Put tags on an experiment; one of the same name is replaced, None takes one away.
 
         Raises:
-            Conflict: it is the default experiment.
+            NotFound: there is no such experiment.
         """
-        before = self._movable(id_, "deleted")
-        answer = self._change(id_, lambda held: {**held, "deleted": held["deleted"] or self._now()})
-        self._free(before.name, id_)
-        return answer
+        return self.set_tags(id_or_name, tags)
 
-    def restore(self, id_: str) -> Experiment:
-        """Take it out of the bin.
+    def set_tags(self, id_or_name: str | Experiment, tags: Mapping[str, object]) -> Experiment:
+        """As ``tag``, for names that Python does not allow.
 
         Raises:
-            Conflict: its name was taken meanwhile.
+            NotFound: there is no such experiment.
         """
-        before = self._movable(id_, "restored")
-        if before.deleted is None:
-            return before
-        self._hold(before.name, id_)
-        return self._change(id_, lambda held: {**held, "deleted": None})
 
-    # Within
+        def alter(state: _State) -> _State:
+            merged: dict[str, object] = {**state.tags, **tags}
+            return replace(state, tags={name: str(value) for name, value in merged.items() if value is not None})
 
-    def _make(self, name: str, tags: Mapping[str, str]) -> Experiment | None:
-        id_ = new_id(self._context.clock)
-        properties = {"name": name, "created": self._now(), "deleted": None, "description": "", "tags": dict(tags)}
-        self._write(id_, properties, expect="")
+        return self._alter(self.get(id_or_name).id, alter)
+
+    def delete(self, id_or_name: str | Experiment) -> Experiment:
+        """Put an experiment and its runs into the bin. The name is free at once; ``restore`` brings all back.
+
+        Raises:
+            NotFound: there is no such experiment.
+        """
+        found = self.get(id_or_name)
+        when = found.deleted or self._context.clock()
+        binned = self._alter(found.id, lambda state: replace(state, deleted=state.deleted or when, name=found.name))
+        self._release_others(found.id, "")
+        self._move_runs(found.id, "no", when)
+        return binned
+
+    def restore(self, id_or_name: str | Experiment, *, name: str | None = None) -> Experiment:
+        """Take an experiment out of the bin, with the runs that went there with it; under another name if one is given.
+
+        Raises:
+            NotFound: there is no such experiment. One in the bin is found by its id, or by its last name.
+            Conflict: another experiment has the name by now.
+        """
+        found = self._in_bin(id_or_name)
+        if found.deleted is None:
+            return found
+        self._claim(found.id, name or found.name)
+        self._move_runs(found.id, "only", None, found.deleted)
+        return self._alter(found.id, lambda state: replace(state, deleted=None))
+
+    # Names
+
+    def _make(self, key: str, name: str) -> Experiment | None:
+        """A new experiment under a name that was free; None where someone else took it meanwhile."""
+        artifact = _artifact(new_id(self._context.clock), self._context.clock())
+        self._ledger.write(artifact)
         try:
-            self._hold(name, id_)
+            self._ledger.point(key, HOLDER, artifact.digest, by=self._context.user, expect="")
         except Conflict:
-            # Someone else was quicker: what was prepared is withdrawn, and theirs is the answer.
-            self._ledger.point(_id_key(id_), _PROPERTIES, None, by=self._context.user, why="the name was taken")
             return None
-        return self._read(id_)
+        return Experiment(artifact.spec["id"], name, artifact.created)
 
-    def _hold(self, name: str, id_: str) -> None:
-        holder = Artifact.of("experiment", {"id": id_}, created=self._context.clock())
-        self._ledger.write(holder)
-        if name == DEFAULT:
-            raise Conflict(f"There is an experiment {name!r} already. Take another name.")
-        if (held := self._pointer(_name_key(name), _HOLDER)) and held.digest == holder.digest:
+    def _claim(self, id_: str, name: str) -> None:
+        key, digest = _name_key(name), _artifact(id_, self._context.clock()).digest
+        for _ in range(ATTEMPTS):
+            held = self._holder(key)
+            if held is not None and held.digest == digest:
+                return
+            if held is not None and (other := self._assemble(held)).deleted is None:
+                raise Conflict(
+                    f"The name {name!r} is that of the experiment {other.id}. Choose another, or rename that."
+                )
+            if held is not None:
+                self._release(held)
+            try:
+                self._ledger.point(key, HOLDER, digest, by=self._context.user, expect="")
+            except Conflict:
+                continue
             return
-        self._ledger.point(_name_key(name), _HOLDER, holder.digest, by=self._context.user, expect="")
+        raise Conflict(f"The experiment {name!r} is made and deleted by others all the time. Try again.")
 
-    def _free(self, name: str, id_: str) -> None:
-        held = self._pointer(_name_key(name), _HOLDER)
-        if held is not None and self._id_of(held) == id_:
-            self._ledger.point(_name_key(name), _HOLDER, None, by=self._context.user, expect=held.digest)
-
-    def _movable(self, id_: str, what: str) -> Experiment:
-        if not id_:
-            raise Conflict(f"The default experiment cannot be {what}.")
-        return self.get(id_)
-
-    def _default(self) -> Experiment:
-        held = self._pointer(_id_key("default"), _PROPERTIES)
-        return Experiment("", DEFAULT, _START) if held is None else self._shape(held)
-
-    def _read(self, id_: str) -> Experiment | None:
+    def _release(self, held: Pointer) -> None:
         try:
-            held = self._pointer(_id_key(id_), _PROPERTIES)
+            self._ledger.point(held.name, HOLDER, None, by=self._context.user, expect=held.digest)
+        except (Conflict, NotFound):
+            return  # someone else released it first, and maybe another experiment holds it by now
+
+    def _release_others(self, id_: str, kept: str) -> None:
+        for held in self._held_by(id_):
+            if held.name != kept:
+                self._release(held)
+
+    def _holder(self, key: str) -> Pointer | None:
+        return next(iter(self._ledger.pointers(name=key)), None)
+
+    def _names(self) -> _Held:
+        return [pointer for pointer in self._ledger.pointers(name=f"{KIND}/*") if pointer.label == HOLDER]
+
+    def _held_by(self, id_: str) -> _Held:
+        digest = _artifact(id_, self._context.clock()).digest
+        held = [one for one in self._ledger.pointers(digest=digest) if one.label == HOLDER]
+        return sorted(held, key=lambda one: one.at)
+
+    # Reading
+
+    def _by_id(self, id_: str) -> Experiment | None:
+        held = self._held_by(id_)
+        if held:  # the newest of two names is the one that an interrupted renaming meant
+            return self._assemble(held[-1])
+        state = self._state(id_)
+        if state is None or state.deleted is None:
+            return None
+        artifact = self._ledger.artifact(_artifact(id_, self._context.clock()).digest)
+        return Experiment(id_, state.name, artifact.created, state.deleted, state.description, dict(state.tags))
+
+    def _by_name(self, name: str) -> Experiment | None:
+        try:
+            held = self._holder(_name_key(name))
         except Invalid:
             return None
-        return None if held is None else self._shape(held)
+        found = None if held is None else self._assemble(held)
+        return None if found is None or found.deleted else found
 
-    def _shape(self, held: Pointer) -> Experiment:
-        assert held.digest is not None
-        known = self._ledger.artifact(held.digest).spec
-        id_ = held.name.partition("/")[2]
-        return Experiment(
-            "" if id_ == "default" else id_,
-            known["name"],
-            as_utc(known["created"]),
-            None if known["deleted"] is None else as_utc(known["deleted"]),
-            known["description"],
-            known["tags"],
-        )
+    def _assemble(self, held: Pointer, name: str | None = None) -> Experiment:
+        artifact = self._ledger.artifact(str(held.digest))
+        state = self._state(artifact.spec["id"]) or _State(artifact.spec["id"])
+        called = unescape(_rest(held.name)) if name is None else name
+        return Experiment(state.id, called, artifact.created, state.deleted, state.description, dict(state.tags))
 
-    def _change(self, id_: str, alter: Callable[[dict[str, Any]], dict[str, Any]]) -> Experiment:
-        for attempt in range(_TRIES):
-            held = self._pointer(_id_key(id_ or "default"), _PROPERTIES)
-            if held is None and id_:
-                raise NotFound("experiment", id_)
-            before: dict[str, Any] = {
-                "name": DEFAULT,
-                "created": _START.isoformat(),
-                "deleted": None,
-                "description": "",
-                "tags": {},
-            }
-            if held is not None and held.digest is not None:
-                before = self._ledger.artifact(held.digest).spec
-            try:
-                self._write(id_ or "default", alter(before), expect=held.digest if held and held.digest else "")
-            except Conflict:
-                if attempt == _TRIES - 1:
-                    raise
-                continue
-            break
-        return self.get(id_)
+    def _in_use(self, id_or_name: str | Experiment) -> Experiment:
+        found = self.get(id_or_name)
+        if found.deleted is not None:
+            raise Conflict(f"The experiment {found.name!r} ({found.id}) lies in the bin. Restore it first.")
+        return found
 
-    def _write(self, id_: str, properties: dict[str, Any], *, expect: str) -> None:
-        made = Artifact.of("properties", {**properties, "of": id_}, created=self._context.clock())
-        self._ledger.write(made)
-        if made.digest != expect:
-            self._ledger.point(_id_key(id_), _PROPERTIES, made.digest, by=self._context.user, expect=expect)
+    def _in_bin(self, id_or_name: str | Experiment) -> Experiment:
+        binned = self.list(deleted="only")
+        asked = id_or_name.id if isinstance(id_or_name, Experiment) else id_or_name
+        for found in binned:
+            if asked in (found.id, found.name):
+                return found
+        return self.get(id_or_name)
 
-    def _pointer(self, name: str, label: str) -> Pointer | None:
-        return next((one for one in self._ledger.pointers(name=name) if one.label == label and one.digest), None)
+    # What people say about it
 
-    def _id_of(self, held: Pointer) -> str:
-        assert held.digest is not None
-        return str(self._ledger.artifact(held.digest).spec["id"])
+    def _state(self, id_: str) -> _State | None:
+        pointer = self._said(id_)
+        return None if pointer is None else _read(self._ledger.artifact(str(pointer.digest)))
 
-    def _now(self) -> str:
-        return self._context.clock().isoformat()
+    def _said(self, id_: str) -> Pointer | None:
+        key = _id_key(id_)
+        return None if key is None else next(iter(self._ledger.pointers(name=key)), None)
+
+    def _alter(self, id_: str, alter: Any) -> Experiment:
+        for _ in range(ATTEMPTS):
+            said = self._said(id_)
+            before = _State(id_) if said is None else _read(self._ledger.artifact(str(said.digest)))
+            after = alter(before)
+            if after != before and not self._say(id_, after, said):
+                continue  # someone else said something meanwhile: theirs is kept
+            return self.get(id_)
+        raise Conflict(f"The experiment {id_} is changed by others all the time. Try again.")
+
+    def _say(self, id_: str, state: _State, before: Pointer | None) -> bool:
+        artifact = Artifact.of(PROPERTIES, msgspec.to_builtins(state), created=self._context.clock())
+        self._ledger.write(artifact)
+        expect = "" if before is None else before.digest
+        try:
+            self._ledger.point(f"{KIND}_id/{id_}", STATE, artifact.digest, by=self._context.user, expect=expect)
+        except Conflict:
+            return False
+        return True
+
+    def _move_runs(self, id_: str, of: Deleted, to: datetime | None, since: datetime | None = None) -> None:
+        """Put the runs into the bin, or take out those that went in at ``since``."""
+        query = RunQuery(experiment=id_, deleted=of, limit=BATCH)
+        while runs := self._ledger.runs(query):
+            moved = [replace(run, deleted=to) for run in runs if since is None or run.deleted == since]
+            self._ledger.write(*moved)
+            query = replace(query, before=runs[-1].id)
 
 
-def _name_key(name: str) -> str:
-    return f"experiment/{escape(name)}"
+def _artifact(id_: str, created: datetime) -> Artifact:
+    return Artifact.of(KIND, {"id": id_}, created=created)
 
 
-def _id_key(id_: str) -> str:
-    return f"experiment_id/{escape(id_)}"
+def _read(artifact: Artifact) -> _State:
+    return msgspec.convert(artifact.spec, _State)
+
+
+def _name_key(name: object) -> str:
+    if not isinstance(name, str):
+        raise Invalid(f"{name!r} cannot name an experiment: it needs some text.")
+    return f"{KIND}/{escape(name)}"
+
+
+def _id_key(id_: str) -> str | None:
+    """Where the properties of an experiment stand; None for text that is no id."""
+    return f"{KIND}_id/{id_}" if id_.isascii() and id_.isalnum() and len(id_) <= 64 else None
+
+
+def _rest(name: str) -> str:
+    return name.partition("/")[2]

@@ -6,23 +6,25 @@ one instead of failing. The deleted one is found by its id, and can be restored 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
-from trivet.errors import Conflict
+from trivet.errors import Conflict, NotFound
 from trivet.interop.mlflow.identity import experiment_here, experiment_there
 from trivet.interop.mlflow.predicates import Row, matching, page
-from trivet.interop.mlflow.store import Store
+from trivet.interop.mlflow.store import Document, Store
 from trivet.interop.mlflow.wire import MLflowError, check_bounds, invalid, missing, to_millis
-from trivet.ledger import RunQuery
-from trivet.ledger.conditions import Compare, Field
 from trivet.tracking.experiments import Experiment, Experiments
-from trivet.types import to_micros
+from trivet.types import as_utc
 
 __all__ = ["ExperimentCalls", "deleted_choice", "root_of"]
 
+DEFAULT: Final = "Default"
 NOTE: Final = "mlflow.note.content"
 _LONGEST = 500
+_START = as_utc("1970-01-01T00:00:00Z")
+_DEFAULT_TAGS = "default_experiment/tags"
 _MOST = 50_000
 _VIEWS = {"ACTIVE_ONLY": "no", "DELETED_ONLY": "only", "ALL": "both"}
 _TEXTS, _NUMBERS = ("name", "experiment_id"), ("creation_time", "last_update_time")
@@ -34,11 +36,12 @@ class ExperimentCalls:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._experiments = Experiments(store.context)
+        self._lock = threading.Lock()
 
     def get_by_name(self, given: dict[str, Any]) -> dict[str, Any]:
         """The active experiment of this name."""
-        found = self._experiments.by_name(given["experiment_name"])
-        if found is None or found.deleted is not None:
+        found = self._named(given["experiment_name"])
+        if found is None:
             raise missing(f"Could not find experiment with name '{given['experiment_name']}'")
         return {"experiment": self._told(found)}
 
@@ -48,10 +51,12 @@ class ExperimentCalls:
         if len(name) > _LONGEST:
             raise invalid(f"'name' exceeds the maximum length of {_LONGEST} characters")
         tags = {tag["key"]: str(tag.get("value", "")) for tag in given.get("tags", [])}
-        try:
-            made = self._experiments.make(name, tags=tags)
-        except Conflict as exc:
-            raise MLflowError("RESOURCE_ALREADY_EXISTS", f"Experiment(name={name}) already exists.") from exc
+        with self._lock:
+            if self._named(name) is not None:
+                raise MLflowError("RESOURCE_ALREADY_EXISTS", f"Experiment(name={name}) already exists.")
+            made = self._experiments.get_or_make(name)
+            if tags:
+                self._experiments.set_tags(made.id, tags)
         return {"experiment_id": experiment_there(made.id)}
 
     def get(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -67,10 +72,12 @@ class ExperimentCalls:
         if not id_.isascii() or not id_.isdecimal():
             raise invalid(f"Invalid experiment ID '{id_[:80]}'. Experiment ID must be a valid integer.")
         here = experiment_here(id_)
-        found = None if here is None else self._experiments.by_id(here)
-        if found is None:
-            raise missing(f"No Experiment with id={id_} exists")
-        return found
+        if here == "":
+            return self._default()
+        try:
+            return self._experiments.get(here or "?")
+        except NotFound as exc:
+            raise missing(f"No Experiment with id={id_} exists") from exc
 
     def active(self, id_: str) -> Experiment:
         """The experiment with a client's id, if it is not deleted.
@@ -92,10 +99,12 @@ class ExperimentCalls:
         if "new_name" in given:
             if found.deleted is not None:
                 raise MLflowError("INVALID_STATE", "Cannot rename a non-active experiment.")
+            name = given["new_name"]
             try:
-                self._experiments.rename(found.id, given["new_name"])
+                if not found.id or name == DEFAULT:
+                    raise Conflict("The default experiment keeps its name.")
+                self._experiments.rename(found.id, name)
             except Conflict as exc:
-                name = given["new_name"]
                 raise MLflowError("RESOURCE_ALREADY_EXISTS", f"Experiment(name={name}) already exists.") from exc
         return {}
 
@@ -104,8 +113,7 @@ class ExperimentCalls:
         found = self.active(given["experiment_id"])
         if not found.id:
             raise invalid("Cannot delete the default experiment '0'. This is an internally reserved resource.")
-        gone = self._experiments.delete(found.id)
-        self._bin_runs(gone)
+        self._experiments.delete(found.id)
         return {}
 
     def restore(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -117,12 +125,11 @@ class ExperimentCalls:
             self._experiments.restore(found.id)
         except Conflict as exc:
             raise MLflowError("RESOURCE_ALREADY_EXISTS", f"Experiment(name={found.name}) already exists.") from exc
-        self._unbin_runs(found)
         return {}
 
     def set_tag(self, given: dict[str, Any]) -> dict[str, Any]:
         """Put a tag on it."""
-        self._experiments.tag(self.active(given["experiment_id"]).id, {given["key"]: given["value"]})
+        self._tag(self.active(given["experiment_id"]), {given["key"]: given["value"]})
         return {}
 
     def delete_tag(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -130,14 +137,15 @@ class ExperimentCalls:
         found = self.active(given["experiment_id"])
         if given["key"] not in found.tags:
             raise missing(f"No tag with name: {given['key']} in experiment with id {given['experiment_id']}")
-        self._experiments.tag(found.id, {given["key"]: None})
+        self._tag(found, {given["key"]: None})
         return {}
 
     def search(self, given: dict[str, Any]) -> dict[str, Any]:
         """Experiments that fit a filter, newest first unless told otherwise."""
         most = check_bounds("max_results", given.get("max_results", 1000), _MOST)
         deleted = deleted_choice(given.get("view_type"))
-        rows = [self._row(one) for one in self._experiments.list(deleted=deleted)]
+        known = [*self._experiments.list(deleted), *([self._default()] if deleted != "only" else [])]
+        rows = [self._row(one) for one in known]
         found = matching(rows, given.get("filter", ""), texts=_TEXTS, numbers=_NUMBERS, nulls=True)
         chosen, token = page(
             found, given.get("order_by") or ["creation_time DESC", "experiment_id ASC"],
@@ -165,20 +173,28 @@ class ExperimentCalls:
             "tags": [{"key": key, "value": value} for key, value in tags.items()],
         }
 
-    def _bin_runs(self, experiment: Experiment) -> None:
-        self._each_run(experiment, "no", None, experiment.deleted)
+    def _named(self, name: str) -> Experiment | None:
+        if name == DEFAULT:
+            return self._default()
+        try:
+            found = self._experiments.get(name)
+        except NotFound:
+            return None
+        return found if found.name == name and found.deleted is None else None
 
-    def _unbin_runs(self, experiment: Experiment) -> None:
-        assert experiment.deleted is not None
-        went = Compare(Field("attribute", "deleted"), "=", to_micros(experiment.deleted))
-        self._each_run(experiment, "only", went, None)
+    def _default(self) -> Experiment:
+        """The experiment of runs that name none."""
+        return Experiment("", DEFAULT, _START, tags=self._store.document(_DEFAULT_TAGS, "properties") or {})
 
-    def _each_run(self, experiment: Experiment, seen: Any, where: Any, deleted: Any) -> None:
-        from msgspec.structs import replace
+    def _tag(self, found: Experiment, tags: dict[str, str | None]) -> None:
+        if found.id:
+            self._experiments.set_tags(found.id, tags)
+            return
 
-        query = RunQuery(experiment=experiment.id, deleted=seen, where=where, limit=500)
-        while runs := self._store.ledger.runs(query):
-            self._store.ledger.write(*(replace(run, deleted=deleted) for run in runs))
+        def alter(held: Document | None) -> Document:
+            return {key: value for key, value in {**(held or {}), **tags}.items() if value is not None}
+
+        self._store.alter(_DEFAULT_TAGS, "properties", alter)
 
 
 def root_of(id_: str) -> str:

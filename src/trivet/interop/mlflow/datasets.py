@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from trivet.interop.mlflow.identity import model_here
+from trivet.interop.mlflow.identity import model_here, run_here
 from trivet.interop.mlflow.store import MODEL_KIND, Store
 from trivet.interop.mlflow.wire import invalid, missing
 from trivet.ledger import Artifact, Run
@@ -55,7 +55,7 @@ class DatasetCalls:
             told = _joined(run.tags.get(INPUTS_TAG), [{"model_id": one["model_id"]} for one in given.get("models", [])])
             return replace(run, inputs=slots, tags={**run.tags, **({INPUTS_TAG: told} if told else {})})
 
-        self._store.change(lambda: self._store.active(given["run_id"]), alter)
+        self._store.change(run_here(given["run_id"]), lambda: self._store.active(given["run_id"]), alter)
         return {}
 
     def log_outputs(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class DatasetCalls:
             told = _joined(run.tags.get(OUTPUTS_TAG), models)
             return replace(run, tags={**run.tags, **({OUTPUTS_TAG: told} if told else {})})
 
-        self._store.change(lambda: self._store.active(given["run_id"]), alter)
+        self._store.change(run_here(given["run_id"]), lambda: self._store.active(given["run_id"]), alter)
         return {}
 
     def search(self, given: dict[str, Any]) -> dict[str, Any]:

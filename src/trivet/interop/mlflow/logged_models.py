@@ -166,7 +166,7 @@ class ModelCalls:
 
             ulid = self.find(id_).id
             points = [Metric(ulid, row["key"], row["step"], float(row["value"]), self._store.now()) for row in rows]
-            self._store.change(lambda id_=id_: self.find(id_), alter, *points)  # type: ignore[misc]
+            self._store.change(ulid, lambda id_=id_: self.find(id_), alter, *points)  # type: ignore[misc]
 
     def directories(self, given: dict[str, Any]) -> dict[str, Any]:
         """What lies in a folder of a model."""
@@ -216,7 +216,7 @@ class ModelCalls:
         }
 
     def _change(self, id_: str, alter: Any) -> Run:
-        return self._store.change(lambda: self.find(id_), alter)
+        return self._store.change(model_here(id_), lambda: self.find(id_), alter)
 
     def _updated(self) -> dict[str, str]:
         return {_UPDATED: str(to_millis(self._store.now()))}
@@ -234,7 +234,7 @@ def add_output(store: Store, ulid: str, name: str, content: Artifact) -> None:
             slot = f"{name}-{number}"
         return replace(run, outputs={**run.outputs, slot: content.digest})
 
-    store.change(lambda: store.ledger.run(ulid), alter)
+    store.change(ulid, lambda: store.ledger.run(ulid), alter)
 
 
 def _params(given: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trivet.interop.mlflow.identity import run_there
+from trivet.interop.mlflow.identity import run_here, run_there
 from trivet.interop.mlflow.runs import check_key, run_id
 from trivet.interop.mlflow.store import Store
 from trivet.interop.mlflow.wire import check_bounds, invalid, invalid_value, moment, number, to_millis
@@ -39,8 +39,7 @@ class MetricCalls:
         """One number."""
         point = _point(given, "")
         id_ = run_id(given)
-        ulid = self._store.run(id_).id
-        with self._store.locked(ulid):
+        with self._store.locked(run_here(id_) or ""):
             run = self._store.active(id_)
             self._store.ledger.write(*self._placed(run, [point]))
         return {}

@@ -128,9 +128,13 @@ def _run_lines(
         "model_id": "string", "dataset_name": "string", "dataset_digest": "string",
     }  # fmt: skip
 
+    def note(given: dict[str, Any], points: list[dict[str, Any]]) -> None:
+        if any(one.get("model_id") for one in points):
+            models.measured(store.run(run_id(given)), points)
+
     def log_metric(given: dict[str, Any]) -> dict[str, Any]:
         answer = metrics.log(given)
-        models.measured(store.run(run_id(given)), [given])
+        note(given, [given])
         return answer
 
     def log_batch(given: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +145,7 @@ def _run_lines(
             return list(metrics.placed(run, points))
 
         answer = runs.log_batch(given, placed)
-        models.measured(store.run(run_id(given)), given.get("metrics", []))
+        note(given, given.get("metrics", []))
         return answer
 
     created = {

@@ -123,13 +123,16 @@ class RunCalls:
         """Put it into the bin. Again is no error."""
         now = self._store.now()
         self._store.change(
-            lambda: self._store.run(given["run_id"]), lambda run: run if run.deleted else replace(run, deleted=now)
+            run_here(given["run_id"]),
+            lambda: self._store.run(given["run_id"]),
+            lambda run: run if run.deleted else replace(run, deleted=now),
         )
         return {}
 
     def restore(self, given: dict[str, Any]) -> dict[str, Any]:
         """Take it out of the bin. Again is no error."""
-        self._store.change(lambda: self._store.run(given["run_id"]), lambda run: replace(run, deleted=None))
+        here = run_here(given["run_id"])
+        self._store.change(here, lambda: self._store.run(given["run_id"]), lambda run: replace(run, deleted=None))
         return {}
 
     def search(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -229,7 +232,7 @@ class RunCalls:
     # Within
 
     def _change(self, given: dict[str, Any], alter: Callable[[Run], Run]) -> Run:
-        return self._store.change(lambda: self._store.active(run_id(given)), alter)
+        return self._store.change(run_here(run_id(given)), lambda: self._store.active(run_id(given)), alter)
 
     def _updated(self, run: Run, given: dict[str, Any]) -> Run:
         status = given.get("status")

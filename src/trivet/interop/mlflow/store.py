@@ -99,9 +99,9 @@ class Store:
         with self._locks[hash(ulid) % _LOCKS]:
             yield
 
-    def change(self, find: Callable[[], Run], alter: Callable[[Run], Run], *metrics: Metric) -> Run:
-        """Read a run, change it and write it with some metrics, in one go."""
-        with self.locked(find().id):
+    def change(self, ulid: str | None, find: Callable[[], Run], alter: Callable[[Run], Run], *metrics: Metric) -> Run:
+        """Find the run with this id in the ledger, change it and write it with some metrics, in one go."""
+        with self.locked(ulid or ""):
             before = find()
             after = alter(before)
             records: list[Run | Metric] = [*([after] if after != before else []), *metrics]

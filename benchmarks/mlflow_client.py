@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -89,7 +90,9 @@ def main() -> None:
 
 
 def measure(name: str, python: Path, folder: Path, runs: int, searched: int) -> dict[str, Any]:
-    port = 18_416 if name == "trivet" else 18_417
+    with socket.socket() as probe:  # a fixed port may belong to a server that another measurement left behind
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     command = [sys.executable, "-m", "trivet", "server", "--port", str(port)]
     variables = plain_variables() | {"PYTHONPATH": str(ROOT / "src")}
     (folder / "trivet.toml").touch()

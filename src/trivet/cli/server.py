@@ -15,6 +15,7 @@ __all__ = ["command"]
 @click.option("--host", help="[default: 127.0.0.1; other addresses are refused without authentication]")
 def command(output: Output, port: int | None, host: str | None) -> None:
     """Show the project's pages on a loopback address, until interrupted."""
+    from trivet.interop.mlflow import routes
     from trivet.server.app import create_app
     from trivet.serving.service import run
 
@@ -24,4 +25,9 @@ def command(output: Output, port: int | None, host: str | None) -> None:
         address = f"http://{host}:{port}"
         output.say({"address": address}, f"The pages of {output.project.root} are at {address} until Ctrl-C.")
 
-    run(create_app(output.project), host or settings.host, settings.port if port is None else port, on_ready=ready)
+    run(
+        create_app(output.project, routes(output.project.context)),
+        host or settings.host,
+        settings.port if port is None else port,
+        on_ready=ready,
+    )

@@ -9,7 +9,7 @@ needs the network, each works without the one script (keys), and only requests t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from trivet import __version__
@@ -90,8 +90,8 @@ _SECURITY = {
 }
 
 
-def create_app(project: Project) -> Starlette:
-    """The pages and the API of ``project``."""
+def create_app(project: Project, more: Sequence[BaseRoute] = ()) -> Starlette:
+    """The pages and the API of ``project``, after the routes of other protocols in ``more``."""
     templates = Environment(
         loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -107,7 +107,7 @@ def create_app(project: Project) -> Starlette:
         routes.append(Route("/api" + path.rstrip("/"), _as_json(project, view)))
         routes.append(Route(path, _as_page(project, templates, template, section, view)))
     static = Mount("/static", StaticFiles(directory=_HERE / "static"))
-    app = Starlette(routes=[*routes, static], middleware=[Middleware(LoopbackOnly)])
+    app = Starlette(routes=[*more, *routes, static], middleware=[Middleware(LoopbackOnly)])
     for kind in (TrivetError, HTTPException):
         app.add_exception_handler(kind, _failure(project, templates))
     return app

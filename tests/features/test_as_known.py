@@ -105,7 +105,12 @@ def test_tables_of_the_project_answer_what_they_had(project, clock):
 
     tables = project.tables
     tables.ingest("orders", order(1, 20), key="order", event_time="at")
-    view = tv.FeatureView("s", entity=K, source=tables.source("orders"), features={"s": tv.sum("amount", "999d")})
+    view = tv.FeatureView(
+        "s",
+        entity=K,
+        source=tables.source("orders"),
+        features={"s": tv.max("amount", "999d"), "l": tv.last("amount", "999d")},
+    )
     moments, answers, rows_then = [], [], []
     for number, amount in ((2, 5), (3, 100), (4, 0.5), (1, 21)):
         moments.append(clock())

@@ -78,16 +78,15 @@ def _own_table(leaf: Source, context: Context) -> StoredTable | None:
 
 def _of_table(leaf: Source, table: StoredTable, moment: datetime, context: Context) -> Known:
     """The rows that had reached a table, with the columns that it had."""
-    assert table.rules is not None
-    created, until = table.rules.created, to_micros(moment)
-    arrival = pl.col(created).to_physical()
+    arrival, until = table.arrived.to_physical(), to_micros(moment)
     version, note, schema = _version_at(table, until)
     if not note.created:
         first = table.scan().select(arrival.min()).collect().item()
         raise _unknown(leaf, moment, None if first is None else f"Its first rows are of {_text(from_micros(first))}.")
-    rows = table.scan().select(pl.col(name).cast(kind) for name, kind in schema.items()).filter(arrival <= until)
+    rows = table.scan().filter(arrival <= until).sort(arrival, maintain_order=True)
+    rows = rows.select(pl.col(name).cast(kind) for name, kind in schema.items())
     with tempfile.TemporaryDirectory(prefix="trivet-as-known-") as folder:
-        rows.sort(created, maintain_order=True).sink_parquet(Path(folder) / "rows.parquet")
+        rows.sink_parquet(Path(folder) / "rows.parquet")
         data = record_snapshot(FileSnapshot(leaf.name, Path(folder) / "rows.parquet", cut=leaf.cut), context)
     return Known(data, f"version {version} of {_text(from_micros(note.created))}")
 
@@ -159,7 +158,7 @@ def _read_of(leaf: Source) -> dict[str, Any]:
     spec = leaf.to_spec()
     if "path" not in spec and "function" not in spec:
         return spec
-    parts = ("path", "function", "entry", "table", "query", "order")
+    parts = ("path", "function", "entry", "table", "query", "order", "nulls")
     return {"cut": sorted(leaf.cut), **{part: spec[part] for part in parts if part in spec}}
 
 

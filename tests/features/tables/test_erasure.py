@@ -268,7 +268,9 @@ def test_what_is_a_number_under_another_name_may_hold_it(tables, context):
 def test_a_view_that_cannot_be_traced_now_is_forgotten_online_as_a_whole(shop, tmp_path):
     pl.DataFrame({"order": [3, 4], "more": [1.0, 2.0]}).write_parquet(tmp_path / "more.parquet")
     inputs = [shop.tables.source("orders"), tv.Source("more", "more.parquet")]
-    both = tv.Source("both", sql='SELECT * FROM orders JOIN more USING ("order")', inputs=inputs, event_time="at")
+    both = tv.Source(
+        "both", sql='SELECT * FROM orders JOIN more USING ("order")', inputs=inputs, event_time="at", created="created"
+    )
     shop.define(tv.FeatureView("joined", entity=tv.Entity("order"), source=both, features=["more", "customer"]))
     shop.materialize("joined")
     (tmp_path / "more.parquet").unlink()

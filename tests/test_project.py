@@ -304,7 +304,7 @@ def test_a_single_view_need_not_be_a_list(story: Story) -> None:
 def test_an_experiment_is_not_made_again_and_the_sentence_says_what_can_be(story: Story) -> None:
     with story.project.run("by hand again") as run:
         run.log(auc=0.5)
-    with pytest.raises(Invalid, match=r"no function.*write the fitting as a task"):
+    with pytest.raises(Invalid, match=r"there is no script to start again"):
         story.project.reproduce(f"run:{run.id}", environment="current")
 
 
@@ -402,7 +402,7 @@ def test_a_source_that_went_bad_is_a_sentence_and_nothing_is_lost(
     harm(file)
     with pytest.raises(error, match=sentence):
         small.training_set(SPINE, FEATURES, time="t")
-    with pytest.raises(error, match=sentence):
+    with pytest.raises((error, Invalid), match=sentence):  # the other view is brought up to date
         small.materialize(until=MOMENTS[1])
     assert small.online_features("congestion:*", {"airport": "JFK"}, at=MOMENTS[0]) == online
     assert small.load(before.artifact.id).to_polars().equals(before.to_polars())

@@ -124,6 +124,7 @@ class Data(Records):
             sales (feature view): version 1 becomes 2, changes values
               feature amount was sum('amount', '1h'), is sum('amount', '1d') [changes values]
               used by nobody
+              not there yet: Source 'sales' reads ...
         """
         from trivet.features.plan import plan
 

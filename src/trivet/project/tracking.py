@@ -136,12 +136,12 @@ class Tracking(Records):
             >>> import trivet as tv
             >>> with tv.open() as project:
             ...     for depth in (1, 2, 3):
-            ...         with project.run(f"depth {depth}") as run:
+            ...         with project.run(f"tree {depth}") as run:
             ...             run.log(score=run.params(depth=depth)["depth"])
-            ...     [run.name for run in project.runs("metrics.score > 1 and name like 'depth%'")]
-            ...     [run.name for run in project.runs(order="metrics.score", limit=1)]
-            ['depth 3', 'depth 2']
-            ['depth 1']
+            ...     [run.name for run in project.runs("metrics.score > 1 and name like 'tree%'")]
+            ...     [run.name for run in project.runs("name like 'tree%'", order="metrics.score", limit=1)]
+            ['tree 3', 'tree 2']
+            ['tree 1']
         """
         from trivet.tracking.search import runs
 

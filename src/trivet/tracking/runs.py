@@ -19,7 +19,6 @@ import atexit
 import dataclasses
 import logging
 import os
-import time
 import traceback
 import warnings
 from collections.abc import Mapping
@@ -57,7 +56,6 @@ NOTE = "note"
 RESUMED = "trivet.resumed"
 CELL = "trivet.cell"
 LONGEST_CELL = 20_000  # characters
-SAME_MOMENT = 1.0  # seconds in which runs that begin share what was captured
 
 T = TypeVar("T")
 
@@ -65,7 +63,6 @@ _log = logging.getLogger(__name__)
 
 _current: ContextVar[ActiveRun | None] = ContextVar("trivet_run", default=None)
 _open: dict[str, ActiveRun] = {}
-_last_capture: tuple[Context, float, Provenance] | None = None
 
 
 def start(
@@ -102,7 +99,7 @@ def start(
         tags=_as_tags(tags or {}) | process_tags(context.host) | _started_with() | _cell(),
         experiment=_experiment(context, experiment, above),
     )
-    shared = above.provenance if isinstance(above, ActiveRun) else _fresh_capture(context)
+    shared = above.provenance if isinstance(above, ActiveRun) else None
     return _opened(ActiveRun(context, record, shared)).watch(console=console, system=system)
 
 
@@ -161,7 +158,7 @@ class ActiveRun:
         self.context, self._id = context, record.id
         self._journal = Journal(context.ledger, record, spool=_spool(context, record), resumed=resumed)
         self._saving = dataclasses.replace(context, ledger=outbox(context.ledger, self._journal))
-        self.provenance = provenance or _capture(context)
+        self.provenance = provenance or Provenance(context)
         self._tokens: list[Token[ActiveRun | None]] = []
         self._known: set[str] = set()  # names of metrics that were checked before
         self._process = os.getpid()
@@ -461,19 +458,6 @@ class ActiveRun:
         if (source := loose_source(self.context.root)) is not None:
             name, content = source
             self.input(save_file(self._saving, content, name), "script")
-
-
-def _capture(context: Context) -> Provenance:
-    global _last_capture  # noqa: PLW0603 - what the code of this process was a moment ago
-    _last_capture = (context, time.monotonic(), Provenance(context))
-    return _last_capture[2]
-
-
-def _fresh_capture(context: Context) -> Provenance | None:
-    """What was captured for another run a moment ago: a loop over a hundred settings reads the code once a second."""
-    if _last_capture is None or _last_capture[0] is not context:
-        return None
-    return _last_capture[2] if time.monotonic() - _last_capture[1] < SAME_MOMENT else None
 
 
 def _check_interval(system: bool | float) -> None:

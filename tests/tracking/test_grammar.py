@@ -25,6 +25,7 @@ A = "a" * 64
 names = st.text(min_size=1, max_size=12) | st.sampled_from(["auc", "loss.min", "val/auc", "a`b", "max", 'say "x"', "é"])
 texts = st.text(max_size=15) | st.sampled_from(["it's", "' or 1=1 --", '";drop table runs', "a\nb", "%_%"])
 numbers = st.integers(-(10**20), 10**20) | st.floats(allow_nan=False)
+instants = st.integers(-(2**50), 2**50)  # microseconds, written as milliseconds
 ops = st.sampled_from(["=", "!=", "<", "<=", ">", ">="])
 patterns = st.sampled_from(["like", "ilike"])
 metrics = st.builds(Field, st.just("metric"), names, st.sampled_from(["last", "min", "max", "step", "count"]))
@@ -33,9 +34,11 @@ words = st.sampled_from(["id", "kind", "name", "parent", "user", "host", "key", 
 attributes = st.builds(Field, st.just("attribute"), words)
 moments = st.builds(Field, st.just("attribute"), st.sampled_from(["started", "ended", "deleted", "seconds"]))
 leaves = st.one_of(
-    st.builds(Compare, metrics | parameters | moments, ops, numbers),
+    st.builds(Compare, metrics | parameters, ops, numbers),
+    st.builds(Compare, moments, ops, instants),
     st.builds(Compare, parameters | tags | attributes, ops | patterns, texts),
-    st.builds(In, metrics | moments, st.lists(numbers, max_size=4).map(tuple)),
+    st.builds(In, metrics, st.lists(numbers, max_size=4).map(tuple)),
+    st.builds(In, moments, st.lists(instants, max_size=4).map(tuple)),
     st.builds(In, tags | attributes, st.lists(texts, max_size=4).map(tuple)),
     st.builds(Known, st.one_of(metrics, parameters, tags, attributes, moments)),
     st.builds(Linked, st.sampled_from(["input", "output", "ancestor", "descendant"]), st.just(A)),

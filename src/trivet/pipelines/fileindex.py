@@ -83,7 +83,7 @@ class FileIndex:
 def _decoded(path: Path, kind: type[T]) -> T | None:
     try:
         return msgspec.msgpack.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.DecodeError):  # lost or damaged: a cache is made again
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):  # lost or damaged: a cache is made again
         return None
 
 
